@@ -1,0 +1,41 @@
+# make demo: restore the embedded sample.  make test: the whole suite.  make check: style and structure.  make bench: speed tables.
+# Each creates .venv on first use; stamp files newer than the requirements make later calls work without network.
+.PHONY: demo test check bench format
+
+BIN := .venv/bin
+# The first interpreter that really runs and is 3.11 or 3.12 (a shim may exist and fail).
+FIND_PYTHON = for python in "$$PYTHON" python3.12 python3.11 python3; do \
+	[ -n "$$python" ] && "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 \
+	&& echo "$$python" && break; done
+
+demo: .venv/run.stamp
+	$(BIN)/python inference.py cdvd_tsp
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q --durations=0 tests/test_structure.py
+
+format: .venv/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/run.stamp
+	$(BIN)/python -m benchmarks.correlation
+	$(BIN)/python -m benchmarks.cdvd_tsp_streaming
+
+.venv/bin/python:
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then echo "error: Blurlab needs Python 3.11 or 3.12 with venv; install one or set PYTHON=/path/to/python" >&2; exit 2; fi; \
+	echo "creating .venv with $$python" && "$$python" -m venv .venv
+
+.venv/run.stamp: requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt .venv/run.stamp
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	@touch $@

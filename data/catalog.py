@@ -1,0 +1,209 @@
+"""Every data set's folder layout, counts and name rules; the only place that knows folders.
+
+Video layouts (ROOT is what the user gives as data_path):
+  clips  ROOT/blur/VIDEO/FRAME and ROOT/gt/VIDEO/FRAME                          CDVD-TSP's own
+  gopro  ROOT/VIDEO/{blur|blur_gamma,sharp}/FRAME, as downloaded; or the flat repackaging ROOT/{input,target}/VIDEO_FRAME
+  dvd    ROOT/VIDEO/{input,GT}/FRAME                                            DVD's quantitative_datasets
+  reds   ROOT/{train,val}_blur/VIDEO/FRAME and ROOT/{train,val}_sharp/VIDEO/FRAME
+  frames ROOT/FRAME or ROOT/VIDEO/FRAME, nothing sharp                          the user's own material
+Blurry and sharp frames are paired by name, never by position; extensions may differ.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.files import natural_key
+from utils.image import image_size, is_image
+
+LAYOUTS = ("clips", "gopro", "dvd", "reds", "frames")
+GOPRO_BLURS = ("blur", "blur_gamma")  # a linear average of frames, and one through gamma 2.2
+
+# (data set, videos, frames) of the published splits, recognised by the number of their videos.
+PUBLISHED_SPLITS = {
+    "gopro": (("GoPro train", 22, 2103), ("GoPro test", 11, 1111)),
+    "dvd": (("DVD test", 10, 1000),),
+    "reds": (("REDS train", 240, 24000), ("REDS val", 30, 3000)),
+}
+DVD_TEST_VIDEOS = (
+    "720p_240fps_2", "IMG_0003", "IMG_0021", "IMG_0030", "IMG_0031", "IMG_0032", "IMG_0033", "IMG_0037", "IMG_0039", "IMG_0049",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Video:
+    """The frames of one video in temporal order; `sharp` is empty where there is no ground truth."""
+
+    name: str
+    blurry: tuple[Path, ...]
+    sharp: tuple[Path, ...] = ()
+
+    @property
+    def frames(self) -> list[str]:
+        return [path.stem for path in self.blurry]
+
+
+@dataclass(frozen=True)
+class Videos:
+    """What was found: the layout, the videos, and a remark for the user where the counts are not the published ones."""
+
+    layout: str
+    videos: tuple[Video, ...]
+    remark: str = ""
+
+
+def find_videos(root: Path, layout: str = "auto", gopro_blur: str = "blur", need_sharp: bool = False) -> Videos:
+    """All videos below a folder, in natural order, with their ground truth where there is one.
+
+    Raises UserError, naming video and frame, for an empty or missing folder, unpaired frames, or frames of different sizes.
+    """
+    if not root.is_dir():
+        raise UserError(f"no folder at {root}: " + ("it is a file" if root.exists() else "check the path"))
+    if layout == "auto":
+        layout = detect_layout(root)
+    videos = tuple(sorted(_FINDERS[layout](root, gopro_blur), key=lambda video: natural_key(video.name)))
+    if not videos:
+        raise UserError(f"no frames in {root} in the layout {layout!r}; see docs/conventions.md for the layouts")
+    for video in videos:
+        _check(video, need_sharp)
+    return Videos(layout, videos, _count_remark(layout, videos))
+
+
+def detect_layout(root: Path) -> str:
+    """The layout that the sub-folders of a folder show."""
+    if (root / "blur").is_dir() and _folders(root / "blur"):
+        return "clips"
+    if any((root / f"{split}_blur").is_dir() for split in ("train", "val")):
+        return "reds"
+    if (root / "input").is_dir() and (root / "target").is_dir():
+        return "gopro"
+    for video in _folders(root):
+        if (video / "sharp").is_dir() or any((video / blur).is_dir() for blur in GOPRO_BLURS):
+            return "gopro"
+        if (video / "input").is_dir():
+            return "dvd"
+    return "frames"
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """All pictures below a folder, in natural order of their relative paths."""
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}: " + ("it is a file" if folder.exists() else "check the path"))
+    found = [path for path in folder.rglob("*") if is_image(path)]
+    if not found:
+        raise UserError(f"no pictures in {folder}")
+    return sorted(found, key=lambda path: natural_key(str(path.relative_to(folder))))
+
+
+def pair_by_name(blurry: list[Path], sharp: list[Path], where: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The two lists in the natural order of their common stems; raises UserError that names what has no partner."""
+    ours, theirs = ({path.stem: path for path in paths} for paths in (blurry, sharp))
+    for paths, names in ((blurry, ours), (sharp, theirs)):
+        if len(names) < len(paths):
+            twice = next(path for path in paths if names[path.stem] != path)
+            raise UserError(f"{where}: two frames are called {twice.stem}")
+    if ours.keys() != theirs.keys():
+        lonely = [f"{len(names)} without {kind}: {', '.join(sorted(names)[:3])}" for names, kind in (
+            (ours.keys() - theirs.keys(), "ground truth"), (theirs.keys() - ours.keys(), "a blurry frame")) if names]  # fmt: skip
+        raise UserError(f"{where}: found {len(ours.keys() & theirs.keys())} pairs, {'; '.join(lonely)}")
+    names = sorted(ours, key=natural_key)
+    return tuple(ours[name] for name in names), tuple(theirs[name] for name in names)
+
+
+def _two_trees(blurry: Path, sharp: Path) -> list[Video]:
+    """blurry/VIDEO/FRAME with sharp/VIDEO/FRAME, the second tree missing altogether or complete."""
+    names = {folder.name for folder in _folders(blurry)}
+    if not sharp.is_dir():
+        return [_video(name, blurry / name, None) for name in names]
+    for missing in sorted(names ^ {folder.name for folder in _folders(sharp)}):
+        raise UserError(f"video {missing} is in {blurry if missing in names else sharp} but not in {sharp if missing in names else blurry}")
+    return [_video(name, blurry / name, sharp / name) for name in names]
+
+
+def _find_clips(root: Path, gopro_blur: str) -> list[Video]:
+    return _two_trees(root / "blur", root / "gt")
+
+
+def _find_gopro(root: Path, gopro_blur: str) -> list[Video]:
+    if (root / "input").is_dir():
+        return _flat_gopro(root)
+    found = []
+    for folder in _folders(root):
+        if not (folder / gopro_blur).is_dir():
+            there = [blur for blur in GOPRO_BLURS if (folder / blur).is_dir()]
+            raise UserError(
+                f"video {folder.name} has no folder {gopro_blur}" + (f", only {there[0]}: choose it with --gopro_blur" if there else "")
+            )
+        found.append(_video(folder.name, folder / gopro_blur, folder / "sharp"))
+    return found
+
+
+def _flat_gopro(root: Path) -> list[Video]:
+    """Files VIDEO_FRAME.png (or VIDEO-FRAME.png) of all videos in one folder; their names are cut where the frame number begins."""
+    blurry, sharp = pair_by_name(_images(root / "input"), _images(root / "target"), str(root))
+    groups: dict[str, list[int]] = {}
+    for index, path in enumerate(blurry):
+        parts = re.fullmatch(r"(.+)[-_](\d+)", path.stem)
+        if parts is None:
+            raise UserError(f"{path} is not named VIDEO_FRAME")
+        groups.setdefault(parts[1], []).append(index)
+    return [Video(name, tuple(blurry[i] for i in group), tuple(sharp[i] for i in group)) for name, group in groups.items()]
+
+
+def _find_dvd(root: Path, gopro_blur: str) -> list[Video]:
+    return [_video(folder.name, folder / "input", folder / "GT") for folder in _folders(root) if (folder / "input").is_dir()]
+
+
+def _find_reds(root: Path, gopro_blur: str) -> list[Video]:
+    splits = [split for split in ("train", "val") if (root / f"{split}_blur").is_dir()]
+    if len(splits) != 1:
+        raise UserError(f"{root} holds {' and '.join(splits) or 'neither train_blur nor val_blur'}: give a folder with one of them")
+    return _two_trees(root / f"{splits[0]}_blur", root / f"{splits[0]}_sharp")
+
+
+def _find_frames(root: Path, gopro_blur: str) -> list[Video]:
+    if images := _images(root):
+        return [Video(root.resolve().name, tuple(images))]
+    return [Video(folder.name, tuple(images)) for folder in _folders(root) if (images := _images(folder))]
+
+
+_FINDERS = {"clips": _find_clips, "gopro": _find_gopro, "dvd": _find_dvd, "reds": _find_reds, "frames": _find_frames}
+
+
+def _video(name: str, blurry: Path, sharp: Path | None) -> Video:
+    frames = _images(blurry)
+    if not frames:
+        raise UserError(f"video {name} has no frames in {blurry}")
+    if sharp is None or not sharp.is_dir():
+        return Video(name, tuple(frames))
+    return Video(name, *pair_by_name(frames, _images(sharp), f"video {name}"))
+
+
+def _check(video: Video, need_sharp: bool) -> None:
+    if need_sharp and not video.sharp:
+        raise UserError(f"video {video.name} has no ground truth, which this command needs")
+    first = image_size(video.blurry[0])
+    for path in (*video.blurry, *video.sharp):
+        if (size := image_size(path)) != first:
+            raise UserError(f"video {video.name}: {path} is {size[1]}x{size[0]}, but its first frame {first[1]}x{first[0]}")
+
+
+def _count_remark(layout: str, videos: tuple[Video, ...]) -> str:
+    frames = sum(len(video.blurry) for video in videos)
+    for name, expected_videos, expected_frames in PUBLISHED_SPLITS.get(layout, ()):
+        if len(videos) == expected_videos:
+            if frames == expected_frames:
+                return f"the whole of {name}"
+            return f"found {frames} of the {expected_frames} frames of {name}"
+    return ""
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if is_image(path)), key=lambda path: natural_key(path.stem))

@@ -1,0 +1,45 @@
+"""Losses on pixels: how far a restored image [B,C,H,W] lies from the sharp one."""
+
+import torch
+from torch import Tensor
+
+
+def l1(restored: Tensor, sharp: Tensor) -> Tensor:
+    """Mean absolute error."""
+    return (restored - sharp).abs().mean()
+
+
+def charbonnier(restored: Tensor, sharp: Tensor, epsilon: float = 0.02) -> Tensor:
+    """Mean sqrt(error^2 + epsilon^2), epsilon in [0,1] units.
+
+    For networks that start at the identity: pixels that are right already do not pin the output there, as L1's kink does.
+    """
+    return ((restored - sharp) ** 2 + epsilon**2).sqrt().mean()
+
+
+def hard_example_mining(restored: Tensor, sharp: Tensor, random_mask: Tensor, hard_share: float = 0.5) -> Tensor:
+    """L1 on hard pixels (HEM, as published with CDVD-TSP): mean |restored - sharp| * mask over ALL elements.
+
+    The mask [B,1,H,W] holds the `hard_share` of pixels whose error, summed over the channels, is largest (strictly above the value
+    at index floor(share*H*W) of the descending sort), united with `random_mask` (see random_pixels; zeros for none).
+    """
+    error = (restored - sharp).abs()
+    mask = torch.maximum(hard_pixels(error, hard_share), random_mask)
+    return (error * mask).mean()
+
+
+def hard_pixels(error: Tensor, share: float) -> Tensor:
+    """Mask [B,1,H,W] of the pixels with the largest channel sum of `error` [B,C,H,W]; no gradient."""
+    total = error.detach().sum(1, keepdim=True)
+    rank = int(share * total[0].numel())
+    threshold = total.flatten(1).sort(1, descending=True).values[:, rank]
+    return (total > threshold.view(-1, 1, 1, 1)).to(error.dtype)
+
+
+def random_pixels(error: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Mask [B,1,H,W] of exactly floor(share*H*W) random pixels per sample for an image batch [B,C,H,W]; generator on the CPU."""
+    batch, _, height, width = error.shape
+    mask = torch.zeros(batch, height * width)
+    for row in mask:
+        row[torch.randperm(height * width, generator=generator)[: int(share * height * width)]] = 1
+    return mask.view(batch, 1, height, width).to(error)

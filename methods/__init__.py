@@ -1,0 +1,65 @@
+"""The table of methods, and how a door (train.py, test.py, ...) finds the entry it opens. Nothing heavy is imported here."""
+
+import sys
+from importlib import import_module
+from typing import NamedTuple
+
+from utils.errors import UserError
+
+
+class Method(NamedTuple):
+    summary: str
+    doors: dict[str, str]  # door -> module that holds main(config)
+
+
+METHODS = {
+    "cdvd_tsp": Method(
+        "video deblurring: optical flow, temporal sharpness prior, cascade (Pan et al., CVPR 2020)",
+        {door: f"methods.cdvd_tsp.{door}" for door in ("train", "test", "inference")},
+    ),
+}
+
+
+def run(door: str) -> int:
+    """Open a door with the command line of this process; returns the exit status. Mistakes of the user become one sentence."""
+    try:
+        return _run(door, sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        print(f"error: {error.strerror}: {error.filename or 'while writing'}; what was finished before is kept", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was finished before is kept", file=sys.stderr)
+        return 130
+
+
+def _run(door: str, arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(table(door))
+        return 0
+    name, *rest = arguments
+    if name not in METHODS:
+        from utils.config import nearest
+
+        raise UserError(f"unknown method {name!r}{nearest(name, list(METHODS))} `python {door}.py` lists them")
+    doors = METHODS[name].doors
+    if door not in doors:
+        raise UserError(f"{name} has no {door}.py; it has {', '.join(f'{other}.py' for other in doors)}")
+    from utils.config import parse
+
+    config_class = getattr(import_module(f"methods.{name}.config"), f"{door.capitalize()}Config")
+    config = parse(config_class, name, door, rest)
+    import_module(doors[door]).main(config)
+    return 0
+
+
+def table(door: str) -> str:
+    """The methods that a door opens, with one line each."""
+    width = max(map(len, METHODS))
+    rows = [f"  {name:{width}}  {method.summary}" for name, method in METHODS.items() if door in method.doors]
+    usage = f"usage: python {door}.py METHOD [--config NAME] [--option value ...]     (METHOD --help lists the options)"
+    return "\n".join([usage, "", "methods:", *rows])

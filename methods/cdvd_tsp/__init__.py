@@ -1,0 +1,1 @@
+"""CDVD-TSP: cascaded video deblurring with a temporal sharpness prior; see README.md."""

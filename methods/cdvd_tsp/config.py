@@ -1,0 +1,96 @@
+"""Options of the cdvd_tsp doors: one dataclass per door, units in the help texts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from utils.config import option
+
+Layout = Literal["auto", "clips", "gopro", "dvd", "reds", "frames"]
+GoProBlur = Literal["blur", "blur_gamma"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+_LAYOUT = "folder layout: clips (blur/ and gt/), gopro, dvd, reds, frames (nothing sharp); auto looks at the folders"
+_GOPRO_BLUR = "GoPro's blurry folder: linear average (blur) or through gamma 2.2 (blur_gamma)"
+_TRAINING_DATA = "training data: blurry/sharp clips, or sharp pictures with --source pictures; null: the embedded sample"
+_DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
+_PRECISION = "arithmetic of the convolutions; auto: bf16 on a GPU that has it, else fp32; warps are always fp32"
+_WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/; it decides the network"
+_DEFAULT_DATA = "the published setting: dataset/NAME/test, the authors' weights for it, infer_results/NAME"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train CDVD-TSP into experiment/SAVE. Without options: the published recipe (configs/paper.yaml)."""
+
+    data_path: Path | None = option(Path("dataset/DVD/train"), _TRAINING_DATA)
+    val_path: Path | None = option(Path("dataset/DVD/test"), "validation data of the same kind")
+    source: Literal["clips", "pictures"] = option("clips", "clips: frames on disk; pictures: sharp pictures moved on the fly")
+    layout: Layout = option("auto", _LAYOUT)
+    gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
+    max_frames: int = option(100, "frames used of each training video; 0 = all")
+    save: str = option("cdvd_tsp", "name of the run")
+    resume: bool = option(False, "go on from the run's last checkpoint")
+    weights: Path | None = option(None, "start from the weights of a network of the same shape")
+    flow_weights: Path | None = option(Path("pretrain_models/network-default.pytorch"), "published PWC-Net weights to start the flow from")
+    epochs: int = option(500, "epochs; the set is repeated whole within one as long as that stays under 1000 batches")
+    max_batches: int = option(0, "batches of an epoch at most; 0 = as the data give")
+    batch_size: int = option(8, "clips per optimiser step")
+    patch_size: int = option(256, "side of the training patch, px")
+    lr: float = option(1e-4, "learning rate of the reconstruction network (Adam)")
+    flow_lr: float = option(1e-6, "learning rate of the flow network")
+    schedule: Literal["step", "cosine"] = option("step", "step: drops as published; cosine: from the full rates to 0 over all epochs")
+    lr_decay: int = option(200, "epochs between two drops of both rates")
+    lr_gamma: float = option(0.5, "factor of a drop")
+    loss: str = option("1*L1+2*HEM", "weighted sum of L1, HEM (hard example mining) and Charbonnier")
+    stages: int = option(2, "stages T of the cascade; clips have 2T+1 frames")
+    width: int = option(32, "channels of the reconstruction at its finest scale")
+    blocks: int = option(3, "residual blocks per scale and direction")
+    kernel_size: int = option(5, "side of the reconstruction's convolutions, px")
+    downscale: int = option(1, "space-to-depth factor in front of the reconstruction")
+    global_skip: bool = option(False, "predict a correction of the centre frame instead of the frame")
+    flow: Literal["pwc", "dis"] = option("pwc", "optical flow: PWC-Net (learned) or OpenCV's DIS (no weights)")
+    max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
+    workers: int = option(6, "loader processes")
+    seed: int = option(1, "seed of all randomness")
+    device: str = option("auto", _DEVICE)
+    precision: Precision = option("auto", _PRECISION)
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Restore videos given as folders of frames. Without options: the shipped network on the embedded sample."""
+
+    data_path: Path | None = option(None, "a folder of frames, of videos, or with ground truth (see --layout); none: the embedded sample")
+    default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
+    weights: Path | None = option(None, _WEIGHTS)
+    output_dir: Path | None = option(None, "results OUTPUT_DIR/VIDEO/FRAME.png; default infer_results")
+    layout: Layout = option("auto", _LAYOUT)
+    gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
+    border: bool | None = option(None, "also restore the first and last two frames; default: only where there is no ground truth")
+    skip_existing: bool = option(False, "leave videos alone whose results are all there")
+    device: str = option("auto", _DEVICE)
+    precision: Precision = option("auto", _PRECISION)
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """Restore videos and score the written files, score files that exist (-b -s -r), or run the published table (--table)."""
+
+    data_path: Path | None = option(None, "videos with ground truth (see --layout); none: the embedded sample")
+    default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
+    weights: Path | None = option(None, _WEIGHTS)
+    output_dir: Path | None = option(None, "frames, scores.json, scores.csv and config.yaml go here; default infer_results")
+    layout: Layout = option("auto", _LAYOUT)
+    gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
+    border: bool = option(False, "also restore and score the first and last two frames")
+    protocol: Literal["cdvd", "cdvd_train", "image", "image_float"] = option("cdvd", "how images are compared; see utils/protocol.py")
+    table: str | None = option(
+        None, "run the rows of tables.yaml whose data and weights are in place (all, or those of one data set)", bare="all"
+    )
+    blurry_dir: Path | None = option(None, "score files: folder of blurry images")
+    sharp_dir: Path | None = option(None, "score files: folder of sharp images")
+    restored_dir: Path | None = option(None, "score files: folder of restored images, paired by relative name")
+    skip_existing: bool = option(False, "leave videos alone whose results are all there")
+    device: str = option("auto", _DEVICE)
+    precision: Precision = option("auto", _PRECISION)

@@ -1,0 +1,108 @@
+"""Score CDVD-TSP: restore and score, score files that exist (-b -s -r), or run the published table (--table)."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from data.catalog import find_pictures
+from methods.cdvd_tsp.config import TestConfig
+from methods.cdvd_tsp.inference import TABLES, draw_sheet, load, plan, restore_all, score_job
+from utils.config import ROOT, to_yaml
+from utils.errors import UserError
+from utils.files import write_text
+from utils.protocol import PROTOCOLS
+from utils.scoring import Scores, Triple, format_figure, format_table, read_tables, score_files
+
+
+def main(config: TestConfig) -> Scores | None:
+    """Returns the scores (None for --table)."""
+    if config.table:
+        return run_table(config)
+    if config.restored_dir or config.sharp_dir or config.blurry_dir:
+        return score_folders(config)
+    scores = restore_and_score(config)
+    print(scores.table())
+    return scores
+
+
+def restore_and_score(config: TestConfig) -> Scores:
+    """Restore every video with ground truth, then score the written files."""
+    job = plan(config)
+    restored = restore_all(load(config), job, config.border, config.skip_existing)
+    write_text(job.output_dir / "config.yaml", to_yaml(config))
+    scores = score_job(job, restored, config.protocol)
+    draw_sheet(job, restored)
+    print(f"results: {job.output_dir}")
+    return scores
+
+
+def score_folders(config: TestConfig) -> Scores:
+    """Score restored files against sharp ones (and the blurry input, if given), paired by relative name; no network is loaded."""
+    if not (config.restored_dir and config.sharp_dir):
+        raise UserError("to score files give --restored_dir (-r) and --sharp_dir (-s), and --blurry_dir (-b) for the input's figures")
+    sharp, restored = _by_name(config.sharp_dir), _by_name(config.restored_dir)
+    blurry = _by_name(config.blurry_dir) if config.blurry_dir else None
+    names = _scored(sharp, 0 if config.border else PROTOCOLS[config.protocol].video_ends)
+    for folder, files in ((config.restored_dir, restored), (config.blurry_dir, blurry)):
+        if files is None:
+            continue
+        if missing := [name for name in names if name not in files]:
+            raise UserError(f"{folder} lacks {len(missing)} of the {len(names)} images to score, the first is {missing[0]}")
+        if extra := [name for name in files if name not in sharp]:
+            raise UserError(f"{folder} holds {len(extra)} images without ground truth in {config.sharp_dir}, the first is {extra[0]}")
+    triples = [Triple(name, restored[name], sharp[name], blurry and blurry[name]) for name in names]
+    scores = score_files(triples, config.protocol, data_path=config.restored_dir)
+    print(scores.table())
+    if config.output_dir:
+        scores.write(config.output_dir)
+        print(f"results: {config.output_dir}")
+    return scores
+
+
+def run_table(config: TestConfig) -> None:
+    """Run the rows of tables.yaml whose data and weights are in place and print paper / ours / difference for all."""
+    rows = read_tables(TABLES)
+    names = sorted({row["dataset"] for row in rows})
+    if config.table != "all" and config.table not in names:
+        raise UserError(f"tables.yaml has no data set {config.table!r}: choose from {', '.join(names)}")
+    lines = [["data set", "metric", "paper", "ours", "difference", "protocol", "remark"]]
+    for row in rows:
+        if config.table in ("all", row["dataset"]):
+            lines += _table_lines(row, config)
+    print(format_table(lines))
+
+
+def _table_lines(row: dict, config: TestConfig) -> list[list[str]]:
+    needed = [row["data_path"], *([row["weights"]] if row["weights"] else [])]
+    missing = [str(path.relative_to(ROOT)) for path in needed if not path.exists()]
+    ours, remark = {}, row["remark"]
+    if missing:
+        remark = f"not run: needs {' and '.join(missing)}"
+    elif row["value"]:
+        folder = (config.output_dir or ROOT / "infer_results") / row["dataset"]
+        chosen = replace(
+            config, data_path=row["data_path"], weights=row["weights"], output_dir=folder, protocol=row["protocol"], border=row["border"]
+        )
+        ours = restore_and_score(chosen).mean
+    lines = []
+    for metric, paper in (row["value"] or dict.fromkeys(PROTOCOLS[row["protocol"]].metrics)).items():
+        value = ours.get(metric)
+        difference = None if value is None or paper is None else value - paper
+        figures = [format_figure(metric, paper), format_figure(metric, value), format_figure(metric, difference, "+")]
+        if difference is not None and abs(difference) > row["tolerance"][metric]:
+            figures[-1] += " !"
+        lines.append([row["dataset"], metric, *figures, row["protocol"], remark])
+    return lines
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Relative path without extension -> file, for all pictures below a folder but contact sheets."""
+    found = find_pictures(folder)
+    return {str(path.relative_to(folder).with_suffix("")): path for path in found if path.name != "contact_sheet.png"}
+
+
+def _scored(sharp: dict[str, Path], ends: int) -> list[str]:
+    """The names to score: all but the first and last `ends` frames of each folder (all of a folder too short for that)."""
+    folders: dict[Path, list[str]] = {}
+    for name in sharp:
+        folders.setdefault(Path(name).parent, []).append(name)
+    return [name for names in folders.values() for name in (names[ends : len(names) - ends] if len(names) > 2 * ends else names)]

@@ -1,0 +1,61 @@
+"""Networks: tensors in, tensors out. `load` builds the one that a weights file says it is."""
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+from torch import nn
+
+from utils.checkpoint import load_state, load_strict, read_description
+from utils.errors import UserError
+
+# name in our weights' metadata -> (module, class)
+NETWORKS = {
+    "cdvd_tsp": ("models.cdvd_tsp", "CDVDTSP"),
+    "pwc_net": ("models.pwc_net", "PWCNet"),
+}
+SHIPPED = Path(__file__).resolve().parents[1] / "pretrain_models"
+
+
+def build(name: str, **arguments) -> nn.Module:
+    """A network by name with fresh weights; the arguments are its constructor's."""
+    if name not in NETWORKS:
+        raise UserError(f"unknown network {name!r}: this version knows {', '.join(NETWORKS)}")
+    module, attribute = NETWORKS[name]
+    return getattr(import_module(module), attribute)(**arguments)
+
+
+def find(path_or_name: str | os.PathLike) -> Path:
+    """The weights file meant by a path, or by the name of a file in pretrain_models/ (extension optional)."""
+    candidates = [Path(path_or_name), SHIPPED / path_or_name, SHIPPED / f"{path_or_name}.safetensors"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "none"
+    raise UserError(f"no weights at {path_or_name}. Shipped by name: {shipped}; pretrain_models/README.md lists the authors' files")
+
+
+def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
+    """The network in a weights file, ours or the authors', in eval mode on the CPU.
+
+    Ours say in their metadata what to build; the authors' files are recognised by their keys (`options` go to
+    models.published.load_published). Raises UserError for a file that fits no network or does not fit its own.
+    """
+    from models.published import identify, load_published  # it knows the network files, and they import this package
+
+    path = find(path_or_name)
+    description = read_description(path)
+    if description is None:
+        state = load_state(path)
+        return load_published(identify(state, path), state, **options)
+    network = build(description["network"], **description["arguments"])
+    load_strict(network, load_state(path), path)
+    return network.eval()
+
+
+def load_network(path_or_name: str | os.PathLike, expected: type[nn.Module], **options) -> nn.Module:
+    """`load`, but a file of any other network than `expected` is refused."""
+    network = load(path_or_name, **options)
+    if not isinstance(network, expected):
+        raise UserError(f"{path_or_name} holds a {type(network).__name__}, this command needs a {expected.__name__}")
+    return network

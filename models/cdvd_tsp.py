@@ -1,0 +1,197 @@
+"""CDVD-TSP: cascaded video deblurring with a temporal sharpness prior (Pan, Bai, Tang, CVPR 2020, arXiv 2004.02501).
+
+One stage restores the centre of three frames: both neighbours are warped onto the centre by optical flow, the prior says
+per pixel how far the three agree, a residual encoder-decoder reads all ten channels. T stages with shared weights need
+2T+1 frames: stage 1 restores every inner frame from its triplet, stage 2 restores from triplets of stage-1 results, ...
+The published network is the default of every argument below; the shipped small one sets others (see its weights).
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.blocks import ResidualBlock
+from models.dis_flow import DISFlow
+from models.pwc_net import PUBLISHED_KEYS as PWC_KEYS
+from models.pwc_net import PWCNet
+from models.warp import warp
+
+PRIOR_WINDOW = 5  # the prior averages frames over 5x5 pixels first
+
+
+class CDVDTSP(nn.Module):
+    """The cascade; with the default arguments the published network (16,187,045 parameters).
+
+    stages: T, clips have 2T+1 frames. width, blocks, kernel_size: of the reconstruction (see there).
+    downscale: the reconstruction works on s x s space-to-depth. global_skip: it predicts a correction of the centre frame
+    (the published one predicts the frame itself). flow: "pwc" (learned) or "dis" (OpenCV's DIS, no weights).
+    align_corners: sampling convention, see models/warp.py.
+    """
+
+    def __init__(
+        self,
+        stages: int = 2,
+        width: int = 32,
+        blocks: int = 3,
+        kernel_size: int = 5,
+        downscale: int = 1,
+        global_skip: bool = False,
+        flow: str = "pwc",
+        align_corners: bool = True,
+    ):
+        super().__init__()
+        if flow not in FLOWS:
+            raise ValueError(f"unknown flow {flow!r}: choose from {', '.join(FLOWS)}")
+        if stages < 1:
+            raise ValueError(f"a cascade has at least one stage, got stages={stages}")
+        self.stages = stages
+        self.frames = 2 * stages + 1
+        self.multiple = 4 * downscale  # H and W must be multiples of this
+        self.align_corners = align_corners
+        self.flow = FLOWS[flow](align_corners)
+        self.reconstruction = Reconstruction(width, blocks, kernel_size, downscale, global_skip)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Restored centre frame [B,3,H,W] of clips [B,2T+1,3,H,W], RGB in [0,1]; H, W multiples of `self.multiple`."""
+        return self.forward_stages(clip)[-1][:, 0]
+
+    def forward_stages(self, clip: Tensor) -> list[Tensor]:
+        """Results of every stage: [B,2T-1,3,H,W], [B,2T-3,3,H,W], ..., [B,1,3,H,W]."""
+        if clip.ndim != 5 or clip.shape[1] != self.frames or clip.shape[2] != 3:
+            raise ValueError(f"{self.stages} stages need clips [B,{self.frames},3,H,W], got {tuple(clip.shape)}")
+        if clip.shape[3] % self.multiple or clip.shape[4] % self.multiple:
+            raise ValueError(f"height and width must be multiples of {self.multiple}, got {tuple(clip.shape[3:])}: pad first")
+        results = []
+        for _ in range(self.stages):
+            triplets = [clip[:, i : clip.shape[1] - 2 + i].flatten(0, 1) for i in range(3)]
+            clip = self.restore_triplet(*triplets).unflatten(0, (clip.shape[0], clip.shape[1] - 2))
+            results.append(clip)
+        return results
+
+    def restore_triplet(self, previous: Tensor, centre: Tensor, following: Tensor) -> Tensor:
+        """One stage: the restored centre [B,3,H,W] of three consecutive frames [B,3,H,W] each."""
+        features = [self.flow.pyramid(frame) for frame in (previous, centre, following)]
+        return self._restore((previous, centre, following), features)
+
+    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Restored inner frames [B,3,H,W] of a video given frame by frame: 2T fewer than came in, the same as `forward` gives.
+
+        Each frame's pyramid, flow and stage result is computed once (per frame and stage two flows and one reconstruction, where the
+        windowed form computes T times as many), and three frames per stage are held, however long the video. The caller pads
+        H and W to `self.multiple` and, if the ends of the video shall be restored too, extends it by T frames on both sides.
+        """
+        for _ in range(self.stages):
+            frames = self._stream_stage(frames)
+        yield from frames
+
+    def _stream_stage(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        window: deque[tuple[Tensor, list[Tensor]]] = deque(maxlen=3)
+        for frame in frames:
+            window.append((frame, self.flow.pyramid(frame)))
+            if len(window) == 3:
+                yield self._restore(*zip(*window))
+
+    def _restore(self, triplet: Sequence[Tensor], features: Sequence[list[Tensor]]) -> Tensor:
+        """The restored centre of three frames whose flow features are known; both flows are one batch."""
+        previous, centre, following = triplet
+        twice = [torch.cat((level, level)) for level in features[1]]
+        others = [torch.cat(levels) for levels in zip(features[0], features[2])]
+        neighbours = torch.cat((previous, following))
+        flow = self.flow.flow_between(twice, others, centre.shape[-2:]).to(centre.device)  # DIS answers on the CPU
+        warped, mask = warp(neighbours, flow, align_corners=self.align_corners)
+        (previous, following), masks = (warped * mask).chunk(2), mask.chunk(2)
+        prior = sharpness_prior(previous, centre, following, masks[0] * masks[1])
+        return self.reconstruction(torch.cat((previous, centre, following, prior), 1), centre)
+
+
+def sharpness_prior(previous: Tensor, centre: Tensor, following: Tensor, mask: Tensor) -> Tensor:
+    """Temporal sharpness prior [B,1,H,W] in [0,1]: near 1 where the aligned frames [B,3,H,W] agree.
+
+    exp(-sqrt(sum_c sum_j (mean5(I_j) - mean5(I))^2 / 2)) * mask, as in the published code: the squared differences are
+    of 5x5 means (zero padding, always divided by 25), and the root is taken, unlike the paper's eq. 5. No gradient.
+    """
+    with torch.no_grad(), torch.autocast(centre.device.type, enabled=False):
+        previous, centre, following = (_mean_5x5(frame.detach().float()) for frame in (previous, centre, following))
+        difference = ((previous - centre) ** 2 + (following - centre) ** 2).sum(1, keepdim=True) / 2
+        return torch.exp(-difference.sqrt()) * mask
+
+
+def _mean_5x5(image: Tensor) -> Tensor:
+    """Box mean with zero padding; as a convolution it is ten times as fast on a CPU as avg_pool2d."""
+    channels = image.shape[1]
+    box = image.new_full((channels, 1, PRIOR_WINDOW, PRIOR_WINDOW), 1 / PRIOR_WINDOW**2)
+    return F.conv2d(image, box, padding=PRIOR_WINDOW // 2, groups=channels)
+
+
+class Reconstruction(nn.Module):
+    """Encoder-decoder on [warped previous, centre, warped next, prior] (10 channels) with additive skips, three scales.
+
+    Widths width, 2*width, 4*width; `blocks` residual blocks per scale and direction. Without `global_skip` the output is the
+    restored frame; with it, centre + correction, and the last layer starts at zero, so that training starts at the input.
+    """
+
+    def __init__(self, width: int = 32, blocks: int = 3, kernel_size: int = 5, downscale: int = 1, global_skip: bool = False):
+        super().__init__()
+        w1, w2, w3 = width, 2 * width, 4 * width
+        self.downscale, self.global_skip = downscale, global_skip
+        self.inward = _Level(_convolution(10 * downscale**2, w1, kernel_size), blocks, kernel_size)
+        self.down1 = _Level(_convolution(w1, w2, kernel_size, stride=2), blocks, kernel_size)
+        self.down2 = _Level(_convolution(w2, w3, kernel_size, stride=2), blocks, kernel_size)
+        self.up2 = _Level(_upsampling(w3, w2), blocks, kernel_size, first=False)
+        self.up1 = _Level(_upsampling(w2, w1), blocks, kernel_size, first=False)
+        last = nn.Conv2d(w1, 3 * downscale**2, kernel_size, padding=kernel_size // 2)
+        if global_skip:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        self.outward = _Level(last, blocks, kernel_size, first=False)
+
+    def forward(self, stacked: Tensor, centre: Tensor) -> Tensor:
+        """Restored frame [B,3,H,W] from the ten channels [B,10,H,W] and the centre frame [B,3,H,W]."""
+        fine = self.inward(F.pixel_unshuffle(stacked, self.downscale))
+        middle = self.down1(fine)
+        coarse = self.down2(middle)
+        middle = self.up2(coarse) + middle
+        fine = self.up1(middle) + fine
+        output = F.pixel_shuffle(self.outward(fine), self.downscale)
+        return centre + output if self.global_skip else output
+
+
+class _Level(nn.Sequential):
+    """The scale's own layer before (`first`) or after its residual blocks."""
+
+    def __init__(self, layer: nn.Module, blocks: int, kernel_size: int, first: bool = True):
+        own = layer[0] if isinstance(layer, nn.Sequential) else layer
+        residual = [ResidualBlock(own.out_channels if first else own.in_channels, kernel_size) for _ in range(blocks)]
+        super().__init__(layer, *residual) if first else super().__init__(*residual, layer)
+
+
+def _convolution(before: int, after: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, kernel_size, stride, kernel_size // 2), nn.ReLU(inplace=True))
+
+
+def _upsampling(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=1), nn.ReLU(inplace=True))
+
+
+FLOWS = {"pwc": PWCNet, "dis": DISFlow}
+
+# The authors' keys -> ours, as (prefix, prefix) pairs; the first that fits wins.
+PUBLISHED_KEYS = [
+    *(("flow_net.moduleNetwork." + theirs, "flow." + ours) for theirs, ours in PWC_KEYS),
+    ("recons_net.inBlock.", "reconstruction.inward."),
+    ("recons_net.encoder_first.", "reconstruction.down1."),
+    ("recons_net.encoder_second.", "reconstruction.down2."),
+    ("recons_net.decoder_second.", "reconstruction.up2."),
+    ("recons_net.decoder_first.", "reconstruction.up1."),
+    ("recons_net.outBlock.", "reconstruction.outward."),
+]
+
+
+def published_arguments(state: dict[str, Tensor]) -> dict:
+    """Constructor arguments read off the authors' state dict (the number of stages leaves no trace in it)."""
+    width, _, kernel_size, _ = state["recons_net.inBlock.0.0.weight"].shape
+    blocks = sum(key.startswith("recons_net.inBlock.") and key.endswith("conv1.weight") for key in state)
+    return {"width": width, "blocks": blocks, "kernel_size": kernel_size}

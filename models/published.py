@@ -1,0 +1,61 @@
+"""The authors' published checkpoints in our networks.
+
+Each network file ends with PUBLISHED_KEYS (their key prefixes -> ours) and, where sizes vary, published_arguments(state).
+"""
+
+import os
+from importlib import import_module
+
+from torch import Tensor, nn
+
+from models import NETWORKS, build
+from utils.checkpoint import load_state, load_strict, unwrap
+from utils.errors import UserError
+
+# name -> (a key that only this network's files have, prefixes that wrap the whole network in some files)
+PUBLISHED = {
+    "cdvd_tsp": ("recons_net.inBlock.0.0.weight", ()),
+    "pwc_net": ("moduleExtractor.moduleOne.0.weight", ("flow_net.moduleNetwork.", "moduleNetwork.")),
+}
+
+
+def load_published(name: str, source: str | os.PathLike | dict, **options) -> nn.Module:
+    """A network with the authors' weights, in eval mode, with the published behaviour.
+
+    name: a key of PUBLISHED. source: the authors' file or its state dict. options: constructor arguments that the weights do not
+    tell, e.g. `align_corners=False`. Sizes are read off the weights. Raises UserError if an entry is missing, extra or misshaped.
+    """
+    if name not in PUBLISHED:
+        raise UserError(f"no published form of {name!r} is known: choose from {', '.join(PUBLISHED)}")
+    is_file = not isinstance(source, dict)
+    state = load_state(source) if is_file else unwrap(source)
+    for prefix in PUBLISHED[name][1]:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    label = source if is_file else "the state dict"
+    if PUBLISHED[name][0] not in state:
+        raise UserError(f"{label} is not a published {name} checkpoint: it has no entry {PUBLISHED[name][0]}")
+    module = import_module(NETWORKS[name][0])
+    arguments = module.published_arguments(state) if hasattr(module, "published_arguments") else {}
+    network = build(name, **{**arguments, **options})
+    load_strict(network, rename(state, module.PUBLISHED_KEYS), label)
+    return network.eval()
+
+
+def identify(state: dict[str, Tensor], source: str | os.PathLike) -> str:
+    """The name of the published network whose keys a state dict has."""
+    for name, (key, prefixes) in PUBLISHED.items():
+        if any(prefix + key in state for prefix in ("", *prefixes)):
+            return name
+    raise UserError(
+        f"{source} holds none of the networks known here ({', '.join(PUBLISHED)}); its first entries are {', '.join(list(state)[:3])}"
+    )
+
+
+def rename(state: dict[str, Tensor], table: list[tuple[str, str]]) -> dict[str, Tensor]:
+    """Replace each key's prefix by the first pair of `table` that fits; other keys stay (the strict load then names them)."""
+    renamed = {}
+    for key, value in state.items():
+        pair = next(((theirs, ours) for theirs, ours in table if key.startswith(theirs)), ("", ""))
+        renamed[pair[1] + key.removeprefix(pair[0])] = value
+    return renamed

@@ -1,0 +1,88 @@
+"""Helpers that tests share: the authors' vectors, and small data sets in the true folder shapes."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.golden.fill import fill_state_dict
+from utils.image import write_image
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+class Golden:
+    """Numbers of an authors' program: manifest, arrays as tensors, and the weights they were made with."""
+
+    def __init__(self, name: str):
+        self.manifest = json.loads((GOLDEN / f"{name}.json").read_text())
+        with np.load(GOLDEN / f"{name}.npz") as arrays:
+            self.arrays = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        return self.arrays[key]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        filled = fill_state_dict(self.manifest["state_dict"], self.manifest["gain"], self.manifest["salt"])
+        return {key: torch.from_numpy(value) for key, value in filled.items()}
+
+    def tolerance(self, key: str) -> float:
+        return max(1e-5, 10 * self.manifest["f32_noise"][key])
+
+
+@pytest.fixture
+def golden():
+    return Golden
+
+
+@pytest.fixture
+def make_videos(tmp_path):
+    """A function that writes smooth frames, noisy as the blurry ones, into the folders of a layout; returns the root."""
+
+    def make(layout: str = "clips", videos: dict[str, int] | None = None, size=(24, 32), root: Path | None = None) -> Path:
+        root = root or tmp_path / layout
+        rng = np.random.default_rng(0)
+        for video, frames in (videos or {"a": 6, "b": 7}).items():
+            for frame in range(frames):
+                coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+                sharp = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+                blurry = np.clip(sharp + rng.normal(0, 12, sharp.shape), 0, 255).astype(np.uint8)
+                for kind, pixels in (("blurry", blurry), ("sharp", sharp)):
+                    for pattern in LAYOUT_FILES[layout][kind]:
+                        write_image(root / pattern.format(video=video, frame=frame), pixels)
+        return root
+
+    return make
+
+
+LAYOUT_FILES = {
+    "clips": {"blurry": ["blur/{video}/{frame:05d}.png"], "sharp": ["gt/{video}/{frame:05d}.png"]},
+    "gopro": {
+        "blurry": ["{video}/blur/{frame:06d}.png", "{video}/blur_gamma/{frame:06d}.png"],
+        "sharp": ["{video}/sharp/{frame:06d}.png"],
+    },
+    "gopro_flat": {"blurry": ["input/{video}_{frame:06d}.png"], "sharp": ["target/{video}_{frame:06d}.png"]},
+    "dvd": {"blurry": ["{video}/input/{frame:05d}.jpg"], "sharp": ["{video}/GT/{frame:05d}.jpg"]},
+    "reds": {"blurry": ["val_blur/{video}/{frame:08d}.png"], "sharp": ["val_sharp/{video}/{frame:08d}.png"]},
+    "frames": {"blurry": ["{video}/{frame}.png"], "sharp": []},
+}
+
+
+@pytest.fixture
+def small_network(tmp_path):
+    """A function that writes the weights file of a tiny cascade with random weights; returns its path."""
+    from models import build
+    from utils.checkpoint import save_weights
+
+    def make(name: str = "small.safetensors", **changes) -> Path:
+        arguments = {"stages": 2, "width": 4, "blocks": 1, "kernel_size": 3, "global_skip": True, "flow": "dis"} | changes
+        torch.manual_seed(0)
+        network = build("cdvd_tsp", **arguments)
+        torch.nn.init.normal_(network.reconstruction.outward[-1].weight, std=0.02)
+        save_weights(tmp_path / name, network, "cdvd_tsp", arguments, "cdvd_tsp", dtype=torch.float32)
+        return tmp_path / name
+
+    return make

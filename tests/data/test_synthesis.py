@@ -1,0 +1,67 @@
+import cv2
+import numpy as np
+import pytest
+from scipy.interpolate import CubicSpline
+
+from data.synthesis.exposure import encode, exposure_times, linearise, mean_in_linear_light, moved_clip
+from data.synthesis.motion import Trajectory, smooth_trajectory
+
+
+def straight(dx: float, dy: float = 0.0) -> Trajectory:
+    """(dx, dy) pixels per frame interval through the origin at t = 1."""
+    times = np.array([-1.0, 1.0, 3.0])
+    return Trajectory(CubicSpline(times, np.outer(times - 1, (dx, dy, 0))))
+
+
+@pytest.fixture
+def picture():
+    noise = np.random.default_rng(0).random((80, 100, 3), dtype=np.float32)
+    return cv2.GaussianBlur(noise, (0, 0), 1.5)
+
+
+def test_response_by_hand():
+    assert linearise(np.float32([0.5]))[0] == pytest.approx(0.5**2.2)
+    assert encode(np.float32([0.25, 2, -1])).tolist() == pytest.approx([0.25 ** (1 / 2.2), 1, 0])
+    black_and_white = mean_in_linear_light([np.zeros((1, 1, 3), np.float32), np.ones((1, 1, 3), np.float32)])
+    assert black_and_white[0, 0].tolist() == pytest.approx([0.5 ** (1 / 2.2)] * 3)
+
+
+def test_exposure_is_centred_on_the_frame():
+    times = exposure_times(3, 0.5, 5)
+    assert times.tolist() == pytest.approx([2.8, 2.9, 3.0, 3.1, 3.2])
+
+
+def test_static_scene_stays_sharp(picture):
+    blurry, sharp = moved_clip(picture, straight(0), 3, 0.8, (40, 50))
+    assert np.array_equal(blurry, sharp)
+    assert np.abs(sharp[0] - picture[20:60, 25:75]).max() < 1e-5
+
+
+def test_translation_is_a_box_blur_in_linear_light(picture):
+    blurry, sharp = moved_clip(picture, straight(8), 3, 1.0, (40, 60))  # 8 px, 9 moments of 8/9 px each
+    window = linearise(picture)[20:60]
+    offsets = (np.arange(9) - 4) * 8 / 9
+    columns = np.arange(20, 80)
+    expected = np.mean(
+        [cv2.remap(window, *np.meshgrid(np.float32(columns + dx), np.float32(np.arange(40))), cv2.INTER_CUBIC) for dx in offsets], axis=0
+    )
+    assert np.abs(linearise(blurry[1]) - expected)[4:-4, 4:-4].max() < 0.01
+    assert np.abs(sharp[1] - picture[20:60, 20:80]).max() < 1e-5
+    assert np.abs(sharp[2] - picture[20:60, 28:88]).max() < 1e-5  # the camera went on by 8 px
+
+
+def test_light_is_conserved_and_time_can_run_backwards(picture):
+    forth, _ = moved_clip(picture, straight(6, 2), 3, 0.9, (40, 40))
+    back, _ = moved_clip(picture, straight(-6, -2), 3, 0.9, (40, 40))
+    assert np.abs(forth[1] - back[1]).max() < 1e-5
+    flat = np.full((60, 60, 3), 0.3, np.float32)
+    assert np.abs(moved_clip(flat, straight(6, 2), 3, 0.9, (40, 40))[0] - 0.3).max() < 1e-5
+
+
+def test_trajectories_have_the_asked_speed_and_are_repeatable():
+    lengths = [smooth_trajectory(np.random.default_rng(seed), 5, 4.0).length(0, 4) / 4 for seed in range(200)]
+    assert np.mean(lengths) == pytest.approx(4, rel=0.1)
+    one, two = (smooth_trajectory(np.random.default_rng(7), 5, 4.0, 0.1).at(np.arange(5)) for _ in range(2))
+    assert np.array_equal(one, two)
+    assert np.abs(one[2]).max() < 1e-12  # the origin is the middle frame
+    assert smooth_trajectory(np.random.default_rng(0), 5, 0.0).length(0, 4) == 0

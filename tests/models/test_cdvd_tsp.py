@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from models import build
+from models.cdvd_tsp import CDVDTSP, Reconstruction, sharpness_prior
+from models.published import PUBLISHED, load_published, rename
+
+
+@pytest.mark.parametrize("corners", ["T", "F"])
+def test_cascade_is_the_authors(golden, corners):
+    vectors = golden("cdvd_tsp")
+    network = load_published("cdvd_tsp", vectors.state(), align_corners=corners == "T")
+    assert sum(parameter.numel() for parameter in network.parameters()) == vectors.manifest["param_count"] == 16_187_045
+    with torch.inference_mode():
+        first_stage, second_stage = network.forward_stages(vectors["x"])
+        assert torch.equal(network(vectors["x"]), second_stage[:, 0])
+    results = {"out": second_stage[:, 0], **{f"recons_{i + 1}": first_stage[:, i] for i in range(3)}}
+    for name, ours in results.items():
+        if (key := f"{name}_ac{corners}") in vectors.arrays:
+            assert (ours - vectors[key]).abs().max() <= vectors.tolerance(key), key
+
+
+def test_reconstruction_is_the_authors(golden):
+    vectors = golden("recons_video")
+    network = Reconstruction().eval()
+    table = [(theirs.removeprefix("recons_net."), ours.removeprefix("reconstruction.")) for theirs, ours in _recons_table()]
+    network.load_state_dict(rename(vectors.state(), table))
+    assert sum(parameter.numel() for parameter in network.parameters()) == 6_812_771
+    with torch.inference_mode():
+        assert (network(vectors["x"], vectors["x"][:, 3:6]) - vectors["out"]).abs().max() <= vectors.tolerance("out")
+
+
+def _recons_table():
+    from models.cdvd_tsp import PUBLISHED_KEYS
+
+    return [pair for pair in PUBLISHED_KEYS if pair[0].startswith("recons_net.")]
+
+
+def test_sharpness_prior_is_the_authors(golden):
+    vectors = golden("tsp_masks")
+    previous, centre, following = vectors["imgs"]
+    prior = sharpness_prior(previous, centre, following, vectors["masks"].prod(0))
+    assert (prior - vectors["luckiness"]).abs().max() <= 1e-5
+
+
+def test_sharpness_prior_by_hand():
+    still = torch.full((1, 3, 9, 9), 0.5)
+    ones = torch.ones(1, 1, 9, 9)
+    assert sharpness_prior(still, still, still, ones).min() == 1
+    assert sharpness_prior(still, still, still, 0 * ones).max() == 0
+    brighter = sharpness_prior(still + 0.2, still, still, ones)  # sum over 3 channels of 0.04 / 2, root, in the middle
+    assert brighter[0, 0, 4, 4].item() == pytest.approx(torch.tensor(-(0.06**0.5)).exp().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_streaming_equals_windows(stages):
+    torch.manual_seed(0)
+    network = CDVDTSP(stages=stages, width=4, blocks=1, kernel_size=3).eval()
+    torch.nn.init.normal_(network.reconstruction.outward[-1].weight, std=0.1)
+    clip = torch.nn.functional.avg_pool2d(torch.rand(9, 3, 44, 52), 5, 1)
+    with torch.inference_mode():
+        streamed = list(network.stream(frame[None] for frame in clip))
+        span = 2 * stages + 1
+        windowed = [network(clip[None, start : start + span]) for start in range(len(clip) - span + 1)]
+    assert len(streamed) == len(windowed) == 9 - 2 * stages
+    difference = (torch.stack(streamed) - torch.stack(windowed)).abs()
+    assert (difference > 1e-5).float().mean() < 1e-4  # pixels whose warp mask lies at its threshold may flip
+
+
+def test_global_skip_starts_at_the_input():
+    network = build("cdvd_tsp", width=4, blocks=1, kernel_size=3, downscale=2, global_skip=True, flow="dis")
+    clip = torch.rand(2, 5, 3, 24, 32)
+    assert torch.equal(network(clip), clip[:, 2])
+
+
+def test_gradients_reach_every_weight():
+    network = CDVDTSP(width=4, blocks=1, kernel_size=3)
+    network(torch.rand(1, 5, 3, 64, 64)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_wrong_clips_are_refused():
+    network = CDVDTSP(width=4, blocks=1, kernel_size=3, flow="dis")
+    with pytest.raises(ValueError, match="5,3,H,W"):
+        network(torch.zeros(1, 3, 3, 16, 16))
+    with pytest.raises(ValueError, match="multiples of 4"):
+        network(torch.zeros(1, 5, 3, 16, 18))
+    with pytest.raises(ValueError, match="at least one stage"):
+        CDVDTSP(stages=0)
+    with pytest.raises(ValueError, match="unknown flow 'raft'"):
+        CDVDTSP(flow="raft")
+
+
+def test_every_published_network_is_known():
+    assert set(PUBLISHED) == {"cdvd_tsp", "pwc_net"}

@@ -1,0 +1,75 @@
+import pickle
+
+import pytest
+import torch
+
+import models
+from models import build, load
+from models.cdvd_tsp import CDVDTSP
+from models.published import load_published
+from utils.checkpoint import load_state, save_weights
+from utils.errors import UserError
+
+
+def test_our_weights_build_their_network(tmp_path):
+    arguments = {"stages": 1, "width": 4, "blocks": 1, "kernel_size": 3, "flow": "dis"}
+    network = build("cdvd_tsp", **arguments)
+    save_weights(tmp_path / "w.safetensors", network, "cdvd_tsp", arguments, "cdvd_tsp", dtype=torch.float32)
+    again = load(tmp_path / "w.safetensors")
+    assert isinstance(again, CDVDTSP) and again.stages == 1 and not again.training
+    for key, value in network.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value)
+
+
+def test_authors_files_are_recognised_by_their_keys(golden, tmp_path):
+    torch.save(golden("pwc").state(), tmp_path / "network-default.pytorch")
+    assert type(load(tmp_path / "network-default.pytorch")).__name__ == "PWCNet"
+    torch.save(golden("cdvd_tsp").state(), tmp_path / "CDVD_TSP_DVD_Convergent.pt")
+    assert load(tmp_path / "CDVD_TSP_DVD_Convergent.pt").stages == 2
+
+
+def test_shipped_weights_load_by_name():
+    assert isinstance(load("cdvd_tsp"), CDVDTSP)
+    assert (models.SHIPPED / "cdvd_tsp.safetensors").stat().st_size <= 2_000_000
+
+
+def test_wrong_files_are_refused(golden, tmp_path):
+    state = golden("pwc").state()
+    with pytest.raises(UserError, match="no weights at nowhere.*pretrain_models/README.md"):
+        load("nowhere")
+    with pytest.raises(UserError, match="not a published cdvd_tsp checkpoint"):
+        load_published("cdvd_tsp", state)
+    with pytest.raises(UserError, match="no published form of 'resnet'"):
+        load_published("resnet", state)
+    torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match="none of the networks known here.*conv.weight"):
+        load(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize("damage", ["missing", "extra", "misshaped"])
+def test_entries_must_fit(golden, damage):
+    state = golden("pwc").state()
+    key = "moduleRefiner.moduleMain.12.bias"
+    if damage == "missing":
+        del state[key]
+    elif damage == "extra":
+        state["moduleRefiner.moduleMain.14.bias"] = torch.zeros(2)
+    else:
+        state[key] = torch.zeros(3)
+    with pytest.raises(UserError, match=f"1 {damage} \\(.*Main.*1|1 {damage} \\(refiner.12.bias"):
+        load_published("pwc_net", state)
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(UserError, match="print.*refused"):
+        load_state(tmp_path / "evil.pt")
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(UserError, match="plain.pkl"):
+        load_state(tmp_path / "plain.pkl")
+    assert "executed" not in capsys.readouterr().out

@@ -1,0 +1,70 @@
+"""Doors from outside, and every command that the documents show."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from methods import METHODS, run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def documented_commands() -> list[str]:
+    pages = [ROOT / "docs" / "commands.md", ROOT / "README.md", *(ROOT / "methods").glob("*/README.md"), ROOT / "docs" / "reproducing.md"]
+    found = []
+    for page in pages:
+        text = page.read_text()
+        found += re.findall(r"`python ((?:train|test|inference|generate)\.py \w+[^`]*)`", text)
+        found += re.findall(r"^ *(?:\$ )?python ((?:train|test|inference|generate)\.py \w+[^#\n]*)", text, re.MULTILINE)
+    return sorted({command.strip() for command in found})
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_documented_commands_are_understood(command, monkeypatch, capsys):
+    door, *words = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", [door, *words, "--print_config"])
+    with pytest.raises(SystemExit) as stop:
+        run(Path(door).stem)
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("data_path:")
+
+
+def test_every_door_of_every_method_has_help(monkeypatch, capsys):
+    for name, method in METHODS.items():
+        for door in method.doors:
+            monkeypatch.setattr(sys, "argv", [f"{door}.py", name, "--help"])
+            with pytest.raises(SystemExit) as stop:
+                run(door)
+            assert stop.value.code == 0
+            assert "--data_path" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "stream", "message"),
+    [
+        ([], 0, "stdout", "cdvd_tsp  video deblurring"),
+        (["cdvd_tps"], 2, "stderr", "error: unknown method 'cdvd_tps', did you mean cdvd_tsp?"),
+        (["cdvd_tsp", "--epoch", "3"], 2, "stderr", "error: unknown option --epoch, did you mean --epochs?"),
+    ],
+)
+def test_the_door_from_a_shell(words, code, stream, message):
+    done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert message in getattr(done, stream)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_one_sentence(monkeypatch, capsys):
+    from methods.cdvd_tsp import inference
+
+    def full(config):
+        raise OSError(28, "No space left on device", "infer_results/a.png")
+
+    monkeypatch.setattr(inference, "main", full)
+    monkeypatch.setattr(sys, "argv", ["inference.py", "cdvd_tsp"])
+    assert run("inference") == 1
+    assert capsys.readouterr().err == "error: No space left on device: infer_results/a.png; what was finished before is kept\n"

@@ -1,0 +1,103 @@
+"""The house: which folder may import which, doors that stay thin, and help that stays instant."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("utils", "losses", "data", "models", "methods", "tests", "benchmarks")
+ALLOWED = {
+    "utils": {"utils"},
+    "losses": {"losses", "utils"},
+    "data": {"data", "utils"},
+    "models": {"models", "utils"},
+    "methods": {"models", "data", "losses", "utils"},  # and the method's own folder
+}
+LIGHT = {"numpy", "scipy", "cv2", "torch", "cupy"}  # third-party packages of models/, losses/ and data/synthesis/
+
+
+def imports(source: str) -> set[str]:
+    """Dotted names of everything a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found.add(node.module)
+    return found
+
+
+def violations(path: Path, source: str) -> list[str]:
+    room = path.parts[0]
+    wrong = []
+    for name in imports(source):
+        target = name.split(".")[0]
+        if target not in OURS:
+            continue
+        allowed = target in ALLOWED.get(room, {"methods", "utils"})  # doors open methods
+        if room == "methods" and target == "methods":
+            allowed = name.split(".")[1:2] == list(path.parts[1:2])
+        if not allowed:
+            wrong.append(f"{path} imports {name}")
+    return wrong
+
+
+def source_files() -> list[Path]:
+    rooms = [path for room in ALLOWED for path in (ROOT / room).rglob("*.py")]
+    return sorted(path.relative_to(ROOT) for path in [*rooms, *ROOT.glob("*.py")])
+
+
+def test_imports_only_go_down():
+    assert [line for path in source_files() for line in violations(path, (ROOT / path).read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("utils/image.py", "from models import load"),
+        ("models/srn.py", "import data.clips"),
+        ("losses/pixel.py", "def f():\n    from models.warp import warp"),
+        ("methods/cdvd_tsp/train.py", "from methods.irp.config import X"),
+        ("data/clips.py", "import tests.conftest"),
+        ("train.py", "from models import load"),
+    ],
+)
+def test_a_planted_violation_is_seen(path, line):
+    assert len(violations(Path(path), line)) == 1
+
+
+def test_methods_may_import_their_own_folder():
+    assert violations(Path("methods/irp/train.py"), "from methods.irp.config import X\nimport models") == []
+
+
+def test_networks_losses_and_synthesis_need_few_packages():
+    for room in ("models", "losses", "data/synthesis"):
+        for path in (ROOT / room).rglob("*.py"):
+            tops = {name.split(".")[0] for name in imports(path.read_text())} - set(OURS) - sys.stdlib_module_names
+            allowed = LIGHT | ({"safetensors"} if path.name == "checkpoint.py" else set())
+            assert tops <= allowed, f"{path} needs {tops - allowed}"
+
+
+def test_doors_are_thin():
+    for door in ("train", "test", "inference"):
+        lines = (ROOT / f"{door}.py").read_text().splitlines()
+        assert len(lines) <= 25, door
+
+
+@pytest.mark.parametrize("words", [["train.py"], ["train.py", "cdvd_tsp", "--help"]])
+def test_help_imports_nothing_heavy(words):
+    check = (
+        "import runpy, sys\n"
+        f"sys.argv = {words!r}\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as stop:\n    assert stop.code in (0, None), stop.code\n"
+        "heavy = {'torch', 'cv2', 'numpy', 'cupy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "cdvd_tsp" in done.stdout

@@ -1,0 +1,143 @@
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from methods import METHODS
+from utils import config
+from utils.config import ALIASES, ROOT, nearest, option, parse, to_yaml
+from utils.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoConfig:
+    """A demonstration."""
+
+    data_path: Path = option(Path("dataset/demo"), "where the data are")
+    weights: Path | None = option(None, "weights file")
+    rate: float = option(0.5, "rate per step")
+    steps: int = option(3, "steps")
+    border: bool = option(False, "borders too")
+    corner: bool | None = option(None, "corners too")
+    frames: list[int] = option([1, 2], "frames")
+    mode: Literal["slow", "fast"] = option("slow", "mode")
+    table: str | None = option(None, "table", bare="all")
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherDoorConfig:
+    """Another door of the same method."""
+
+    epochs: int = option(7, "epochs")
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(ALIASES, ("demo", "train"), {"--input_path": "--data_path", "-b": "--data_path"})
+    return lambda *words: parse(DemoConfig, "demo", "train", list(words))
+
+
+def test_default_below_yaml_below_command_line(demo, tmp_path):
+    assert demo() == DemoConfig(data_path=ROOT / "dataset/demo")
+    (tmp_path / "mine.yaml").write_text("rate: 0.25\nsteps: 9\nmode: fast\n")
+    assert demo("--steps", "4", "--config", "mine.yaml") == DemoConfig(ROOT / "dataset/demo", rate=0.25, steps=4, mode="fast")
+
+
+def test_paths_are_anchored_where_they_were_written(demo, tmp_path):
+    (tmp_path / "mine.yaml").write_text("data_path: here\nweights: w.pt\n")
+    assert demo("--config=mine.yaml").data_path == tmp_path / "here"
+    assert demo("--config=mine.yaml").weights == tmp_path / "w.pt"
+    assert demo("--data_path", "there").data_path.resolve() == tmp_path / "there"
+
+
+def test_published_ways_to_write(demo):
+    assert demo("--border").border is True and demo("--no_border").border is False and demo("--border", "true").border is True
+    assert demo().corner is None and demo("--corner").corner is True and demo("--no_corner").corner is False
+    assert demo("--frames", "1", "2", "3").frames == [1, 2, 3] and demo("--frames", "5").frames == [5]
+    assert demo("--rate=-2").rate == -2 and demo("--rate", "-1e-3").rate == -1e-3
+    assert demo("--input_path=x").data_path == demo("-b", "x").data_path == Path("x")
+    assert demo("--table").table == "all" and demo("--table", "DVD").table == "DVD"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stepz", "3"], "unknown option --stepz, did you mean --steps?"),
+        (["--steps", "many"], "steps.*many"),
+        (["--mode", "medium"], "mode.*medium"),
+        (["--config", "none"], "no configuration 'none'"),
+        (["--config"], "--config needs"),
+        (["stray"], "stray"),
+        (["-z", "3"], "unknown option -z"),
+    ],
+)
+def test_mistakes_are_one_sentence(demo, words, message):
+    with pytest.raises(UserError, match=message) as error:
+        demo(*words)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ratee: 1", "unknown option 'ratee', did you mean rate?"),
+        ("steps: many", "steps"),
+        ("- 1", "option: value"),
+        ("a: [", "not valid YAML"),
+        ("train:\n  epochs: 3", "unknown option 'epochs'"),
+    ],
+)
+def test_mistakes_in_yaml_are_named(demo, tmp_path, text, message):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        demo("--config", "bad.yaml")
+
+
+def test_yaml_keys_of_other_doors_and_sections(demo, tmp_path):
+    (tmp_path / "all.yaml").write_text("steps: 5\nepochs: 2\ntrain:\n  steps: 6\ntest:\n  steps: 7\n")
+    assert demo("--config", "all.yaml").steps == 6
+
+
+def test_printed_configuration_reads_back(demo, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        demo("--rate", "0.125", "--frames", "3", "--print_config")
+    assert stop.value.code == 0
+    (tmp_path / "again.yaml").write_text(capsys.readouterr().out)
+    assert demo("--config", "again.yaml") == demo("--rate", "0.125", "--frames", "3")
+
+
+def test_help_has_meaning_default_and_alias(demo, capsys):
+    with pytest.raises(SystemExit):
+        demo("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "rate per step (type: float, default: 0.5)" in text and "--data_path DATA_PATH, --input_path DATA_PATH, -b DATA_PATH" in text
+
+
+def test_nearest():
+    assert nearest("--weigths", ["--weights", "--width"]) == ", did you mean --weights?"
+    assert nearest("--zzz", ["--weights"]) == ""
+
+
+@pytest.mark.parametrize(("method", "door"), ALIASES)
+def test_every_alias_means_its_option(method, door):
+    from importlib import import_module
+
+    config_class = getattr(import_module(f"methods.{method}.config"), f"{door.capitalize()}Config")
+    types = {field.name: field.type for field in dataclasses.fields(config_class)}
+    for alias, ours in ALIASES[method, door].items():
+        value = "3" if types[ours[2:]] in (int, float) else "value"
+        assert parse(config_class, method, door, [alias, value]) == parse(config_class, method, door, [ours, value]), alias
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shipped_configurations_start_with_the_data(method):
+    for path in (ROOT / "methods" / method / "configs").glob("*.yaml"):
+        assert next(iter(yaml.safe_load(path.read_text()))) == "data_path", path
+
+
+def test_to_yaml_is_plain():
+    assert yaml.safe_load(to_yaml(DemoConfig()))["weights"] is None
+    assert config.ROOT.joinpath("train.py").is_file()

@@ -1,0 +1,6 @@
+"""Train a network: python train.py METHOD [--option value ...]"""
+
+from methods import run
+
+if __name__ == "__main__":
+    raise SystemExit(run("train"))

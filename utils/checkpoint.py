@@ -1,0 +1,142 @@
+"""Weights and checkpoints on disk.
+
+Weights for sharing are safetensors files whose metadata say which network they are (network, arguments, method, version).
+Training checkpoints and the authors' files are PyTorch files; only tensors and plain containers are ever unpickled.
+"""
+
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from utils.errors import UserError
+from utils.files import atomic_path
+
+VERSION = "0.1"
+# Names under which published programs put the state dict inside a checkpoint, most wanted first.
+WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model_state", "model", "network", "net", "generator", "weights")
+
+
+def save_weights(
+    path: str | os.PathLike, network: nn.Module, name: str, arguments: dict, method: str, dtype: torch.dtype = torch.float16
+) -> None:
+    """Write a network's weights with what `models.load` needs to build it again; floating point entries as `dtype`."""
+    state = {
+        key: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+        for key, value in network.state_dict().items()
+    }
+    description = {"network": name, "arguments": json.dumps(arguments), "method": method, "version": VERSION}
+    with atomic_path(path) as temporary:
+        save_file(state, temporary, metadata=description)
+
+
+def read_description(path: str | os.PathLike) -> dict | None:
+    """{network, arguments, method, version} of our own weights file; None for anybody else's."""
+    if Path(path).suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(_existing(path), "pt") as file:
+            description = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no readable safetensors file, it may be truncated: {error}") from error
+    if "network" not in description:
+        return None
+    return {**description, "arguments": json.loads(description["arguments"])}
+
+
+def load_state(path: str | os.PathLike) -> dict[str, Tensor]:
+    """State dict of a weights file: .safetensors, or a PyTorch file of any age (.pt .pth .pytorch .tar .pkl).
+
+    Wrappers (state_dict, params, ...) and `module.` prefixes are taken off. Raises UserError, naming the class, for a file that
+    holds more than tensors and plain containers.
+    """
+    if Path(path).suffix == ".safetensors":
+        read_description(path)  # raises for a damaged file
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict and can't be iterated)
+    return unwrap(load_checkpoint(path), str(path))
+
+
+def unwrap(content: object, source: str = "the checkpoint") -> dict[str, Tensor]:
+    """The state dict inside a loaded checkpoint."""
+    while isinstance(content, dict) and not _is_state(content):
+        content = {_text(key): value for key, value in content.items()}
+        inner = [name for name in WRAPPERS if isinstance(content.get(name), dict)]
+        inner = inner or [name for name, value in content.items() if _is_state(value)]
+        if not inner:
+            raise UserError(f"{source} holds no state dict, only {_listed(map(str, content))}")
+        content = content[inner[0]]
+    if not isinstance(content, dict):
+        raise UserError(f"{source} holds no state dict but a {type(content).__name__}")
+    state = {_text(key): torch.as_tensor(value) for key, value in content.items()}
+    while all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
+
+
+def load_strict(network: nn.Module, state: dict[str, Tensor], source: str | os.PathLike) -> None:
+    """Copy a state dict into a network; every entry must exist on both sides with the same shape."""
+    own = network.state_dict()
+    missing = [key for key in own if key not in state]
+    extra = [key for key in state if key not in own]
+    misshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    complaints = [
+        f"{len(keys)} {kind} ({_listed(keys)})" for kind, keys in (("missing", missing), ("extra", extra), ("misshaped", misshaped)) if keys
+    ]
+    if complaints:
+        raise UserError(f"{source} does not fit {type(network).__name__}: {'; '.join(complaints)}. Is it another network's file?")
+    network.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
+
+
+def save_checkpoint(path: str | os.PathLike, content: dict) -> None:
+    """Write a training checkpoint (tensors and plain containers only), whole or not at all."""
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: str | os.PathLike) -> dict:
+    """Read a PyTorch file onto the CPU without executing anything it may contain."""
+    try:
+        return torch.load(_existing(path), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)|(?:class|global) ([\w.]+)", str(error))
+        if found is None:
+            raise UserError(f"{path} is not a PyTorch weights file, or it is damaged") from error
+        name = found.group(1) or found.group(2)
+        raise UserError(
+            f"{path} holds a {name}, not only tensors: such a file could run code and is refused. Save its state_dict() alone."
+        ) from error
+    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is not a PyTorch weights file, or it is truncated: {str(error).splitlines()[0]}") from error
+
+
+def _existing(path: str | os.PathLike) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no weights file at {path}: pretrain_models/README.md lists every file and where it goes")
+    return path
+
+
+def _is_state(content: object) -> bool:
+    return isinstance(content, dict) and bool(content) and all(isinstance(value, Tensor) for value in content.values())
+
+
+def _text(key: object) -> str:
+    return key.decode("latin1") if isinstance(key, bytes) else str(key)  # Python 2 pickles have byte strings
+
+
+def _listed(names, most: int = 3) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -1,0 +1,192 @@
+"""From a dataclass to a command line: dataclass default < YAML file < command line, nothing else.
+
+Every option is declared once, as a field made by `option`, in methods/METHOD/config.py. Published spellings are aliases in ALIASES.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import re
+import sys
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+
+from utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+DOORS = ("train", "test", "inference", "generate")
+
+_NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number
+
+# (method, door) -> {published spelling: ours}; see docs/commands.md. Every published spelling of the project stands here.
+ALIASES: dict[tuple[str, str], dict[str, str]] = {
+    ("cdvd_tsp", "train"): {
+        "--dir_data": "--data_path",
+        "--dir_data_test": "--val_path",
+        "--gamma": "--lr_gamma",
+        "--n_threads": "--workers",
+        "--pre_train": "--weights",
+    },
+    ("cdvd_tsp", "test"): {
+        "--model_path": "--weights",
+        "--result_path": "--output_dir",
+        "-b": "--blurry_dir",
+        "-s": "--sharp_dir",
+        "-r": "--restored_dir",
+        "-o": "--output_dir",
+    },
+    ("cdvd_tsp", "inference"): {
+        "--model_path": "--weights",
+        "--result_path": "--output_dir",
+        "--input_path": "--data_path",
+        "--output_path": "--output_dir",
+        "-o": "--output_dir",
+    },
+}
+
+
+def option(default: Any, help: str, bare: Any = None) -> Any:
+    """A configuration field: its default, its meaning with unit, and what the option without a value means (`bare`)."""
+    metadata = {"help": help, "bare": bare}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse(config_class: type, method: str, door: str, arguments: list[str]) -> Any:
+    """The configuration that a command line means. Exits after --help and --print_config; raises UserError for a mistake."""
+    folder = ROOT / "methods" / method / "configs"
+    chosen, arguments = _take_config(arguments)
+    values = _read_yaml(chosen, folder, config_class, door) if chosen else {}
+    parser = _parser(config_class, method, door, folder)
+    if values:
+        parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
+    _check_spelling(arguments, parser)
+    show = "--print_config" in arguments
+    parsed = parser.parse_args([argument for argument in arguments if argument != "--print_config"])
+    config = config_class(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(config_class)})
+    if show:
+        print(to_yaml(config), end="")
+        sys.exit(0)
+    return config
+
+
+def to_yaml(config: Any) -> str:
+    """The configuration as YAML that --config reads back."""
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in dataclasses.asdict(config).items()}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """', did you mean X?' for a misspelt word, or nothing if no known word is like it."""
+    found = difflib.get_close_matches(word, words, 1, 0.6)
+    return f", did you mean {found[0]}?" if found else ""
+
+
+class _Help(DefaultHelpFormatter):
+    def _expand_help(self, action: Any) -> str:
+        return re.sub(r"type: (<class 'Path'>|[^,()]*null|str|bool|Literal\[[^]]*\]|Optional\[.*?\]\]), ", "", super()._expand_help(action))
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> None:
+        raise UserError(re.sub(r"\s*\n\s*", " ", message).strip())
+
+
+def _parser(config_class: type, method: str, door: str, folder: Path) -> ArgumentParser:
+    shipped = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    parser = _Parser(prog=f"{door}.py {method}", description=config_class.__doc__, formatter_class=_Help)
+    parser.add_argument(
+        "--config", metavar="NAME", default=argparse.SUPPRESS, help=f"{shipped}, or the path of a YAML file; the command line wins over it"
+    )
+    parser.add_argument(
+        "--print_config", action="store_true", default=argparse.SUPPRESS, help="print the resolved configuration as YAML and stop"
+    )
+    aliases = ALIASES.get((method, door), {})
+    for field in dataclasses.fields(config_class):
+        canonical = f"--{field.name}"
+        names = [canonical, *(alias for alias, ours in aliases.items() if ours == canonical)]
+        _add_option(parser, names, field, _anchored(_default(field), ROOT))
+    return parser
+
+
+def _add_option(parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any) -> None:
+    settings: dict[str, Any] = {"help": field.metadata["help"], "default": default}
+    if bool in (field.type, *get_args(field.type)):
+        settings |= {"action": ActionYesNo, "nargs": "?"}
+    elif get_origin(field.type) is list:
+        settings |= {"type": get_args(field.type)[0], "nargs": "+"}
+    elif field.metadata["bare"] is not None:
+        settings |= {"type": field.type, "nargs": "?", "const": field.metadata["bare"]}
+    else:
+        settings |= {"type": field.type}
+    parser.add_argument(*names, **settings)
+
+
+def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
+    rest, chosen, words = [], None, iter(arguments)
+    for word in words:
+        if word == "--config":
+            chosen = next(words, None)
+            if chosen is None:
+                raise UserError("--config needs a name or the path of a YAML file")
+        elif word.startswith("--config="):
+            chosen = word.removeprefix("--config=")
+        elif rest and rest[-1].startswith("--") and re.fullmatch(_NEGATIVE, word):
+            rest[-1] += f"={word}"  # argparse takes -1e-3 for an option
+        else:
+            rest.append(word)
+    return chosen, rest
+
+
+def _read_yaml(chosen: str, folder: Path, config_class: type, door: str) -> dict:
+    """Values for one door. Top-level keys hold for every door that has them, a section named like a door (`test:`) for that one."""
+    shipped = folder / f"{chosen}.yaml"
+    path = shipped if shipped.is_file() else Path(chosen)
+    if not path.is_file():
+        names = sorted(path.stem for path in folder.glob("*.yaml"))
+        raise UserError(f"no configuration {chosen!r}: choose from {', '.join(names)} or give the path of a YAML file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) or not all(isinstance(values.get(other) or {}, dict) for other in DOORS):
+        raise UserError(f"{path} must hold `option: value` lines")
+    own = values.get(door) or {}
+    types = {field.name: field.type for field in dataclasses.fields(config_class)}
+    elsewhere = {name for other in _other_doors(config_class) for name in other} | set(DOORS)
+    for key in [*own, *(key for key in values if key not in elsewhere)]:
+        if key not in types:
+            raise UserError(f"{path} has an unknown option {key!r}{nearest(str(key), [*types, *elsewhere])}")
+    base = ROOT if path == shipped else Path.cwd()
+    merged = {key: value for key, value in {**values, **own}.items() if key in types}
+    return {key: base / value if value is not None and _is_path(types[key]) else value for key, value in merged.items()}
+
+
+def _other_doors(config_class: type) -> list[list[str]]:
+    """The option names of the configurations that stand in the same module."""
+    neighbours = [value for value in vars(sys.modules[config_class.__module__]).values() if dataclasses.is_dataclass(value)]
+    return [[field.name for field in dataclasses.fields(other)] for other in neighbours]
+
+
+def _check_spelling(arguments: list[str], parser: ArgumentParser) -> None:
+    known = sorted(parser._option_string_actions)
+    for word in arguments:
+        name = word.split("=", 1)[0]
+        if name.startswith("-") and name not in known and not re.fullmatch(_NEGATIVE, word):
+            raise UserError(f"unknown option {name}{nearest(name, known)} (--help lists all)")
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default is not dataclasses.MISSING else field.default_factory()
+
+
+def _anchored(value: Any, base: Path) -> Any:
+    return base / value if isinstance(value, Path) else value
+
+
+def _is_path(annotation: Any) -> bool:
+    return annotation is Path or Path in get_args(annotation)

@@ -1,0 +1,44 @@
+"""Which device and which arithmetic a run uses."""
+
+import contextlib
+import shutil
+import sys
+
+import torch
+
+from utils.errors import UserError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device meant by auto, cpu, cuda or cuda:N. A GPU that the system shows and torch cannot use is said loudly."""
+    if name == "auto":
+        if not torch.cuda.is_available() and shutil.which("nvidia-smi"):
+            print(
+                "warning: this machine shows an NVIDIA GPU that torch cannot use, so everything runs on the CPU. With a driver older than "
+                "580 install requirements-cuda12.txt.",
+                file=sys.stderr,
+            )
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device {name!r}: auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"no device {name!r} here: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The arithmetic meant by auto, fp32, bf16 or fp16. auto: bf16 on a GPU that has it, fp32 elsewhere."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("fp16 needs a GPU: use --precision bf16 or fp32 on the CPU")
+    return DTYPES[name]
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
+    """Mixed precision in `dtype`; float32 means none."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

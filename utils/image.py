@@ -1,0 +1,130 @@
+"""Reading, writing, rounding and padding of images.
+
+On disk: any of EXTENSIONS, 8 or 16 bits, grey, palette, RGB or RGBA. In memory: RGB float32 in [0,1], gamma-encoded.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from utils.errors import UserError
+from utils.files import atomic_path
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is that of an image we read (hidden files are not)."""
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Pixels [H,W,3] of an image file, RGB, uint8 or (16-bit PNG and TIFF) uint16, upright by its EXIF orientation.
+
+    Grey becomes RGB, transparency is dropped. Raises UserError for a missing, foreign, truncated or corrupt file.
+    """
+    with _damage_as_sentence(path):
+        data = Path(path).read_bytes()
+        return _decode_16bit(data) if _may_have_16_bits(data) else _decode_8bit(data)
+
+
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """(height, width) of an image file as read_image returns it, from its header alone where PIL knows the format."""
+    with _damage_as_sentence(path):
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+                # PIL decodes a whole PNG to look for EXIF behind the pixels; `info` has what stands before them.
+                exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+        except UnidentifiedImageError:  # a 16-bit TIFF, for one
+            return read_image(path).shape[:2]
+    turned = exif.get(0x0112, 1) >= 5  # orientations 5 .. 8 exchange the axes
+    return (width, height) if turned else (height, width)
+
+
+@contextmanager
+def _damage_as_sentence(path: str | os.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"no such image: {path}") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{path} is not an image this program can read ({', '.join(EXTENSIONS)})") from None
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL raises all of these for damage
+        raise UserError(f"{path} can't be read, it may be truncated or corrupt: {error}") from error
+
+
+def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
+    """Write pixels [H,W,3] (uint8, uint16) or an image tensor [3,H,W] in [0,1] (as 8 bits); atomic, makes the folder."""
+    path = Path(path)
+    if isinstance(pixels, Tensor):
+        pixels = to_8bit(pixels)
+    settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(cv2.imencode(path.suffix, np.ascontiguousarray(pixels[..., ::-1]), settings)[1].tobytes())
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Image tensor [3,H,W] float32 in [0,1] of pixels [H,W,3] uint8 or uint16."""
+    return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / np.iinfo(pixels.dtype).max)
+
+
+def to_8bit(image: Tensor) -> np.ndarray:
+    """round(clip(x,0,1)*255) (half to even) of [...,3,H,W] as uint8 [...,H,W,3]: the one rounding of the project."""
+    return (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Extend [...,H,W] at the bottom and right to multiples of `multiple` by reflection; crop the result with [..., :H, :W].
+
+    Sides shorter than the padding are reflected again and again, so any size works.
+    """
+    for axis in (-2, -1):
+        size = image.shape[axis]
+        missing = -size % multiple
+        if missing:
+            period = max(2 * (size - 1), 1)  # positions of an endless reflection without repeating the border
+            position = torch.arange(size + missing, device=image.device) % period
+            image = image.index_select(axis, torch.where(position < size, position, period - position))
+    return image
+
+
+def resize_to(pixels: np.ndarray, longest: int) -> np.ndarray:
+    """Shrink pixels [H,W,3] by area averaging so that no side exceeds `longest`; smaller images stay as they are."""
+    scale = longest / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    size = [max(round(side * scale), 1) for side in pixels.shape[1::-1]]
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def _decode_8bit(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def _decode_16bit(data: bytes) -> np.ndarray:
+    if data.startswith(_PNG):
+        with Image.open(io.BytesIO(data)) as image:  # OpenCV returns half a picture where a PNG ends early; this raises
+            image.load()
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError("no 8- or 16-bit image inside")
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def _may_have_16_bits(data: bytes) -> bool:
+    return (data.startswith(_PNG) and data[24:25] == b"\x10") or data[:4] in (b"II*\0", b"MM\0*")
