@@ -5,7 +5,7 @@ Video layouts (ROOT is what the user gives as data_path):
   gopro  ROOT/VIDEO/{blur|blur_gamma,sharp}/FRAME, as downloaded; or the flat repackaging ROOT/{input,target}/VIDEO_FRAME
   dvd    ROOT/VIDEO/{input,GT}/FRAME                                            DVD's quantitative_datasets
   reds   ROOT/{train,val}_blur/VIDEO/FRAME and ROOT/{train,val}_sharp/VIDEO/FRAME
-  frames ROOT/FRAME or ROOT/VIDEO/FRAME, nothing sharp                          the user's own material
+  frames ROOT/FRAME, ROOT/VIDEO/FRAME or ROOT/VIDEO.mp4, nothing sharp          the user's own material
 Blurry and sharp frames are paired by name, never by position; extensions may differ.
 """
 
@@ -15,7 +15,9 @@ from pathlib import Path
 
 from utils.errors import UserError
 from utils.files import natural_key
-from utils.image import image_size, is_image
+from utils.image import EXTENSIONS, image_size, is_image
+from utils.video import EXTENSIONS as VIDEO_EXTENSIONS
+from utils.video import is_video
 
 LAYOUTS = ("clips", "gopro", "dvd", "reds", "frames")
 GOPRO_BLURS = ("blur", "blur_gamma")  # a linear average of frames, and one through gamma 2.2
@@ -33,11 +35,15 @@ DVD_TEST_VIDEOS = (
 
 @dataclass(frozen=True)
 class Video:
-    """The frames of one video in temporal order; `sharp` is empty where there is no ground truth."""
+    """The frames of one video in temporal order; `sharp` is empty where there is no ground truth.
+
+    Of a video file only `file` is set.
+    """
 
     name: str
-    blurry: tuple[Path, ...]
+    blurry: tuple[Path, ...] = ()
     sharp: tuple[Path, ...] = ()
+    file: Path | None = None
 
     @property
     def frames(self) -> list[str]:
@@ -54,12 +60,15 @@ class Videos:
 
 
 def find_videos(root: Path, layout: str = "auto", gopro_blur: str = "blur", need_sharp: bool = False) -> Videos:
-    """All videos below a folder, in natural order, with their ground truth where there is one.
+    """All videos below a folder (or one video file, or one picture), in natural order, with ground truth where there is one.
 
     Raises UserError, naming video and frame, for an empty or missing folder, unpaired frames, or frames of different sizes.
     """
-    if not root.is_dir():
-        raise UserError(f"no folder at {root}: " + ("it is a file" if root.exists() else "check the path"))
+    if root.is_file():
+        videos = (_single_file(root),)
+        _check(videos[0], need_sharp)
+        return Videos("frames", videos)
+    _existing_folder(root)
     if layout == "auto":
         layout = detect_layout(root)
     videos = tuple(sorted(_FINDERS[layout](root, gopro_blur), key=lambda video: natural_key(video.name)))
@@ -88,8 +97,7 @@ def detect_layout(root: Path) -> str:
 
 def find_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, in natural order of their relative paths."""
-    if not folder.is_dir():
-        raise UserError(f"no folder at {folder}: " + ("it is a file" if folder.exists() else "check the path"))
+    _existing_folder(folder)
     found = [path for path in folder.rglob("*") if is_image(path)]
     if not found:
         raise UserError(f"no pictures in {folder}")
@@ -163,8 +171,15 @@ def _find_reds(root: Path, gopro_blur: str) -> list[Video]:
 
 
 def _find_frames(root: Path, gopro_blur: str) -> list[Video]:
-    if images := _images(root):
+    images, files = _images(root), sorted(path for path in root.iterdir() if is_video(path) and path.is_file())
+    if images and files:
+        raise UserError(f"{root} holds both pictures ({images[0].name}, ...) and videos ({files[0].name}, ...): give one of them")
+    if images:
         return [Video(root.resolve().name, tuple(images))]
+    if files:
+        names = [path.stem for path in files]
+        # two files of one name but different endings keep the ending
+        return [Video(path.name if names.count(path.stem) > 1 else path.stem, file=path) for path in files]
     return [Video(folder.name, tuple(images)) for folder in _folders(root) if (images := _images(folder))]
 
 
@@ -180,9 +195,24 @@ def _video(name: str, blurry: Path, sharp: Path | None) -> Video:
     return Video(name, *pair_by_name(frames, _images(sharp), f"video {name}"))
 
 
+def _single_file(path: Path) -> Video:
+    if is_video(path):
+        return Video(path.stem, file=path)
+    if is_image(path):
+        return Video(path.stem, (path,))
+    raise UserError(f"{path} is neither a folder, nor a video ({', '.join(VIDEO_EXTENSIONS)}), nor a picture ({', '.join(EXTENSIONS)})")
+
+
+def _existing_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}: " + ("it is a file" if folder.exists() else "check the path"))
+
+
 def _check(video: Video, need_sharp: bool) -> None:
     if need_sharp and not video.sharp:
         raise UserError(f"video {video.name} has no ground truth, which this command needs")
+    if video.file:
+        return
     first = image_size(video.blurry[0])
     for path in (*video.blurry, *video.sharp):
         if (size := image_size(path)) != first:

@@ -1,5 +1,8 @@
-"""Windows of consecutive frames from videos on disk."""
+"""Blurry/sharp clips on disk: windows of consecutive frames for training, and the writing of new clips."""
 
+import shutil
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ from torch.utils.data import Dataset
 from data.augment import crop_and_turn
 from data.catalog import Video
 from utils.errors import UserError
-from utils.image import read_image, to_tensor
+from utils.image import read_image, to_tensor, write_image
 
 
 class ClipWindows(Dataset):
@@ -44,3 +47,17 @@ class ClipWindows(Dataset):
 def read_frames(paths: tuple[Path, ...]) -> torch.Tensor:
     """Frames of one size as a clip [T,3,H,W] in [0,1]."""
     return torch.stack([to_tensor(read_image(path)) for path in paths])
+
+
+def write_clip(root: Path, video: str, frames: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> None:
+    """Write (name, blurry, sharp) frames [H,W,3] in [0,1] as root/blur/VIDEO/NAME.png and root/gt/VIDEO/NAME.png, all of them or none."""
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".clip.") as temporary:
+        for name, *pair in frames:
+            for kind, frame in zip(("blur", "gt"), pair):
+                write_image(Path(temporary, kind, f"{name}.png"), np.round(frame * 255).astype(np.uint8))
+        for kind in ("gt", "blur"):  # a clip counts as made when its blurry half is there
+            target = root / kind / video
+            target.parent.mkdir(exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            Path(temporary, kind).rename(target)

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 
-from data.synthesis.exposure import moved_clip
-from data.synthesis.motion import smooth_trajectory
+from data.clips import write_clip
+from data.synthesis.exposure import picture_clip
 from utils.config import ROOT
-from utils.image import write_image
 
 FRAMES = 9
 SIZE = (240, 320)  # height, width
@@ -24,17 +23,9 @@ def sample_folder() -> Path:
     if not folder.exists():
         folder.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample.") as temporary:
-            made = Path(temporary) / "sample"
             for name, seed in PICTURES.items():
-                _write_clip(made, name, seed)
-            made.rename(folder)
+                picture = np.float32(getattr(skimage.data, name)()) / 255
+                clip = picture_clip(picture, FRAMES, BLUR, EXPOSURE, SIZE, np.random.default_rng(seed))
+                write_clip(Path(temporary, "sample"), name, ((f"{index:05d}", *pair) for index, pair in enumerate(zip(*clip))))
+            Path(temporary, "sample").rename(folder)
     return folder
-
-
-def _write_clip(folder: Path, name: str, seed: int) -> None:
-    picture = np.float32(getattr(skimage.data, name)()) / 255
-    trajectory = smooth_trajectory(np.random.default_rng(seed), FRAMES, BLUR / EXPOSURE, turn=0.01)
-    blurry, sharp = moved_clip(picture, trajectory, FRAMES, EXPOSURE, SIZE)
-    for kind, clip in (("blur", blurry), ("gt", sharp)):
-        for index, frame in enumerate(clip):
-            write_image(folder / kind / name / f"{index:05d}.png", np.round(frame * 255).astype(np.uint8))

@@ -17,6 +17,10 @@ METHODS = {
         "video deblurring: optical flow, temporal sharpness prior, cascade (Pan et al., CVPR 2020)",
         {door: f"methods.cdvd_tsp.{door}" for door in ("train", "test", "inference")},
     ),
+    "sbdd": Method(
+        "blur synthesis: blurry/sharp clips from sharp videos or pictures",
+        {"generate": "methods.sbdd.generate"},
+    ),
 }
 
 

@@ -7,7 +7,7 @@ The published network is the default of every argument below; the shipped small 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,8 @@ class CDVDTSP(nn.Module):
         self.stages = stages
         self.frames = 2 * stages + 1
         self.multiple = 4 * downscale  # H and W must be multiples of this
+        # Peak of `stream` per pixel, an upper bound of what was measured with both flows at 128x192 .. 1440x2560 in float32.
+        self.bytes_per_pixel = 500 + 60 * width // downscale**2
         self.align_corners = align_corners
         self.flow = FLOWS[flow](align_corners)
         self.reconstruction = Reconstruction(width, blocks, kernel_size, downscale, global_skip)
@@ -73,38 +75,52 @@ class CDVDTSP(nn.Module):
 
     def restore_triplet(self, previous: Tensor, centre: Tensor, following: Tensor) -> Tensor:
         """One stage: the restored centre [B,3,H,W] of three consecutive frames [B,3,H,W] each."""
-        features = [self.flow.pyramid(frame) for frame in (previous, centre, following)]
-        return self._restore((previous, centre, following), features)
+        triplet = previous, centre, following
+        return self._restore(triplet, [self.flow.pyramid(frame) for frame in triplet])
 
-    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+    def stream(self, frames: Iterable[Tensor], observe: Callable[[int, Tensor], None] | None = None) -> Iterator[Tensor]:
         """Restored inner frames [B,3,H,W] of a video given frame by frame: 2T fewer than came in, the same as `forward` gives.
 
         Each frame's pyramid, flow and stage result is computed once (per frame and stage two flows and one reconstruction, where the
-        windowed form computes T times as many), and three frames per stage are held, however long the video. The caller pads
+        windowed form computes up to 2T-1 times as many), and three frames per stage are held, however long the video. The caller pads
         H and W to `self.multiple` and, if the ends of the video shall be restored too, extends it by T frames on both sides.
+        observe(stage, frame) is called with every stage's results as they come; stage counts from 1.
         """
-        for _ in range(self.stages):
-            frames = self._stream_stage(frames)
+        for stage in range(1, self.stages + 1):
+            frames = self._stream_stage(frames, stage, observe)
         yield from frames
 
-    def _stream_stage(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+    def _stream_stage(self, frames: Iterable[Tensor], stage: int, observe: Callable[[int, Tensor], None] | None) -> Iterator[Tensor]:
         window: deque[tuple[Tensor, list[Tensor]]] = deque(maxlen=3)
         for frame in frames:
             window.append((frame, self.flow.pyramid(frame)))
             if len(window) == 3:
-                yield self._restore(*zip(*window))
+                restored = self._restore(*zip(*window))
+                if observe:
+                    observe(stage, restored)
+                yield restored
 
     def _restore(self, triplet: Sequence[Tensor], features: Sequence[list[Tensor]]) -> Tensor:
-        """The restored centre of three frames whose flow features are known; both flows are one batch."""
+        """The restored centre of three frames whose flow features are known."""
+        stacked, _ = self._align(triplet, features)
+        return self.reconstruction(stacked, triplet[1])
+
+    def flow_and_prior(self, previous: Tensor, centre: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        """What one stage sees of three frames [B,3,H,W]: the flow [B,2,H,W] centre -> following, and the prior [B,1,H,W]."""
+        triplet = previous, centre, following
+        stacked, flow = self._align(triplet, [self.flow.pyramid(frame) for frame in triplet])
+        return flow.chunk(2)[1], stacked[:, 9:]
+
+    def _align(self, triplet: Sequence[Tensor], features: Sequence[list[Tensor]]) -> tuple[Tensor, Tensor]:
+        """The reconstruction's ten channels [B,10,H,W], and the flows [2B,2,H,W] to the previous and following frames as one batch."""
         previous, centre, following = triplet
         twice = [torch.cat((level, level)) for level in features[1]]
         others = [torch.cat(levels) for levels in zip(features[0], features[2])]
-        neighbours = torch.cat((previous, following))
         flow = self.flow.flow_between(twice, others, centre.shape[-2:]).to(centre.device)  # DIS answers on the CPU
-        warped, mask = warp(neighbours, flow, align_corners=self.align_corners)
+        warped, mask = warp(torch.cat((previous, following)), flow, align_corners=self.align_corners)
         (previous, following), masks = (warped * mask).chunk(2), mask.chunk(2)
         prior = sharpness_prior(previous, centre, following, masks[0] * masks[1])
-        return self.reconstruction(torch.cat((previous, centre, following, prior), 1), centre)
+        return torch.cat((previous, centre, following, prior), 1), flow
 
 
 def sharpness_prior(previous: Tensor, centre: Tensor, following: Tensor, mask: Tensor) -> Tensor:

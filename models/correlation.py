@@ -1,30 +1,48 @@
 """Cost volume of two feature maps (PWC-Net, Sun et al. 2018, section 3).
 
 volume(b, (dy+r)*(2r+1) + (dx+r), y, x) = 1/C * sum_c first(b,c,y,x) * second(b,c,y+dy,x+dx),
-dx, dy in -r..r, zero outside the image.
+dx, dy in -r..r, zero outside the image. Plain PyTorch forms for any device; CUDA kernels (correlation.cu) through CuPy.
 """
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from utils.errors import UserError
+
 
 def correlation(first: Tensor, second: Tensor, radius: int = 4, impl: str = "auto") -> Tensor:
-    """Cost volume [B,(2*radius+1)^2,H,W] of feature maps [B,C,H,W] of the same shape.
+    """Cost volume [B,(2*radius+1)^2,H,W] of feature maps [B,C,H,W] of one shape, device and dtype; differentiable.
 
-    impl: "reference" (shifted products, differentiable, any device), "unfold", "banded" (other plain PyTorch
-    forms of the same numbers) or "auto" (the fastest as measured by benchmarks/correlation.py). A named
-    implementation runs or raises.
+    impl: "reference" (shifted products), "unfold", "banded" (blocked matrix products; all three are plain PyTorch), "cupy" (our
+    CUDA kernels; float32, float16 or bfloat16 with sums in float32) or "auto": cupy where it can run, else banded, the
+    fastest plain form by benchmarks/correlation.py. A named implementation runs or raises with the reason.
     """
-    if first.shape != second.shape or first.ndim != 4:
-        raise ValueError(f"correlation needs two feature maps [B,C,H,W] of one shape, got {tuple(first.shape)} and {tuple(second.shape)}")
+    if first.shape != second.shape or first.ndim != 4 or first.dtype != second.dtype:
+        raise ValueError(
+            f"correlation needs two feature maps [B,C,H,W] of one shape and dtype, got {tuple(first.shape)} {first.dtype} and "
+            f"{tuple(second.shape)} {second.dtype}"
+        )
     if impl == "auto":
-        impl = _fastest(first, radius)
+        impl = "banded" if obstacle_to_cupy(first, radius) else "cupy"
     if impl not in IMPLEMENTATIONS:
         raise ValueError(f"correlation has no implementation {impl!r}: choose from auto, {', '.join(IMPLEMENTATIONS)}")
     return IMPLEMENTATIONS[impl](first, second, radius)
+
+
+def obstacle_to_cupy(tensor: Tensor, radius: int = 4) -> str:
+    """Why the CUDA kernels can't run on this tensor; empty if they can."""
+    if tensor.device.type != "cuda":
+        return f"it needs tensors on a CUDA device, these are on {tensor.device}"
+    if tensor.dtype not in _VALUE_CODES:
+        return f"it takes float32, float16 and bfloat16, not {tensor.dtype}"
+    if not 1 <= radius <= 5:
+        return f"its shared memory fits radius 1 to 5, not {radius}"
+    return _import_error()
 
 
 def _shifted_products(first: Tensor, second: Tensor, radius: int) -> Tensor:
@@ -43,31 +61,108 @@ def _unfold(first: Tensor, second: Tensor, radius: int) -> Tensor:
 
 def _banded(first: Tensor, second: Tensor, radius: int) -> Tensor:
     """For each row shift, matrix products of blocks of columns with their neighbourhoods, of which the band |dx| <= radius is kept."""
-    batch, channels, height, width = first.shape
+    _, channels, height, width = first.shape
     side = 2 * radius + 1
     blocks = -(-width // _BLOCK)
     right = blocks * _BLOCK - width
-    rows = F.pad(first / channels, (0, right)).permute(0, 2, 3, 1).reshape(batch, height, blocks, _BLOCK, channels)
+    rows = F.pad(first / channels, (0, right)).permute(0, 2, 3, 1).unflatten(2, (blocks, _BLOCK))  # [B,H,blocks,BLOCK,C]
     padded = F.pad(second, (radius, radius + right, radius, radius)).permute(0, 2, 1, 3)  # [B,H+2r,C,blocks*BLOCK+2r]
-    neighbourhoods = padded.unfold(-1, _BLOCK + 2 * radius, _BLOCK).transpose(2, 3).contiguous()  # [B,H+2r,blocks,C,BLOCK+2r]
-    bands = []
-    for dy in range(side):
-        products = torch.matmul(rows, neighbourhoods[:, dy : dy + height])  # [B,H,blocks,BLOCK,BLOCK+2r]
-        *outer, row, column = products.stride()
-        band = products.as_strided((batch, height, blocks, _BLOCK, side), (*outer, row + column, column))
-        bands.append(band.reshape(batch, height, blocks * _BLOCK, side)[:, :, :width].permute(0, 3, 1, 2))
-    return torch.cat(bands, 1)  # [B,side*side,H,W]
+    near = padded.unfold(-1, _BLOCK + 2 * radius, _BLOCK).transpose(2, 3).contiguous()  # [B,H+2r,blocks,C,BLOCK+2r]
+    volumes = []
+    for sample_rows, sample_near in zip(rows.contiguous(), near):  # of one sample the slices below are views
+        bands = []
+        for dy in range(side):
+            products = torch.matmul(sample_rows, sample_near[dy : dy + height])  # [H,blocks,BLOCK,BLOCK+2r]
+            *outer, row, column = products.stride()
+            band = products.as_strided((height, blocks, _BLOCK, side), (*outer, row + column, column))
+            bands.append(band.reshape(height, blocks * _BLOCK, side)[:, :width].permute(2, 0, 1))
+        volumes.append(torch.cat(bands))
+    return torch.stack(volumes)  # [B,side*side,H,W]
 
 
-_BLOCK = 48  # columns; small ones waste fewer products outside the band
+_BLOCK = 16  # columns; small ones waste fewer products outside the band
 
 
-def _fastest(first: Tensor, radius: int) -> str:
-    return "reference"
+def _cupy(first: Tensor, second: Tensor, radius: int) -> Tensor:
+    if reason := obstacle_to_cupy(first, radius):
+        raise UserError(f"impl='cupy' can't run: {reason}")
+    return _CupyCorrelation.apply(first.contiguous(), second.contiguous(), radius)
 
+
+class _CupyCorrelation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, first: Tensor, second: Tensor, radius: int) -> Tensor:
+        ctx.save_for_backward(first, second)
+        ctx.radius = radius
+        batch, _, height, width = first.shape
+        volume = first.new_empty(batch, (2 * radius + 1) ** 2, height, width)
+        _launch("correlation_forward", (first, second, volume), first.shape, radius, rows=4, depth=2 * radius + 1)
+        return volume
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, volume_gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        volume_gradient = volume_gradient.contiguous()
+        gradients: list[Tensor | None] = [None, None]
+        for which, other in enumerate(reversed(ctx.saved_tensors)):
+            if ctx.needs_input_grad[which]:
+                gradients[which] = torch.empty_like(other)
+                tensors = (volume_gradient, other, gradients[which])
+                _launch("correlation_backward", tensors, other.shape, ctx.radius, rows=2, depth=8, extra=(which,))
+        return gradients[0], gradients[1], None
+
+
+def _launch(name: str, tensors: tuple[Tensor, ...], shape: torch.Size, radius: int, rows: int, depth: int, extra: tuple = ()) -> None:
+    """Enqueue a kernel on torch's current stream; `rows` and `depth` are FORWARD_Y, SIDE or BACKWARD_Y, CHUNK of correlation.cu."""
+    import cupy
+    import numpy as np
+
+    batch, channels, height, width = shape
+    if 0 in shape:
+        return
+    device = tensors[0].device
+    with cupy.cuda.Device(device.index), _stream(cupy, torch.cuda.current_stream(device)):
+        kernel = _module(radius, _VALUE_CODES[tensors[0].dtype], device.index).get_function(name)
+        sizes = [np.int32(size) for size in (channels, height, width, *extra)]
+        pointers = [np.uintp(tensor.data_ptr()) for tensor in tensors]
+        kernel((-(-width // _TILE_X), -(-height // rows), batch), (_TILE_X // 4, rows, depth), (*pointers, *sizes))
+
+
+def _stream(cupy, stream: torch.cuda.Stream):
+    external = getattr(cupy.cuda.Stream, "from_external", None)  # older CuPy has ExternalStream instead
+    return external(stream) if external else cupy.cuda.ExternalStream(stream.cuda_stream, stream.device_index)
+
+
+@cache
+def _module(radius: int, value_code: int, device_index: int):
+    """The compiled kernels for one device (modules belong to a context)."""
+    import cupy
+
+    del device_index
+    return cupy.RawModule(code=SOURCE.read_text(), options=compile_options(radius, value_code))
+
+
+def compile_options(radius: int, value_code: int) -> tuple[str, ...]:
+    """NVRTC's options for correlation.cu; value_code: 0 float32, 1 float16, 2 bfloat16."""
+    return ("-std=c++17", f"-DRADIUS={radius}", f"-DVALUE={value_code}")
+
+
+@cache
+def _import_error() -> str:
+    try:
+        import cupy  # noqa: F401
+    except ImportError as error:
+        return f"CuPy can't be imported ({error}): pip install cupy-cuda13x, or cupy-cuda12x with a driver older than 580"
+    return ""
+
+
+SOURCE = Path(__file__).with_name("correlation.cu")
+_TILE_X = 32  # TILE_X of correlation.cu
+_VALUE_CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
 IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "reference": _shifted_products,
     "unfold": _unfold,
     "banded": _banded,
+    "cupy": _cupy,
 }

@@ -183,11 +183,14 @@ class StepSampler(Sampler):
 
 def endless_loader(dataset: Dataset, sampler: StepSampler, workers: int) -> DataLoader:
     """Batches of a data set whose items are asked for by (epoch, index)."""
-    return DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=torch.cuda.is_available(), worker_init_fn=_one_thread)
+    return DataLoader(
+        dataset, batch_sampler=sampler, num_workers=workers, pin_memory=torch.cuda.is_available(), worker_init_fn=_prepare_worker
+    )
 
 
-def _one_thread(worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the parent finishes its step first
+        signal.signal(number, signal.SIG_IGN)

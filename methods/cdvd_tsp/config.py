@@ -59,16 +59,21 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Restore videos given as folders of frames. Without options: the shipped network on the embedded sample."""
+    """Restore videos: files or folders of frames. Without options: the shipped network on the embedded sample."""
 
-    data_path: Path | None = option(None, "a folder of frames, of videos, or with ground truth (see --layout); none: the embedded sample")
+    data_path: Path | None = option(
+        None, "a video file, a folder of frames or of videos, or one with ground truth (see --layout); none: the embedded sample"
+    )
     default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
     weights: Path | None = option(None, _WEIGHTS)
-    output_dir: Path | None = option(None, "results OUTPUT_DIR/VIDEO/FRAME.png; default infer_results")
+    output_dir: Path | None = option(None, "results OUTPUT_DIR/VIDEO/FRAME.png or VIDEO.mp4; default infer_results")
     layout: Layout = option("auto", _LAYOUT)
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
     border: bool | None = option(None, "also restore the first and last two frames; default: only where there is no ground truth")
     skip_existing: bool = option(False, "leave videos alone whose results are all there")
+    lossless: bool = option(False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4")
+    report: bool = option(True, "write report.html")
+    compile: bool = option(False, "compile the reconstruction network (first frames slower, later ones faster)")
     device: str = option("auto", _DEVICE)
     precision: Precision = option("auto", _PRECISION)
 
@@ -92,5 +97,7 @@ class TestConfig:
     sharp_dir: Path | None = option(None, "score files: folder of sharp images")
     restored_dir: Path | None = option(None, "score files: folder of restored images, paired by relative name")
     skip_existing: bool = option(False, "leave videos alone whose results are all there")
+    report: bool = option(True, "write report.html")
+    compile: bool = option(False, "compile the reconstruction network (first frames slower, later ones faster)")
     device: str = option("auto", _DEVICE)
     precision: Precision = option("auto", _PRECISION)

@@ -4,9 +4,10 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -17,17 +18,18 @@ from methods.cdvd_tsp.config import InferenceConfig, TestConfig
 from models import find, load_network
 from models.cdvd_tsp import CDVDTSP
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, choose_device, choose_precision
+from utils.device import autocast, available_memory, choose_device, choose_precision
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import pad_to_multiple, read_image, to_tensor, write_image
-from utils.report import contact_sheet
+from utils.image import pad_to_multiple, read_image, to_8bit, to_tensor
+from utils.protocol import PROTOCOLS
+from utils.report import MOST_PANELS, Example, contact_sheet, flow_picture, write_report
 from utils.scoring import Scores, Triple, paper_row, score_files
+from utils.video import FolderWriter, FrameFolder, VideoFile, VideoWriter
 
 TABLES = Path(__file__).with_name("tables.yaml")
 PUBLISHED_WEIGHTS = {"DVD": "CDVD_TSP_DVD_Convergent.pt", "GOPRO": "CDVD_TSP_GOPRO.pt"}
 SHIPPED_WEIGHTS = "cdvd_tsp.safetensors"
-SHEET_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -50,21 +52,27 @@ class Job:
     weights: Path
 
 
+@dataclass
+class Restored:
+    """What restoring gave: per video its written frames as (index, file), frames to show, and PSNR by stage where truth is known."""
+
+    frames: dict[str, list[tuple[int, Path]]] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+    stage_psnr: dict[int, list[float]] = field(default_factory=dict)
+    speed: str = ""
+
+
 def main(config: InferenceConfig) -> Scores | None:
-    """Restore every video into OUTPUT_DIR/VIDEO/FRAME.png; with ground truth also score the files. Returns the scores."""
+    """Restore every video into OUTPUT_DIR (VIDEO/FRAME.png, or VIDEO.mp4 for a file); with ground truth also score the frames."""
     job = plan(config)
     has_truth = all(video.sharp for video in job.found.videos)
     border = config.border if config.border is not None else not has_truth
-    restored = restore_all(load(config), job, border, config.skip_existing)
+    restored = restore_all(load(config), job, border, config.skip_existing, config.lossless)
     write_text(job.output_dir / "config.yaml", to_yaml(config))
-    scores = None
-    if has_truth:
-        scores = score_job(job, restored, "cdvd")
-        print(scores.table())
-    else:
+    scores = score_job(job, restored, "cdvd") if has_truth else None
+    if not has_truth:
         print("no ground truth, so no metrics were computed")
-    draw_sheet(job, restored)
-    print(f"results: {job.output_dir}")
+    finish(job, restored, scores, config.report)
     return scores
 
 
@@ -72,19 +80,25 @@ def load(config: InferenceConfig | TestConfig) -> Predictor:
     """The network that the configuration's weights describe, on its device."""
     device = choose_device(config.device)
     weights = chosen_weights(config)
-    network = load_network(weights, CDVDTSP)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = load_network(weights, CDVDTSP).to(device, memory_format=torch.channels_last)
+    if config.compile:
+        network.reconstruction = torch.compile(network.reconstruction)
     return Predictor(network, device, choose_precision(config.precision, device), weights)
 
 
 @torch.inference_mode()
 def predict(
-    predictor: Predictor, frames: Iterable[Tensor], border: bool = True, progress: Callable[[], object] | None = None
+    predictor: Predictor,
+    frames: Iterable[Tensor],
+    border: bool = True,
+    progress: Callable[[], object] | None = None,
+    observe: Callable[[int, Tensor], object] | None = None,
 ) -> Iterator[Tensor]:
     """Restored frames [3,H,W] float32 on the CPU, in order, of a video given as frames [3,H,W] in [0,1] of one size.
 
     border: also the first and last T frames, whose missing neighbours are the video's first T and last T frames once more (as
-    published); without it 2T fewer frames come out. A few frames are held in memory, however long the video. progress is called per frame.
+    published); without it 2T fewer frames come out. A few frames are held in memory, however long the video. progress is called per
+    frame; observe(stage, frame [3,H,W]) with the results of every stage before the last.
     """
     network, size = predictor.network, None
 
@@ -97,9 +111,16 @@ def predict(
             frame = pad_to_multiple(frame[None], network.multiple).to(predictor.device)
             yield frame.contiguous(memory_format=torch.channels_last)
 
+    def cut(frame: Tensor) -> Tensor:
+        return frame[0, :, : size[0], : size[1]].float().cpu()
+
+    def watch(stage: int, frame: Tensor) -> None:
+        if stage < network.stages:
+            observe(stage, cut(frame))
+
     with autocast(predictor.device, predictor.dtype):
-        for restored in network.stream(padded()):
-            yield restored[0, :, : size[0], : size[1]].float().cpu()
+        for restored in network.stream(padded(), watch if observe else None):
+            yield cut(restored)
             if progress:
                 progress()
 
@@ -119,6 +140,17 @@ def extended(frames: Iterable[Tensor], count: int) -> Iterator[Tensor]:
     yield from [last[-1]] * (count - len(last))
 
 
+def check_memory(predictor: Predictor, size: tuple[int, int], name: str) -> None:
+    """Raises UserError with the largest size that fits if frames of `size` (height, width) would not."""
+    available, needed = available_memory(predictor.device), predictor.network.bytes_per_pixel * size[0] * size[1]
+    if available is not None and needed > available:
+        scale = (available / needed) ** 0.5
+        raise UserError(
+            f"{name}: frames of {size[1]}x{size[0]} need about {needed / 2**30:.1f} GB, {available / 2**30:.1f} GB are free on "
+            f"{predictor.device}; the largest size of this shape that fits is {int(size[1] * scale)}x{int(size[0] * scale)}"
+        )
+
+
 def plan(config: InferenceConfig | TestConfig) -> Job:
     """The videos and folders that a configuration means; raises UserError before anything is computed."""
     data_path, output_dir = config.data_path, config.output_dir or ROOT / "infer_results"
@@ -131,12 +163,14 @@ def plan(config: InferenceConfig | TestConfig) -> Job:
         print(f"no --data_path: the embedded sample {data_path}")
     found = find_videos(data_path, config.layout, config.gopro_blur, need_sharp=isinstance(config, TestConfig))
     for video in found.videos:
-        folder = (output_dir / video.name).resolve()
-        if folder in {path.parent.resolve() for path in (*video.blurry, *video.sharp)}:
+        folder = output_dir if video.file else output_dir / video.name
+        if folder.resolve() in {path.parent.resolve() for path in (*video.blurry, *video.sharp, *([video.file] if video.file else []))}:
             raise UserError(f"results of {video.name} would overwrite its own frames in {folder}: choose another --output_dir")
     blur = f", blurry folder {config.gopro_blur}" if found.layout == "gopro" else ""
     remark = f" ({found.remark})" if found.remark else ""
-    print(f"{len(found.videos)} videos, {sum(len(video.blurry) for video in found.videos)} frames, layout {found.layout}{blur}{remark}")
+    frames = sum(len(video.blurry) for video in found.videos)
+    counted = f"{frames} frames, layout {found.layout}{blur}" if frames else "as files"
+    print(f"{len(found.videos)} video{'s' * (len(found.videos) > 1)}, {counted}{remark}")
     return Job(data_path, found, output_dir, chosen_weights(config))
 
 
@@ -147,37 +181,131 @@ def chosen_weights(config: InferenceConfig | TestConfig) -> Path:
     return find(PUBLISHED_WEIGHTS[config.default_data] if config.default_data else SHIPPED_WEIGHTS)
 
 
-def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: bool) -> dict[str, list[tuple[int, Path]]]:
-    """Write every video's restored frames; returns video -> [(index of the frame, its file)]."""
-    written, done, started = {}, 0, time.monotonic()
-    bar = tqdm(total=sum(len(video.blurry) for video in job.found.videos), unit="frame", disable=None)
-    for video in job.found.videos:
-        targets = _targets(video, job.output_dir, predictor.network.stages, border)
-        written[video.name] = targets
-        if skip_existing and all(path.is_file() for _, path in targets):
-            bar.write(f"{video.name}: all {len(targets)} results exist, skipped")
-            bar.update(len(video.blurry))
-            continue
-        if len(video.blurry) == 1:
-            bar.write(f"{video.name}: a single frame, restored as a still (its own copies stand for the neighbours)")
-        frames = (to_tensor(read_image(path)) for path in video.blurry)
-        everywhere = len(targets) == len(video.blurry)
-        for (_, path), frame in zip(targets, predict(predictor, frames, everywhere, bar.update), strict=True):
-            write_image(path, frame)
-            done += 1
-    bar.close()
+def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: bool, lossless: bool = False) -> Restored:
+    """Write every video's restored frames, video after video; what is finished stays whatever happens later."""
+    result, done, started = Restored(), 0, time.monotonic()
+    per_video = max(MOST_PANELS // len(job.found.videos), 1)
+    with tqdm(total=_total(job), unit="frame", disable=None) as bar:
+        for video in job.found.videos:
+            restore = _restore_file if video.file else _restore_folder
+            done += restore(predictor, video, job, border, skip_existing, lossless, bar, result, per_video)
     if done:
         seconds = time.monotonic() - started
-        print(f"restored {done} frames in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})")
-    return written
+        result.speed = f"{done} frames in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
+        print(f"restored {result.speed}")
+    return result
 
 
-def score_job(job: Job, restored: dict[str, list[tuple[int, Path]]], protocol: str) -> Scores:
+def _restore_folder(
+    predictor: Predictor, video: Video, job: Job, border: bool, skip: bool, lossless: bool, bar: tqdm, result: Restored, shown: int
+) -> int:
+    stages, count = predictor.network.stages, len(video.blurry)
+    border = border or count < 2 * stages + 1  # a video too short for the cascade is restored whole
+    indices = range(count) if border else range(stages, count - stages)
+    writer = FolderWriter(job.output_dir / video.name, [video.blurry[index].stem for index in indices])
+    result.frames[video.name] = list(zip(indices, writer.paths))
+    if skip and all(path.is_file() for path in writer.paths):
+        bar.write(f"{video.name}: all {len(indices)} results exist, skipped")
+        bar.update(count)
+        return 0
+    if count == 1:
+        bar.write(f"{video.name}: a single frame, restored as a still (its own copies stand for the neighbours)")
+    wanted = set(_spread(indices, shown))
+    folder = FrameFolder(video.blurry)
+    check_memory(predictor, folder.size, video.name)
+    source = _Recent(enumerate(folder), 2 * stages + 3)
+    observe = _StageWatch(video, indices, -stages if border else 0, result) if video.sharp else None
+    for index, frame in zip(indices, predict(predictor, source, border, bar.update, observe), strict=True):
+        pixels = to_8bit(frame)
+        writer.write(pixels)
+        if index in wanted:
+            result.examples.append(_example(predictor, f"{video.name}/{video.blurry[index].stem}", source, index, pixels, video))
+    return len(indices)
+
+
+def _restore_file(
+    predictor: Predictor, video: Video, job: Job, border: bool, skip: bool, lossless: bool, bar: tqdm, result: Restored, shown: int
+) -> int:
+    source, stages = VideoFile(video.file), predictor.network.stages
+    target = job.output_dir / (f"{video.name}.mkv" if lossless else f"{Path(video.name).stem}.mp4")
+    result.frames[video.name] = []
+    if skip and target.is_file():
+        bar.write(f"{video.name}: {target} exists, skipped")
+        return 0
+    if source.count and source.count < 2 * stages + 1:
+        border = True
+    check_memory(predictor, source.size, video.name)
+    first, done = 0 if border else stages, 0
+    wanted = set(_spread(range(first, (source.count or 300) - first), shown))
+    recent = _Recent(source.timed(), 2 * stages + 3)
+    with VideoWriter(target, source, lossless) as writer:
+        for index, frame in enumerate(predict(predictor, recent, border, bar.update), first):
+            pixels = to_8bit(frame)
+            writer.write(pixels, recent.keys[index])
+            done += 1
+            if index in wanted:
+                result.examples.append(_example(predictor, f"{video.name}, frame {index}", recent, index, pixels, video))
+    return done
+
+
+class _Recent:
+    """Hands out frames as tensors and remembers the latest ones: `keys[index]` and `pixels[index]`."""
+
+    def __init__(self, frames: Iterable[tuple[int, np.ndarray]], most: int):
+        self._frames, self._most = frames, most
+        self.keys: dict[int, int] = {}
+        self.pixels: dict[int, np.ndarray] = {}
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for index, (key, pixels) in enumerate(self._frames):
+            self.keys[index], self.pixels[index] = key, pixels
+            for memory in (self.keys, self.pixels):
+                memory.pop(index - self._most, None)
+            yield to_tensor(pixels)
+
+
+class _StageWatch:
+    """Notes the PSNR of the stages before the last for the frames that get written."""
+
+    def __init__(self, video: Video, indices: range, offset: int, result: Restored):
+        self._video, self._indices, self._offset, self._result = video, indices, offset, result
+        self._count: dict[int, int] = {}
+
+    def __call__(self, stage: int, frame: Tensor) -> None:
+        number = self._count.get(stage, 0)
+        self._count[stage] = number + 1
+        index = number + stage + self._offset  # stage s gives its first result for frame s of what it was fed
+        if index in self._indices:
+            sharp = read_image(self._video.sharp[index])
+            self._result.stage_psnr.setdefault(stage, []).append(PROTOCOLS["cdvd"].psnr(to_8bit(frame), sharp))
+
+
+@torch.inference_mode()
+def _example(predictor: Predictor, name: str, recent: _Recent, index: int, restored: np.ndarray, video: Video) -> Example:
+    """A frame to show, with the flow to its next frame and the sharpness prior as the first stage sees them."""
+    around = [recent.pixels.get(other, recent.pixels[index]) for other in (index - 1, index, index + 1)]
+    frames = [pad_to_multiple(to_tensor(pixels)[None], predictor.network.multiple).to(predictor.device) for pixels in around]
+    flow, prior = (values[0].float().cpu().numpy() for values in predictor.network.flow_and_prior(*frames))
+    height, width = restored.shape[:2]
+    length = np.hypot(*flow[:, :height, :width])
+    extras = {
+        f"flow to the next frame, median {np.median(length):.1f} px": flow_picture(flow[:, :height, :width]),
+        "temporal sharpness prior (white = the frames agree)": to_8bit(torch.from_numpy(prior[:, :height, :width]).expand(3, -1, -1)),
+    }
+    sharp, words = None, ""
+    if video.sharp:
+        sharp = to_8bit(to_tensor(read_image(video.sharp[index])))
+        before, after = (PROTOCOLS["cdvd"].psnr(image, sharp) for image in (around[1], restored))
+        words = f"PSNR {before:.2f} dB before, {after:.2f} dB after (protocol cdvd)"
+    return Example(name, to_8bit(to_tensor(around[1])), restored, sharp, extras, words)
+
+
+def score_job(job: Job, restored: Restored, protocol: str) -> Scores:
     """Score the written files by a named protocol and write scores.json and scores.csv beside them."""
     triples = [
         Triple(f"{video.name}/{path.stem}", path, video.sharp[index], video.blurry[index])
         for video in job.found.videos
-        for index, path in restored[video.name]
+        for index, path in restored.frames[video.name]
     ]
     paper = paper_row(TABLES, job.weights, job.data_path)
     about = {"weights": job.weights, "data_path": job.data_path, "remark": job.found.remark, "paper": paper}
@@ -186,23 +314,29 @@ def score_job(job: Job, restored: dict[str, list[tuple[int, Path]]], protocol: s
     return scores
 
 
-def draw_sheet(job: Job, restored: dict[str, list[tuple[int, Path]]]) -> Path:
-    """contact_sheet.png: input, restored and (where there is one) sharp frame from the middle of each of the first videos."""
-    rows, labels = [], []
-    has_truth = all(video.sharp for video in job.found.videos)
-    for video in job.found.videos[:SHEET_ROWS]:
-        index, path = restored[video.name][len(restored[video.name]) // 2]
-        files = [video.blurry[index], path, *([video.sharp[index]] if has_truth else [])]
-        rows.append([read_image(file) for file in files])
-        labels.append(f"{video.name}/{path.stem}")
-    heads = ["input", "restored", *(["ground truth"] if has_truth else [])]
-    target = job.output_dir / "contact_sheet.png"
-    contact_sheet(target, rows, heads, labels)
-    return target
+def finish(job: Job, restored: Restored, scores: Scores | None, report: bool) -> None:
+    """Print the scores, draw contact_sheet.png and report.html, say where everything is."""
+    table = scores.table() if scores else ""
+    if scores and restored.stage_psnr:
+        stages = [f"stage {stage} {np.mean(values):.2f} dB" for stage, values in sorted(restored.stage_psnr.items())]
+        table += f"\nPSNR by stage: input {scores.input_mean['psnr']:.2f} dB, {', '.join(stages)}, final {scores.mean['psnr']:.2f} dB"
+    if table:
+        print(table)
+    if restored.examples:
+        contact_sheet(job.output_dir / "contact_sheet.png", restored.examples)
+        facts = {"input": str(job.data_path), "weights": str(job.weights), "speed": restored.speed, "data": job.found.remark}
+        if report:
+            write_report(job.output_dir / "report.html", "CDVD-TSP: restored video", restored.examples, facts, table)
+    print(f"results: {job.output_dir}" + (" (open report.html there)" if restored.examples and report else ""))
 
 
-def _targets(video: Video, output_dir: Path, stages: int, border: bool) -> list[tuple[int, Path]]:
-    """(index, result file) of every frame that gets restored; a video too short for the cascade is restored whole."""
-    count = len(video.blurry)
-    inner = range(count) if border or count < 2 * stages + 1 else range(stages, count - stages)
-    return [(index, output_dir / video.name / f"{video.blurry[index].stem}.png") for index in inner]
+def _total(job: Job) -> int | None:
+    """Frames of all videos together, None where a header does not say."""
+    counts = [VideoFile(video.file).count if video.file else len(video.blurry) for video in job.found.videos]
+    return sum(counts) if all(counts) else None
+
+
+def _spread(indices: range, count: int) -> list[int]:
+    """`count` indices spread evenly over a range, away from its ends."""
+    chosen = {int((place + 0.5) * len(indices) / count) for place in range(count)}
+    return [indices[place] for place in sorted(chosen)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.catalog import find_pictures
 from methods.cdvd_tsp.config import TestConfig
-from methods.cdvd_tsp.inference import TABLES, draw_sheet, load, plan, restore_all, score_job
+from methods.cdvd_tsp.inference import TABLES, finish, load, plan, restore_all, score_job
 from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import write_text
@@ -19,9 +19,7 @@ def main(config: TestConfig) -> Scores | None:
         return run_table(config)
     if config.restored_dir or config.sharp_dir or config.blurry_dir:
         return score_folders(config)
-    scores = restore_and_score(config)
-    print(scores.table())
-    return scores
+    return restore_and_score(config)
 
 
 def restore_and_score(config: TestConfig) -> Scores:
@@ -30,8 +28,7 @@ def restore_and_score(config: TestConfig) -> Scores:
     restored = restore_all(load(config), job, config.border, config.skip_existing)
     write_text(job.output_dir / "config.yaml", to_yaml(config))
     scores = score_job(job, restored, config.protocol)
-    draw_sheet(job, restored)
-    print(f"results: {job.output_dir}")
+    finish(job, restored, scores, config.report)
     return scores
 
 

@@ -88,8 +88,10 @@ def test_missing_and_empty_folders(tmp_path, make_videos):
     with pytest.raises(UserError, match="no folder at .*nowhere: check the path"):
         find_videos(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="it is a file"):
+    with pytest.raises(UserError, match="neither a folder, nor a video .*nor a picture"):
         find_videos(tmp_path / "file")
+    with pytest.raises(UserError, match="it is a file"):
+        find_pictures(tmp_path / "file")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no frames in .*empty"):
         find_videos(tmp_path / "empty")
@@ -103,3 +105,17 @@ def test_hidden_files_are_not_frames(make_videos):
     root = make_videos("frames", {"a": 2})
     (root / "a" / "._0.png").write_bytes(b"resource fork")
     assert len(find_videos(root).videos[0].blurry) == 2
+
+
+def test_video_files_and_single_pictures(tmp_path, make_videos):
+    for name in ("b.mp4", "a.mov", "b.mkv", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [video.name for video in find_videos(tmp_path).videos] == ["a", "b.mkv", "b.mp4"]
+    assert find_videos(tmp_path / "a.mov").videos[0].file == tmp_path / "a.mov"
+    (picture,) = find_videos(make_videos("frames", {"v": 3}) / "v" / "1.png").videos
+    assert picture.name == "1" and len(picture.blurry) == 1
+    write_image(tmp_path / "x.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(UserError, match="both pictures .x.png.* and videos .a.mov"):
+        find_videos(tmp_path)
+    with pytest.raises(UserError, match="a has no ground truth"):
+        find_videos(tmp_path / "a.mov", need_sharp=True)

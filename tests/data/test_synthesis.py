@@ -3,7 +3,17 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from data.synthesis.exposure import encode, exposure_times, linearise, mean_in_linear_light, moved_clip
+from data.synthesis.exposure import (
+    InBetween,
+    encode,
+    exposed_frame,
+    exposure_times,
+    frames_needed,
+    linearise,
+    mean_in_linear_light,
+    moved_clip,
+    picture_clip,
+)
 from data.synthesis.motion import Trajectory, smooth_trajectory
 
 
@@ -65,3 +75,46 @@ def test_trajectories_have_the_asked_speed_and_are_repeatable():
     assert np.array_equal(one, two)
     assert np.abs(one[2]).max() < 1e-12  # the origin is the middle frame
     assert smooth_trajectory(np.random.default_rng(0), 5, 0.0).length(0, 4) == 0
+
+
+def panning_frames(count: int, step: float) -> list[np.ndarray]:
+    noise = np.random.default_rng(1).random((120, 200, 3), dtype=np.float32)
+    scene = cv2.GaussianBlur(noise, (0, 0), 2) * 3 - 1
+    x, y = np.meshgrid(np.arange(120, dtype=np.float32) + 20, np.arange(80, dtype=np.float32) + 20)
+    return [cv2.remap(scene, x + np.float32(step * index), y, cv2.INTER_CUBIC).clip(0, 1) for index in range(count)]
+
+
+def test_a_moment_between_two_frames_is_half_way():
+    first, middle, second = panning_frames(3, 2.0)  # 4 px from first to second
+    between = InBetween(first, second)
+    inner = (slice(12, -12), slice(12, -12))
+    assert np.abs(between.at(0.5) - middle)[inner].mean() < 0.01 < 0.05 < np.abs(first - middle)[inner].mean()
+    assert np.abs(between.at(0.0) - first)[inner].max() < 1e-3 and np.abs(between.at(1.0) - second)[inner].max() < 1e-3
+    assert between.motion == pytest.approx(4, abs=0.3)
+
+
+def test_interpolated_exposure_has_no_double_contours():
+    fine = panning_frames(33, 0.25)  # 8 px in all; every 16th is a frame the generator sees
+    coarse = fine[::16]
+    truth = mean_in_linear_light(fine[8:25])  # an exposure of one interval around the middle frame
+    inner = (slice(12, -12), slice(12, -12))
+    smooth = np.abs(exposed_frame(coarse, 1.0) - truth)[inner].mean()
+    ghosts = np.abs(mean_in_linear_light(coarse) - truth)[inner].mean()
+    assert smooth < 0.012 and smooth < ghosts / 4
+
+
+def test_exposures_take_the_frames_they_touch():
+    assert [frames_needed(exposure) for exposure in (0.5, 1, 2, 3, 7)] == [3, 3, 3, 5, 9]
+    assert [frames_needed(exposure, interpolate=False) for exposure in (2, 3, 7)] == [3, 3, 7]
+    frames = panning_frames(7, 1.0)
+    assert np.array_equal(exposed_frame(frames, 7, interpolate=False), mean_in_linear_light(frames))
+    still = [frames[0]] * 3
+    assert np.abs(exposed_frame(still, 1.0) - frames[0]).max() < 1e-5
+    with pytest.raises(ValueError, match="needs 5 frames, got 3"):
+        exposed_frame(frames[:3], 3)
+
+
+def test_picture_clips_have_the_asked_blur(picture):
+    blurry, sharp = picture_clip(picture, 9, 6.0, 0.8, (40, 50), np.random.default_rng(0))
+    assert blurry.shape == sharp.shape == (9, 40, 50, 3)
+    assert np.abs(np.diff(blurry, axis=2)).mean() < 0.8 * np.abs(np.diff(sharp, axis=2)).mean()

@@ -97,6 +97,13 @@ def test_weights_of_another_network_are_refused(golden, make_videos, restore, tm
         restore(make_videos("frames"), weights=tmp_path / "pwc.pytorch")
 
 
+def test_frames_too_large_for_the_memory_get_a_sentence(make_videos, restore, monkeypatch):
+    monkeypatch.setattr(inference, "available_memory", lambda device: 500_000)
+    # 24x32 frames at 500 + 60*4 bytes per pixel need 568,320 bytes
+    with pytest.raises(UserError, match="a: frames of 32x24 need about .* the largest size of this shape that fits is 30x22"):
+        restore(make_videos("frames"))
+
+
 def test_default_data_means_the_published_folders(monkeypatch, tmp_path, make_videos, golden):
     monkeypatch.setattr(inference, "ROOT", tmp_path)
     monkeypatch.setattr("models.SHIPPED", tmp_path / "pretrain_models")
@@ -251,7 +258,7 @@ def test_the_sample_is_made_once_and_whole(monkeypatch, tmp_path):
     stamps = [path.stat().st_mtime_ns for path in files]
     assert sample.sample_folder() == folder and [path.stat().st_mtime_ns for path in files] == stamps
     shutil.rmtree(folder)
-    monkeypatch.setattr(sample, "_write_clip", lambda *arguments: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(sample, "write_clip", lambda *arguments: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         sample.sample_folder()
     assert not folder.exists() and list((tmp_path / "dataset").iterdir()) == []

@@ -1,0 +1,136 @@
+"""How much does streaming save? CDVD-TSP over a video, streamed against one window of five frames per output.
+
+python -m benchmarks.cdvd_tsp_streaming [--quick]. The network has the published size (random weights: the work is the same) unless
+said otherwise. Prints: seconds per output and their ratio in steady state, operations per output, frames/s at 640x360 and 1280x720 of the
+published and of the shipped network, the bf16 ratio, and the peak memory of a process that restores 30 and 300 frames.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.timing import append, hardware
+from models import load
+from models.cdvd_tsp import CDVDTSP
+from utils.device import autocast
+from utils.scoring import format_table
+
+RATIO_SIZE = (128, 192)  # height, width
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer outputs and repetitions: a look, no figure to quote")
+    parser.add_argument("--memory", type=int, nargs=3, metavar=("FRAMES", "HEIGHT", "WIDTH"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        print(peak_memory_mb(*options.memory))
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    print(hardware(device))
+    published, shipped = CDVDTSP().eval().to(device), load("cdvd_tsp").to(device)
+    outputs, repetitions = (6, 1) if options.quick else (24, 3)
+    rows = [ratio_row(published, device, outputs, repetitions)]
+    rows += [
+        speed_row(name, network, size, device, dtype, 2 if options.quick else 4)
+        for name, network in (("published", published), ("shipped", shipped))
+        for size in ((360, 640), (720, 1280))
+        for dtype in (torch.float32, torch.bfloat16)
+        if not (options.quick and size[0] > 360)
+    ]
+    for row in rows:
+        print(json.dumps(row))
+    frames = (10, 30) if options.quick else (30, 300)
+    peaks = [memory_of_a_process(count, 64, 96) for count in frames]
+    rows.append({"peak_memory_mb": dict(zip(map(str, frames), peaks)), "ratio": peaks[1] / peaks[0]})
+    print(format_table([["frames", "peak memory, MB"], *([str(count), f"{peak:.0f}"] for count, peak in zip(frames, peaks))]))
+    append("cdvd_tsp streaming", device, rows)
+
+
+def ratio_row(network: CDVDTSP, device: str, outputs: int, repetitions: int) -> dict:
+    """Steady state: the first outputs of the stream, which fill its windows, are not counted."""
+    clip = [torch.rand(1, 3, *RATIO_SIZE, device=device) for _ in range(8)]
+    window = torch.stack(clip[: network.frames], 1)
+    streamed, windowed = [], []
+    with torch.inference_mode():
+        for _ in range(repetitions):
+            stream = network.stream(_endless(clip))
+            streamed.append(_seconds_per_call(lambda stream=stream: next(stream), outputs, device))
+            windowed.append(_seconds_per_call(lambda: network(window), outputs, device))
+        stream = network.stream(_endless(clip))
+        next(stream)
+        counts = [_operations(function) for function in (lambda: next(stream), lambda: network(window))]
+    stream_s, window_s = statistics.median(streamed), statistics.median(windowed)
+    return {
+        "size": f"{RATIO_SIZE[1]}x{RATIO_SIZE[0]}",
+        "outputs": outputs,
+        "streamed_s": stream_s,
+        "windowed_s": window_s,
+        "windowed : streamed": window_s / stream_s,
+        "GFLOP streamed": counts[0] / 1e9,
+        "GFLOP windowed": counts[1] / 1e9,
+        "operations ratio": counts[1] / counts[0],
+    }
+
+
+def speed_row(name: str, network: CDVDTSP, size: tuple[int, int], device: str, dtype: torch.dtype, outputs: int) -> dict:
+    network = network.to(memory_format=torch.channels_last)
+    clip = [torch.rand(1, 3, *size, device=device).contiguous(memory_format=torch.channels_last) for _ in range(4)]
+    with torch.inference_mode(), autocast(torch.device(device), dtype):
+        stream = network.stream(_endless(clip))
+        seconds = _seconds_per_call(lambda: next(stream), outputs, device)
+    return {"network": name, "size": f"{size[1]}x{size[0]}", "dtype": str(dtype).removeprefix("torch."), "frames/s": 1 / seconds}
+
+
+def peak_memory_mb(frames: int, height: int, width: int) -> float:
+    """Restore `frames` random frames in this process; its largest resident size."""
+    network = CDVDTSP().eval()
+    with torch.inference_mode():
+        for _ in network.stream(torch.rand(1, 3, height, width) for _ in range(frames)):
+            pass
+    # Not getrusage: a forked child inherits its parent's maximum there.
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024
+
+
+def memory_of_a_process(frames: int, height: int, width: int) -> float:
+    words = [sys.executable, "-m", "benchmarks.cdvd_tsp_streaming", "--memory", str(frames), str(height), str(width)]
+    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+
+
+def _endless(clip: list[Tensor]) -> Iterator[Tensor]:
+    while True:
+        yield from clip
+
+
+def _seconds_per_call(function, calls: int, device: str) -> float:
+    function()
+    _wait(device)
+    start = time.perf_counter()
+    for _ in range(calls):
+        function()
+    _wait(device)
+    return (time.perf_counter() - start) / calls
+
+
+def _operations(function) -> int:
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Medians, the machine's name, and where results go; shared by the benchmarks."""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).with_name("results.jsonl")
+
+
+def median_s(function: Callable[[], object], runs: int = 5, device: str = "cpu") -> float:
+    """Median seconds of one call after a warm-up call; waits for the GPU before each reading of the clock."""
+    function()
+    seconds = []
+    for _ in range(runs):
+        _wait(device)
+        start = time.perf_counter()
+        function()
+        _wait(device)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def hardware(device: str = "cpu") -> str:
+    """What the figures were measured on."""
+    if device.startswith("cuda"):
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    model = next((line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.processor())
+    return f"{model}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def append(question: str, device: str, rows: list[dict]) -> None:
+    """Add one measurement to results.jsonl."""
+    record = {"question": question, "date": time.strftime("%Y-%m-%d"), "hardware": hardware(device), "rows": rows}
+    with open(RESULTS, "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)

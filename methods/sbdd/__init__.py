@@ -1,0 +1,1 @@
+"""Blur synthesis; see README.md."""

@@ -1,0 +1,120 @@
+"""Video files through the inference door: times, sound, interruption, full disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from methods.cdvd_tsp import inference
+from methods.cdvd_tsp.config import InferenceConfig
+from tests.utils.test_video import make_file, sound_packets
+from utils.config import ROOT
+from utils.errors import UserError
+from utils.image import read_image
+from utils.video import VideoFile
+
+
+@pytest.fixture
+def restore(small_network, tmp_path):
+    def run(data_path, **options):
+        options = {"data_path": data_path, "weights": small_network(), "output_dir": tmp_path / "out", "device": "cpu"} | options
+        return inference.main(InferenceConfig(**options))
+
+    return run
+
+
+def door(data_path, weights, output_dir, *more, **options):
+    words = ["--data_path", str(data_path), "--weights", str(weights), "--output_dir", str(output_dir), "--device", "cpu", *more]
+    return subprocess.Popen([sys.executable, "inference.py", "cdvd_tsp", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_clip_with_sound_goes_in_and_comes_out(restore, tmp_path, capsys):
+    times = [0, 33, 70, 170, 190, 230, 290, 320]
+    path = make_file(tmp_path / "phone.mp4", times, sound=True)
+    restore(path)
+    again = VideoFile(tmp_path / "out/phone.mp4")
+    assert [round(float(moment * again.time_base) * 1000) for moment, _ in again.timed()] == times  # every frame, its time
+    assert sound_packets(tmp_path / "out/phone.mp4") == sound_packets(path)
+    assert (tmp_path / "out/report.html").is_file() and (tmp_path / "out/contact_sheet.png").is_file()
+    assert "8 frames in" in capsys.readouterr().out
+    restore(path, skip_existing=True)
+    assert "exists, skipped" in capsys.readouterr().out
+
+
+def test_file_and_folder_of_its_frames_give_the_same(restore, tmp_path):
+    from utils.image import write_image
+
+    path = make_file(tmp_path / "a.mp4", [index * 40 for index in range(6)])
+    for index, frame in enumerate(VideoFile(path)):
+        write_image(tmp_path / "frames" / f"{index}.png", frame)
+    restore(path, lossless=True)
+    restore(tmp_path / "frames")
+    for index, frame in enumerate(VideoFile(tmp_path / "out/a.mkv")):
+        assert np.array_equal(frame, read_image(tmp_path / f"out/frames/{index}.png"))
+
+
+def test_a_folder_of_videos_without_borders(restore, tmp_path):
+    (tmp_path / "in").mkdir()
+    make_file(tmp_path / "in/a.mp4", [index * 40 for index in range(7)])
+    make_file(tmp_path / "in/b.mp4", [0, 40])  # shorter than the cascade: restored whole
+    restore(tmp_path / "in", border=False)
+    assert [len(list(VideoFile(tmp_path / f"out/{name}.mp4"))) for name in "ab"] == [3, 2]
+
+
+def test_own_file_is_never_overwritten(restore, tmp_path):
+    path = make_file(tmp_path / "a.mp4", [0, 40])
+    with pytest.raises(UserError, match="would overwrite"):
+        restore(path, output_dir=tmp_path)
+
+
+def test_ctrl_c_leaves_a_playable_part_and_earlier_results(small_network, tmp_path):
+    (tmp_path / "in").mkdir()
+    make_file(tmp_path / "in/a.mp4", [0, 40, 80])
+    make_file(tmp_path / "in/b.mp4", [index * 40 for index in range(60)], size=(240, 320))  # takes far longer than the test waits
+    process = door(tmp_path / "in", small_network(width=12, blocks=2, kernel_size=5), tmp_path / "out")
+    deadline = time.monotonic() + 120
+    partial = tmp_path / "out/b.partial.mp4"
+    while not partial.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted; what was finished before is kept" in errors and "Traceback" not in errors
+    assert len(list(VideoFile(tmp_path / "out/a.mp4"))) == 3
+    assert not (tmp_path / "out/b.mp4").exists()
+    if partial.exists():  # no frame may have been done yet on a slow machine
+        assert 0 < len(list(VideoFile(partial))) < 60
+
+
+def limit_file_size():
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+
+def test_no_room_left_is_one_sentence(small_network, tmp_path):
+    path = make_file(tmp_path / "in.mp4", [index * 40 for index in range(12)], size=(240, 320))
+    process = door(path, small_network(), tmp_path / "out", "--no_report", "--lossless", preexec_fn=limit_file_size)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "File too large" in errors and "Traceback" not in errors
+    assert not (tmp_path / "out/in.mkv").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_unwritable_folder_is_one_sentence(small_network, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o500)
+    path = make_file(tmp_path / "in.mp4", [0, 40])
+    process = door(path, small_network(), tmp_path / "out")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "Permission denied" in errors and "Traceback" not in errors
+
+
+def test_output_below_a_file_is_one_sentence(small_network, tmp_path):
+    path = make_file(tmp_path / "in.mp4", [0, 40])
+    process = door(path, small_network(), path / "out")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode in (1, 2) and "Not a directory" in errors and "Traceback" not in errors

@@ -1,0 +1,219 @@
+"""Reading and writing of videos: folders of frames and video files (PyAV, which carries FFmpeg and x264).
+
+Frames are pixels [H,W,3], RGB, uint8 (uint16 from 16-bit pictures), upright; one is in memory at a time, however long the video.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import Colorspace, Interpolation
+
+from utils.errors import UserError
+from utils.image import image_size, read_image, write_image
+
+EXTENSIONS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".3gp", ".wmv")
+QUALITY = "14"  # x264's crf: visually lossless
+# Without these flags FFmpeg's conversion loses 5 dB on 4:2:0 and darkens by a level.
+_CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+_BT709 = 1  # colour primaries, transfer and matrix in FFmpeg's numbering
+_SD_HEIGHT = 576  # untagged video up to this height is BT.601, above it BT.709, as players assume
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is that of a video file we read (hidden files are not)."""
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+
+
+@dataclass(frozen=True)
+class FrameFolder:
+    """Frames as picture files, in the given order."""
+
+    paths: tuple[Path, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.paths)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return image_size(self.paths[0])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(read_image, self.paths)
+
+
+class VideoFile:
+    """The first video stream of a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        with _open(path) as container:
+            stream = _video_stream(container, path)
+            self.count = stream.frames or None  # as the header says; None where it does not
+            self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            self.time_base = stream.time_base
+            first = next(iter(_decoded(container, stream, path)), None)
+            if first is None:
+                raise UserError(f"{path} has no frames")
+            height, width = first.height, first.width
+            self.size = (width, height) if first.rotation % 180 else (height, width)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for _, pixels in self.timed():
+            yield pixels
+
+    def timed(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(presentation time in units of `time_base`, pixels) of every frame. Raises UserError where the file ends early."""
+        given, last = 0, None
+        with _open(self.path) as container:
+            stream = _video_stream(container, self.path)
+            stream.thread_type = "AUTO"
+            step = max(round(1 / self.rate / self.time_base), 1)
+            for frame in _decoded(container, stream, self.path):
+                time = frame.pts if frame.pts is not None else (0 if last is None else last + step)
+                if last is not None and time <= last:
+                    time = last + 1  # broken time stamps; a container wants them ascending
+                yield time, _pixels(frame)
+                given, last = given + 1, time
+        if self.count and given < self.count:
+            raise UserError(f"{self.path} ends after {given} of {self.count} frames: it is truncated or damaged")
+
+
+class FolderWriter:
+    """Writes frames as FOLDER/NAME.png, each whole or not at all."""
+
+    def __init__(self, folder: Path, names: list[str]):
+        self.paths = [folder / f"{name}.png" for name in names]
+        self._next = iter(self.paths)
+
+    def write(self, frame: np.ndarray) -> None:
+        write_image(next(self._next), frame)
+
+    def __enter__(self) -> "FolderWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class VideoWriter:
+    """Writes H.264 (BT.709, tagged) with the frame times and the sound of a source file.
+
+    Frames go to NAME.partial.EXT; the final name appears when the block ends well. After an error or Ctrl-C the partial file is
+    closed properly, so that what was done plays. lossless: x264 in RGB, which most browsers can't play. Odd sizes are stored as 4:4:4.
+    """
+
+    def __init__(self, path: Path, source: VideoFile, lossless: bool = False):
+        self.path, self.source = path, source
+        self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.frames = 0
+        self._container = av.open(str(self.partial), "w")
+        height, width = source.size
+        self._stream = self._container.add_stream("libx264rgb" if lossless else "libx264", rate=source.rate)
+        self._stream.width, self._stream.height = width, height
+        self._stream.time_base = self._stream.codec_context.time_base = source.time_base
+        if lossless:
+            self._stream.pix_fmt, self._stream.options = "rgb24", {"crf": "0", "preset": "fast"}
+        else:
+            odd = height % 2 or width % 2
+            self._stream.pix_fmt, self._stream.options = "yuv444p" if odd else "yuv420p", {"crf": QUALITY, "preset": "fast"}
+            context = self._stream.codec_context
+            context.color_primaries = context.color_trc = context.colorspace = _BT709
+        self._sound = _Sound(source.path, self._container)
+
+    def write(self, frame: np.ndarray, time: int) -> None:
+        """Add a frame [H,W,3] uint8 at `time` in units of the source's time base; times ascend."""
+        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
+        if self._stream.pix_fmt != "rgb24":
+            image = image.reformat(format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709, interpolation=_CONVERSION)
+        image.pts, image.time_base = time, self.source.time_base
+        self._container.mux(self._stream.encode(image))
+        self._sound.copy_until(float(time * self.source.time_base))
+        self.frames += 1
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._container.mux(self._stream.encode())
+            self._sound.copy_until(float("inf") if kind is None else -1.0)
+        finally:
+            self._sound.close()
+            self._container.close()
+        if kind is None:
+            self.partial.replace(self.path)
+        elif self.frames:
+            print(f"note: the {self.frames} frames done so far are in {self.partial}")
+        else:
+            self.partial.unlink(missing_ok=True)
+
+
+class _Sound:
+    """The packets of a file's first audio stream, copied unchanged as the video advances."""
+
+    def __init__(self, path: Path, target: av.container.OutputContainer):
+        self._source = _open(path)
+        self._packets, self._waiting, self._target = iter(()), None, target
+        streams = self._source.streams.audio
+        if not streams:
+            return
+        try:
+            self._stream = target.add_stream_from_template(streams[0])
+        except (ValueError, av.error.FFmpegError) as error:
+            print(f"note: the sound of {path.name} does not fit into {target.format.name} and is left out ({error})")
+            return
+        self._packets = self._source.demux(streams[0])
+
+    def copy_until(self, seconds: float) -> None:
+        while True:
+            if self._waiting is None:
+                self._waiting = next((packet for packet in self._packets if packet.dts is not None), None)
+            if self._waiting is None or float(self._waiting.dts * self._waiting.time_base) > seconds:
+                return
+            self._waiting.stream = self._stream
+            self._target.mux(self._waiting)
+            self._waiting = None
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    try:
+        return av.open(str(path))
+    except FileNotFoundError:
+        raise UserError(f"no such video: {path}") from None
+    except av.error.FFmpegError as error:
+        raise UserError(f"{path} can't be opened as a video, it may be truncated or of another kind: {error.strerror}") from error
+
+
+def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    if not container.streams.video:
+        kinds = ", ".join(stream.type for stream in container.streams) or "nothing"
+        raise UserError(f"{path} has no video stream, only {kinds}")
+    return container.streams.video[0]
+
+
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> Iterator[av.VideoFrame]:
+    try:
+        yield from container.decode(stream)
+    except av.error.FFmpegError as error:
+        raise UserError(f"{path} is damaged: {error.strerror}") from error
+
+
+def _pixels(frame: av.VideoFrame) -> np.ndarray:
+    """Upright RGB; the matrix is the tagged one, else the one that players assume for the size."""
+    tagged = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
+    assumed = Colorspace.ITU601 if frame.height <= _SD_HEIGHT else Colorspace.ITU709
+    matrix = tagged.get(int(frame.colorspace), assumed)
+    pixels = frame.reformat(format="rgb24", src_colorspace=matrix, interpolation=_CONVERSION).to_ndarray()
+    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90)) if frame.rotation else pixels
