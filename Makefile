@@ -1,6 +1,6 @@
-# make demo: restore the embedded sample.  make test: the whole suite.  make check: style and structure.  make bench: speed tables.
+# make demo: restore the embedded sample.  make test: the whole suite.  make check: style and structure.  make bench: speed tables.  make docs: tables of figures.
 # Each creates .venv on first use; stamp files newer than the requirements make later calls work without network.
-.PHONY: demo test check bench format
+.PHONY: demo test check bench docs format
 
 BIN := .venv/bin
 # The first interpreter that really runs and is 3.11 or 3.12 (a shim may exist and fail).
@@ -26,6 +26,9 @@ format: .venv/dev.stamp
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.correlation
 	$(BIN)/python -m benchmarks.cdvd_tsp_streaming
+
+docs: .venv/run.stamp
+	$(BIN)/python -m methods.tables
 
 .venv/bin/python:
 	@python=$$($(FIND_PYTHON)); \

@@ -220,12 +220,15 @@ def _check(video: Video, need_sharp: bool) -> None:
 
 
 def _count_remark(layout: str, videos: tuple[Video, ...]) -> str:
-    frames = sum(len(video.blurry) for video in videos)
+    names, frames = {video.name for video in videos}, sum(len(video.blurry) for video in videos)
+    if names <= set(DVD_TEST_VIDEOS) and (missing := sorted(set(DVD_TEST_VIDEOS) - names)):
+        return f"found {len(names)} of the 10 videos of DVD test, missing {', '.join(missing)}"
+    if names == set(DVD_TEST_VIDEOS):
+        layout = "dvd"  # also in the layout of the authors of CDVD-TSP
     for name, expected_videos, expected_frames in PUBLISHED_SPLITS.get(layout, ()):
         if len(videos) == expected_videos:
-            if frames == expected_frames:
-                return f"the whole of {name}"
-            return f"found {frames} of the {expected_frames} frames of {name}"
+            whole = frames == expected_frames
+            return f"the whole of {name}" if whole else f"found {frames} of the {expected_frames} frames of {name}"
     return ""
 
 

@@ -33,6 +33,15 @@ def test_documented_commands_are_understood(command, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("data_path:")
 
 
+def test_published_figures_stand_in_the_pages_as_in_tables_yaml():
+    from methods.tables import filled, pages
+
+    for page in pages():
+        text = page.read_text()
+        assert text == filled(text), f"{page}: run make docs"
+    assert "32.13" in (ROOT / "docs" / "reproducing.md").read_text()
+
+
 def test_every_door_of_every_method_has_help(monkeypatch, capsys):
     for name, method in METHODS.items():
         for door in method.doors:

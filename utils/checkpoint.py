@@ -2,6 +2,7 @@
 
 Weights for sharing are safetensors files whose metadata say which network they are (network, arguments, method, version).
 Training checkpoints and the authors' files are PyTorch files; only tensors and plain containers are ever unpickled.
+safetensors is imported where it is used: the networks alone need no more than torch, numpy, scipy and OpenCV.
 """
 
 import json
@@ -11,8 +12,6 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from utils.errors import UserError
@@ -27,6 +26,8 @@ def save_weights(
     path: str | os.PathLike, network: nn.Module, name: str, arguments: dict, method: str, dtype: torch.dtype = torch.float16
 ) -> None:
     """Write a network's weights with what `models.load` needs to build it again; floating point entries as `dtype`."""
+    from safetensors.torch import save_file
+
     state = {
         key: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
         for key, value in network.state_dict().items()
@@ -40,6 +41,8 @@ def read_description(path: str | os.PathLike) -> dict | None:
     """{network, arguments, method, version} of our own weights file; None for anybody else's."""
     if Path(path).suffix != ".safetensors":
         return None
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(_existing(path), "pt") as file:
             description = dict(file.metadata() or {})
@@ -57,9 +60,10 @@ def load_state(path: str | os.PathLike) -> dict[str, Tensor]:
     holds more than tensors and plain containers.
     """
     if Path(path).suffix == ".safetensors":
+        from safetensors.torch import load_file
+
         read_description(path)  # raises for a damaged file
-        with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict and can't be iterated)
+        return load_file(path)
     return unwrap(load_checkpoint(path), str(path))
 
 

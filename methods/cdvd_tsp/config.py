@@ -15,8 +15,8 @@ _GOPRO_BLUR = "GoPro's blurry folder: linear average (blur) or through gamma 2.2
 _TRAINING_DATA = "training data: blurry/sharp clips, or sharp pictures with --source pictures; null: the embedded sample"
 _DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
 _PRECISION = "arithmetic of the convolutions; auto: bf16 on a GPU that has it, else fp32; warps are always fp32"
-_WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/; it decides the network"
-_DEFAULT_DATA = "the published setting: dataset/NAME/test, the authors' weights for it, infer_results/NAME"
+_WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/; it decides the network; none: cdvd_tsp"
+_DEFAULT_DATA = "DVD or GOPRO, the published setting: dataset/NAME/test, the authors' weights for it, infer_results/NAME"
 
 
 @dataclass(frozen=True)

@@ -183,12 +183,10 @@ def chosen_weights(config: InferenceConfig | TestConfig) -> Path:
 
 def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: bool, lossless: bool = False) -> Restored:
     """Write every video's restored frames, video after video; what is finished stays whatever happens later."""
-    result, done, started = Restored(), 0, time.monotonic()
-    per_video = max(MOST_PANELS // len(job.found.videos), 1)
+    result, started = Restored(), time.monotonic()
     with tqdm(total=_total(job), unit="frame", disable=None) as bar:
-        for video in job.found.videos:
-            restore = _restore_file if video.file else _restore_folder
-            done += restore(predictor, video, job, border, skip_existing, lossless, bar, result, per_video)
+        work = _Restoration(predictor, job, border, skip_existing, lossless, result, bar)
+        done = sum(work.file(video) if video.file else work.folder(video) for video in job.found.videos)
     if done:
         seconds = time.monotonic() - started
         result.speed = f"{done} frames in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
@@ -196,56 +194,66 @@ def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: boo
     return result
 
 
-def _restore_folder(
-    predictor: Predictor, video: Video, job: Job, border: bool, skip: bool, lossless: bool, bar: tqdm, result: Restored, shown: int
-) -> int:
-    stages, count = predictor.network.stages, len(video.blurry)
-    border = border or count < 2 * stages + 1  # a video too short for the cascade is restored whole
-    indices = range(count) if border else range(stages, count - stages)
-    writer = FolderWriter(job.output_dir / video.name, [video.blurry[index].stem for index in indices])
-    result.frames[video.name] = list(zip(indices, writer.paths))
-    if skip and all(path.is_file() for path in writer.paths):
-        bar.write(f"{video.name}: all {len(indices)} results exist, skipped")
-        bar.update(count)
-        return 0
-    if count == 1:
-        bar.write(f"{video.name}: a single frame, restored as a still (its own copies stand for the neighbours)")
-    wanted = set(_spread(indices, shown))
-    folder = FrameFolder(video.blurry)
-    check_memory(predictor, folder.size, video.name)
-    source = _Recent(enumerate(folder), 2 * stages + 3)
-    observe = _StageWatch(video, indices, -stages if border else 0, result) if video.sharp else None
-    for index, frame in zip(indices, predict(predictor, source, border, bar.update, observe), strict=True):
-        pixels = to_8bit(frame)
-        writer.write(pixels)
-        if index in wanted:
-            result.examples.append(_example(predictor, f"{video.name}/{video.blurry[index].stem}", source, index, pixels, video))
-    return len(indices)
+@dataclass
+class _Restoration:
+    """Restores one video after another; `folder` and `file` return how many frames they wrote."""
 
+    predictor: Predictor
+    job: Job
+    border: bool
+    skip_existing: bool
+    lossless: bool
+    result: Restored
+    bar: tqdm
 
-def _restore_file(
-    predictor: Predictor, video: Video, job: Job, border: bool, skip: bool, lossless: bool, bar: tqdm, result: Restored, shown: int
-) -> int:
-    source, stages = VideoFile(video.file), predictor.network.stages
-    target = job.output_dir / (f"{video.name}.mkv" if lossless else f"{Path(video.name).stem}.mp4")
-    result.frames[video.name] = []
-    if skip and target.is_file():
-        bar.write(f"{video.name}: {target} exists, skipped")
-        return 0
-    if source.count and source.count < 2 * stages + 1:
-        border = True
-    check_memory(predictor, source.size, video.name)
-    first, done = 0 if border else stages, 0
-    wanted = set(_spread(range(first, (source.count or 300) - first), shown))
-    recent = _Recent(source.timed(), 2 * stages + 3)
-    with VideoWriter(target, source, lossless) as writer:
-        for index, frame in enumerate(predict(predictor, recent, border, bar.update), first):
+    def folder(self, video: Video) -> int:
+        stages, count = self.predictor.network.stages, len(video.blurry)
+        border = self.border or count < 2 * stages + 1  # a video too short for the cascade is restored whole
+        indices = range(count) if border else range(stages, count - stages)
+        writer = FolderWriter(self.job.output_dir / video.name, [video.blurry[index].stem for index in indices])
+        self.result.frames[video.name] = list(zip(indices, writer.paths))
+        if self.skip_existing and all(path.is_file() for path in writer.paths):
+            self.bar.write(f"{video.name}: all {len(indices)} results exist, skipped")
+            self.bar.update(count)
+            return 0
+        if count == 1:
+            self.bar.write(f"{video.name}: a single frame, restored as a still (its own copies stand for the neighbours)")
+        source = FrameFolder(video.blurry)
+        check_memory(self.predictor, source.size, video.name)
+        recent, wanted = _Recent(enumerate(source), 2 * stages + 3), self._wanted(indices)
+        observe = _StageWatch(video, indices, -stages if border else 0, self.result) if video.sharp else None
+        for index, frame in zip(indices, predict(self.predictor, recent, border, self.bar.update, observe), strict=True):
             pixels = to_8bit(frame)
-            writer.write(pixels, recent.keys[index])
-            done += 1
+            writer.write(pixels)
             if index in wanted:
-                result.examples.append(_example(predictor, f"{video.name}, frame {index}", recent, index, pixels, video))
-    return done
+                name = f"{video.name}/{video.blurry[index].stem}"
+                self.result.examples.append(_example(self.predictor, name, recent, index, pixels, video))
+        return len(indices)
+
+    def file(self, video: Video) -> int:
+        source, stages = VideoFile(video.file), self.predictor.network.stages
+        target = self.job.output_dir / f"{video.name}{'.mkv' if self.lossless else '.mp4'}"
+        self.result.frames[video.name] = []
+        if self.skip_existing and target.is_file():
+            self.bar.write(f"{video.name}: {target} exists, skipped")
+            return 0
+        check_memory(self.predictor, source.size, video.name)
+        border = self.border or (source.count or 2 * stages + 1) < 2 * stages + 1
+        first, done = 0 if border else stages, 0
+        recent, wanted = _Recent(source.timed(), 2 * stages + 3), self._wanted(range(first, (source.count or 300) - first))
+        with VideoWriter(target, source, self.lossless) as writer:
+            for index, frame in enumerate(predict(self.predictor, recent, border, self.bar.update), first):
+                pixels = to_8bit(frame)
+                writer.write(pixels, recent.keys[index])
+                done += 1
+                if index in wanted:
+                    self.result.examples.append(_example(self.predictor, f"{video.name}, frame {index}", recent, index, pixels, video))
+        return done
+
+    def _wanted(self, indices: range) -> set[int]:
+        """The frames of a video to show, spread evenly over it."""
+        count = max(MOST_PANELS // len(self.job.found.videos), 1)
+        return {indices[int((place + 0.5) * len(indices) / count)] for place in range(count) if indices}
 
 
 class _Recent:
@@ -334,9 +342,3 @@ def _total(job: Job) -> int | None:
     """Frames of all videos together, None where a header does not say."""
     counts = [VideoFile(video.file).count if video.file else len(video.blurry) for video in job.found.videos]
     return sum(counts) if all(counts) else None
-
-
-def _spread(indices: range, count: int) -> list[int]:
-    """`count` indices spread evenly over a range, away from its ends."""
-    chosen = {int((place + 0.5) * len(indices) / count) for place in range(count)}
-    return [indices[place] for place in sorted(chosen)]

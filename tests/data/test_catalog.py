@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from data.catalog import find_pictures, find_videos
+from data.catalog import DVD_TEST_VIDEOS, find_pictures, find_videos
 from tests.conftest import LAYOUT_FILES
 from utils.errors import UserError
 from utils.image import read_image, write_image
@@ -42,6 +42,10 @@ def test_counts_of_published_splits(make_videos):
     root = make_videos("gopro", {f"GOPR{i:04d}": 1 for i in range(11)}, size=(4, 4))
     assert find_videos(root).remark == "found 11 of the 1111 frames of GoPro test"
     assert find_videos(make_videos("clips")).remark == ""
+    root = make_videos("dvd", dict.fromkeys(DVD_TEST_VIDEOS[:-1], 1), size=(4, 4))
+    assert find_videos(root).remark == "found 9 of the 10 videos of DVD test, missing IMG_0049"
+    make_videos("dvd", {"IMG_0049": 991}, size=(1, 1), root=root)
+    assert find_videos(root).remark == "the whole of DVD test"
 
 
 def test_extensions_may_differ(make_videos):
