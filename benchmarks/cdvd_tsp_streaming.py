@@ -41,7 +41,7 @@ def main() -> None:
     outputs, repetitions = (6, 1) if options.quick else (24, 3)
     rows = [ratio_row(published, device, outputs, repetitions)]
     rows += [
-        speed_row(name, network, size, device, dtype, 2 if options.quick else 4)
+        speed_row(name, network, size, device, dtype, 2)
         for name, network in (("published", published), ("shipped", shipped))
         for size in ((360, 640), (720, 1280))
         for dtype in (torch.float32, torch.bfloat16)
