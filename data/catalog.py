@@ -213,6 +213,10 @@ def _check(video: Video, need_sharp: bool) -> None:
         raise UserError(f"video {video.name} has no ground truth, which this command needs")
     if video.file:
         return
+    names = [path.stem for path in video.blurry]
+    if len(set(names)) < len(names):  # their results would be one file
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"video {video.name}: two frames are called {twice}")
     first = image_size(video.blurry[0])
     for path in (*video.blurry, *video.sharp):
         if (size := image_size(path)) != first:

@@ -105,6 +105,13 @@ def test_missing_and_empty_folders(tmp_path, make_videos):
         find_videos(make_videos("frames"), need_sharp=True)
 
 
+def test_frames_of_one_name_are_refused(make_videos):
+    root = make_videos("frames", {"a": 3})
+    shutil.copy(root / "a/1.png", root / "a/1.jpg")
+    with pytest.raises(UserError, match="video a: two frames are called 1"):
+        find_videos(root)
+
+
 def test_hidden_files_are_not_frames(make_videos):
     root = make_videos("frames", {"a": 2})
     (root / "a" / "._0.png").write_bytes(b"resource fork")
