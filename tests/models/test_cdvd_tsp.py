@@ -64,7 +64,9 @@ def test_streaming_equals_windows(stages):
         windowed = [network(clip[None, start : start + span]) for start in range(len(clip) - span + 1)]
     assert len(streamed) == len(windowed) == 9 - 2 * stages
     difference = (torch.stack(streamed) - torch.stack(windowed)).abs()
-    assert (difference > 1e-5).float().mean() < 1e-4  # pixels whose warp mask lies at its threshold may flip
+    share = (difference > 1e-5).float().mean().item()
+    print(f"share of values that differ by more than 1e-5: {share:.1e}")  # pixels whose warp mask lies at its threshold may flip
+    assert share < 1e-4
 
 
 def test_global_skip_starts_at_the_input():
