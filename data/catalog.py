@@ -176,11 +176,10 @@ def _find_frames(root: Path, gopro_blur: str) -> list[Video]:
         raise UserError(f"{root} holds both pictures ({images[0].name}, ...) and videos ({files[0].name}, ...): give one of them")
     if images:
         return [Video(root.resolve().name, tuple(images))]
-    if files:
-        names = [path.stem for path in files]
-        # two files of one name but different endings keep the ending
-        return [Video(path.name if names.count(path.stem) > 1 else path.stem, file=path) for path in files]
-    return [Video(folder.name, tuple(images)) for folder in _folders(root) if (images := _images(folder))]
+    names = [path.stem for path in files]
+    # two files of one name but different endings keep the ending
+    videos = [Video(path.name if names.count(path.stem) > 1 else path.stem, file=path) for path in files]
+    return videos + [Video(folder.name, tuple(images)) for folder in _folders(root) if (images := _images(folder))]
 
 
 _FINDERS = {"clips": _find_clips, "gopro": _find_gopro, "dvd": _find_dvd, "reds": _find_reds, "frames": _find_frames}

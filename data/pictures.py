@@ -3,11 +3,11 @@
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from data.augment import degrade
 from data.catalog import find_pictures
 from data.synthesis.exposure import moved_clip
 from data.synthesis.motion import smooth_trajectory
@@ -40,7 +40,7 @@ class MovedPictures(Dataset):
         exposure = blur / speed if speed else 0.0
         blurry, sharp = moved_clip(picture, trajectory, self.frames, exposure, (self.size, self.size))
         return {
-            "blurry": _channels_first(_degrade(rng, blurry)),
+            "blurry": _channels_first(degrade(rng, blurry)),
             "sharp": _channels_first(np.round(sharp * 255) / 255),
             "video": path.stem,
             "frames": [str(frame) for frame in range(self.frames)],
@@ -65,17 +65,6 @@ def _random_view(rng: np.random.Generator, picture: np.ndarray, size: int) -> np
     part = picture[top : top + side, left : left + side]
     part = np.rot90(part, int(rng.integers(4)))[:, :: rng.choice((-1, 1))]
     return np.ascontiguousarray(part, dtype=np.float32) / 255
-
-
-def _degrade(rng: np.random.Generator, clip: np.ndarray) -> np.ndarray:
-    """Noise and compression of one camera for a whole clip [T,H,W,3], rounded to 8 bits."""
-    if rng.random() < 0.5:
-        clip = clip + rng.normal(0, rng.uniform(0, 0.015), clip.shape)
-    pixels = np.round(np.clip(clip, 0, 1) * 255).astype(np.uint8)
-    if rng.random() < 0.25:
-        settings = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))]
-        pixels = np.stack([cv2.imdecode(cv2.imencode(".jpg", frame, settings)[1], cv2.IMREAD_COLOR) for frame in pixels])
-    return pixels.astype(np.float32) / 255
 
 
 def _channels_first(clip: np.ndarray) -> torch.Tensor:

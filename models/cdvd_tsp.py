@@ -27,7 +27,8 @@ class CDVDTSP(nn.Module):
 
     stages: T, clips have 2T+1 frames. width, blocks, kernel_size: of the reconstruction (see there).
     downscale: the reconstruction works on s x s space-to-depth. global_skip: it predicts a correction of the centre frame
-    (the published one predicts the frame itself). flow: "pwc" (learned) or "dis" (OpenCV's DIS, no weights).
+    (the published one predicts the frame itself); gate: scaled per pixel by a second output in 0..1.
+    flow: "pwc" (learned) or "dis" (OpenCV's DIS, no weights).
     align_corners: sampling convention, see models/warp.py.
     """
 
@@ -39,6 +40,7 @@ class CDVDTSP(nn.Module):
         kernel_size: int = 5,
         downscale: int = 1,
         global_skip: bool = False,
+        gate: bool = False,
         flow: str = "pwc",
         align_corners: bool = True,
     ):
@@ -54,7 +56,7 @@ class CDVDTSP(nn.Module):
         self.bytes_per_pixel = 500 + 60 * width // downscale**2
         self.align_corners = align_corners
         self.flow = FLOWS[flow](align_corners)
-        self.reconstruction = Reconstruction(width, blocks, kernel_size, downscale, global_skip)
+        self.reconstruction = Reconstruction(width, blocks, kernel_size, downscale, global_skip, gate)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Restored centre frame [B,3,H,W] of clips [B,2T+1,3,H,W], RGB in [0,1]; H, W multiples of `self.multiple`."""
@@ -77,6 +79,10 @@ class CDVDTSP(nn.Module):
         """One stage: the restored centre [B,3,H,W] of three consecutive frames [B,3,H,W] each."""
         triplet = previous, centre, following
         return self._restore(triplet, [self.flow.pyramid(frame) for frame in triplet])
+
+    def restore_still(self, frame: Tensor) -> Tensor:
+        """One stage on a frame [B,3,H,W] that is its own neighbour: nothing moves, so no flow is estimated and the prior is 1."""
+        return self.reconstruction(torch.cat((frame, frame, frame, torch.ones_like(frame[:, :1])), 1), frame)
 
     def stream(self, frames: Iterable[Tensor], observe: Callable[[int, Tensor], None] | None = None) -> Iterator[Tensor]:
         """Restored inner frames [B,3,H,W] of a video given frame by frame: 2T fewer than came in, the same as `forward` gives.
@@ -147,18 +153,29 @@ class Reconstruction(nn.Module):
 
     Widths width, 2*width, 4*width; `blocks` residual blocks per scale and direction. Without `global_skip` the output is the
     restored frame; with it, centre + correction, and the last layer starts at zero, so that training starts at the input.
+    With `gate` the correction is multiplied per pixel by the sigmoid of a fourth output (needs `global_skip`).
     """
 
-    def __init__(self, width: int = 32, blocks: int = 3, kernel_size: int = 5, downscale: int = 1, global_skip: bool = False):
+    def __init__(
+        self,
+        width: int = 32,
+        blocks: int = 3,
+        kernel_size: int = 5,
+        downscale: int = 1,
+        global_skip: bool = False,
+        gate: bool = False,
+    ):
         super().__init__()
+        if gate and not global_skip:
+            raise ValueError("a gate scales the correction of the centre frame: it needs global_skip")
         w1, w2, w3 = width, 2 * width, 4 * width
-        self.downscale, self.global_skip = downscale, global_skip
+        self.downscale, self.global_skip, self.gate = downscale, global_skip, gate
         self.inward = _Level(_convolution(10 * downscale**2, w1, kernel_size), blocks, kernel_size)
         self.down1 = _Level(_convolution(w1, w2, kernel_size, stride=2), blocks, kernel_size)
         self.down2 = _Level(_convolution(w2, w3, kernel_size, stride=2), blocks, kernel_size)
         self.up2 = _Level(_upsampling(w3, w2), blocks, kernel_size, first=False)
         self.up1 = _Level(_upsampling(w2, w1), blocks, kernel_size, first=False)
-        last = nn.Conv2d(w1, 3 * downscale**2, kernel_size, padding=kernel_size // 2)
+        last = nn.Conv2d(w1, (4 if gate else 3) * downscale**2, kernel_size, padding=kernel_size // 2)
         if global_skip:
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -172,6 +189,8 @@ class Reconstruction(nn.Module):
         middle = self.up2(coarse) + middle
         fine = self.up1(middle) + fine
         output = F.pixel_shuffle(self.outward(fine), self.downscale)
+        if self.gate:
+            output = output[:, :3] * output[:, 3:].sigmoid()
         return centre + output if self.global_skip else output
 
 

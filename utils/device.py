@@ -1,7 +1,10 @@
 """Which device and which arithmetic a run uses."""
 
 import contextlib
+import os
+import platform
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +16,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device meant by auto, cpu, cuda or cuda:N. A GPU that the system shows and torch cannot use is said loudly."""
+    """The device meant by auto, cpu, cuda (under torchrun: the process's own GPU) or cuda:N. A GPU that the system shows and torch cannot use is said loudly."""
     if name == "auto":
         if not torch.cuda.is_available() and shutil.which("nvidia-smi"):
             print(
@@ -21,7 +24,9 @@ def choose_device(name: str) -> torch.device:
                 "580 install requirements-cuda12.txt.",
                 file=sys.stderr,
             )
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"  # one GPU per process of torchrun
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -58,3 +63,14 @@ def available_memory(device: torch.device) -> int | None:
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
     """Mixed precision in `dtype`; float32 means none."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def run_description(device: torch.device) -> str:
+    """Comment lines for a run's config.yaml: commit of the code, versions, device."""
+    git = ["git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--dirty"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return f"# commit {commit}, Python {platform.python_version()}, torch {torch.__version__}, {name}\n"

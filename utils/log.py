@@ -4,62 +4,78 @@ import csv
 import time
 from pathlib import Path
 
+import numpy as np
+
+from utils.report import contact_sheet_of_rows
+
 SAY_EVERY_S = 10
 
 
 class RunLog:
-    """The log of a training run: lines in log.txt and on the screen, TensorBoard events, metrics.csv and curve.png."""
+    """The log of a training run: lines in log.txt and on the screen, TensorBoard events, loss.csv, metrics.csv, curve.png, validation.png.
 
-    def __init__(self, folder: Path):
-        from torch.utils.tensorboard import SummaryWriter  # seconds to import, and only training needs it
+    folder None: a silent log, for the processes that only help.
+    """
 
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.events = SummaryWriter(str(folder / "tensorboard"))
+    def __init__(self, folder: Path | None):
+        self.folder, self.events = folder, None
         self.sums: dict[str, float] = {}
         self.count = 0
         self.said = time.monotonic()
+        if folder:
+            from torch.utils.tensorboard import SummaryWriter  # seconds to import, and only training needs it
+
+            folder.mkdir(parents=True, exist_ok=True)
+            self.events = SummaryWriter(str(folder / "tensorboard"))
 
     def say(self, line: str) -> None:
-        print(line, flush=True)
-        with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        if self.folder:
+            print(line, flush=True)
+            with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def losses(self, step: int, losses: dict[str, float], rate: float) -> None:
         """Count one step; every ten seconds say the means since the last time."""
         self.count += 1
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        elapsed = time.monotonic() - self.said
-        if elapsed < SAY_EVERY_S:
+        if time.monotonic() - self.said > SAY_EVERY_S:
+            self._say_losses(step, rate)
+
+    def _say_losses(self, step: int, rate: float | None = None) -> None:
+        if not self.folder or not self.count:
             return
+        elapsed = time.monotonic() - self.said
         means = {name: value / self.count for name, value in self.sums.items()}
         for name, value in means.items():
             self.events.add_scalar(f"loss/{name}", value, step)
-        self.events.add_scalar("learning rate", rate, step)
+        _append(self.folder / "loss.csv", {"step": step, **means})
         text = "  ".join(f"{name} {value:.5f}" for name, value in means.items())
-        self.say(f"step {step}  {text}  lr {rate:.2e}  {self.count / elapsed:.2f} steps/s")
+        if rate is not None:
+            self.events.add_scalar("learning rate", rate, step)
+            text += f"  lr {rate:.2e}"
+        self.say(f"step {step}  {text}  {self.count / elapsed:.2f} steps/s")
         self.sums, self.count, self.said = {}, 0, time.monotonic()
 
-    def metrics(self, step: int, metrics: dict[str, float]) -> None:
-        """Write one validation's metrics and redraw the curve."""
-        if not metrics:
+    def validation(self, step: int, metrics: dict[str, float], examples: dict[str, dict[str, np.ndarray]]) -> None:
+        """Write one validation's metrics and pictures (name -> label -> [H,W,3] 8-bit), and redraw the curve."""
+        if not self.folder or not metrics:
             return
         for name, value in metrics.items():
             self.events.add_scalar(f"validation/{name}", value, step)
         self.say(f"step {step}  validation  " + "  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
-        path = self.folder / "metrics.csv"
-        new = not path.exists()
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["step", *metrics])
-            writer.writerow([step, *metrics.values()])
-        draw_curve(path, self.folder / "curve.png")
+        _append(self.folder / "metrics.csv", {"step": step, **metrics})
+        draw_curve(self.folder / "metrics.csv", self.folder / "curve.png")
+        if examples:
+            contact_sheet_of_rows(self.folder / "validation.png", examples)
+            for name, pictures in examples.items():
+                self.events.add_image(f"validation/{name}", np.concatenate(list(pictures.values()), 1), step, dataformats="HWC")
 
     def close(self, step: int, interrupted: bool) -> None:
-        self.say(f"{'interrupted' if interrupted else 'stopped'} at step {step}; saved in {self.folder}")
-        self.events.close()
+        if self.folder:
+            self._say_losses(step)
+            self.say(f"{'interrupted' if interrupted else 'stopped'} at step {step}; saved in {self.folder}")
+            self.events.close()
 
 
 def draw_curve(table: Path, picture: Path) -> None:
@@ -77,3 +93,13 @@ def draw_curve(table: Path, picture: Path) -> None:
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(picture, dpi=120)
+
+
+def _append(table: Path, row: dict[str, float]) -> None:
+    """One line more of a CSV table."""
+    new = not table.exists()
+    with open(table, "a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(row)
+        writer.writerow(row.values())

@@ -49,9 +49,9 @@ def contact_sheet(path: Path, examples: Sequence[Example], width: int = 400) -> 
     _write_bands(path, bands)
 
 
-def contact_sheet_of_pairs(path: Path, rows: dict[str, list[np.ndarray]], width: int = 400) -> None:
-    """Write a PNG of named (blurry, sharp) pictures [H,W,3], one pair a row."""
-    bands = [band for name, pair in rows.items() for band in _row(name, dict(zip(("blurry", "sharp"), pair)), width)]
+def contact_sheet_of_rows(path: Path, rows: dict[str, dict[str, np.ndarray]], width: int = 400) -> None:
+    """Write a PNG of labelled pictures [H,W,3] side by side, one named row (name -> label -> picture) after the other."""
+    bands = [band for name, pictures in rows.items() for band in _row(name, pictures, width)]
     _write_bands(path, bands)
 
 

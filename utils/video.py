@@ -56,10 +56,10 @@ class VideoFile:
         self.path = path
         with _open(path) as container:
             stream = _video_stream(container, path)
-            self.count = stream.frames or None  # as the header says; None where it does not
+            self.count = stream.frames or None  # as the header says, cut-off frames included; None where it does not
             self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             self.time_base = stream.time_base
-            first = next(iter(_decoded(container, stream, path)), None)
+            first = next((frame for frame, _ in _decoded(container, stream, path) if frame), None)
             if first is None:
                 raise UserError(f"{path} has no frames")
             height, width = first.height, first.width
@@ -71,18 +71,21 @@ class VideoFile:
 
     def timed(self) -> Iterator[tuple[int, np.ndarray]]:
         """(presentation time in units of `time_base`, pixels) of every frame. Raises UserError where the file ends early."""
-        given, last = 0, None
+        given, left_out, last = 0, 0, None
         with _open(self.path) as container:
             stream = _video_stream(container, self.path)
             stream.thread_type = "AUTO"
             step = max(round(1 / self.rate / self.time_base), 1)
-            for frame in _decoded(container, stream, self.path):
+            for frame, discarded in _decoded(container, stream, self.path):
+                left_out += discarded
+                if frame is None:
+                    continue
                 time = frame.pts if frame.pts is not None else (0 if last is None else last + step)
                 if last is not None and time <= last:
                     time = last + 1  # broken time stamps; a container wants them ascending
                 yield time, _pixels(frame)
                 given, last = given + 1, time
-        if self.count and given < self.count:
+        if self.count and given < self.count - left_out:
             raise UserError(f"{self.path} ends after {given} of {self.count} frames: it is truncated or damaged")
 
 
@@ -203,9 +206,16 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> av.Vide
     return container.streams.video[0]
 
 
-def _decoded(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> Iterator[av.VideoFrame]:
+def _decoded(
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path
+) -> Iterator[tuple[av.VideoFrame | None, bool]]:
+    """Frames in order, each with False; (None, True) for a packet that the file's edit list cuts off (trimmed clips have such)."""
     try:
-        yield from container.decode(stream)
+        for packet in container.demux(stream):
+            if packet.is_discard:
+                yield None, True
+            for frame in packet.decode():
+                yield frame, False
     except av.error.FFmpegError as error:
         raise UserError(f"{path} is damaged: {error.strerror}") from error
 

@@ -12,7 +12,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _LAYOUT = "folder layout: clips (blur/ and gt/), gopro, dvd, reds, frames (nothing sharp); auto looks at the folders"
 _GOPRO_BLUR = "GoPro's blurry folder: linear average (blur) or through gamma 2.2 (blur_gamma)"
-_TRAINING_DATA = "training data: blurry/sharp clips, or sharp pictures with --source pictures; null: the embedded sample"
+_TRAINING_DATA = "training data, see --source; null: the embedded sample"
 _DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
 _PRECISION = "arithmetic of the convolutions; auto: bf16 on a GPU that has it, else fp32; warps are always fp32"
 _WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/; it decides the network; none: cdvd_tsp"
@@ -24,8 +24,16 @@ class TrainConfig:
     """Train CDVD-TSP into experiment/SAVE. Without options: the published recipe (configs/paper.yaml)."""
 
     data_path: Path | None = option(Path("dataset/DVD/train"), _TRAINING_DATA)
-    val_path: Path | None = option(Path("dataset/DVD/test"), "validation data of the same kind")
-    source: Literal["clips", "pictures"] = option("clips", "clips: frames on disk; pictures: sharp pictures moved on the fly")
+    val_path: Path | None = option(Path("dataset/DVD/test"), "validation data: blurry and sharp clips on disk; null: none")
+    val_frames: int = option(0, "frames validated of each video, from its start; 0 = all")
+    best_by: Literal["mean", "worst"] = option("mean", "the best checkpoint has the highest mean PSNR, or the best gain of the worst video")
+
+    source: Literal["clips", "videos", "pictures"] = option(
+        "clips", "clips: blurry and sharp frames on disk; videos, pictures: sharp ones, blurred while training"
+    )
+    picture_path: Path | None = option(None, "with --source videos: sharp pictures to move, for a share of the samples")
+    picture_share: float = option(0.2, "that share, 0 .. 1")
+    cache_path: Path = option(Path("dataset/cache"), "with --source videos: they are kept here at a high frame rate")
     layout: Layout = option("auto", _LAYOUT)
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
     max_frames: int = option(100, "frames used of each training video; 0 = all")
@@ -34,21 +42,29 @@ class TrainConfig:
     weights: Path | None = option(None, "start from the weights of a network of the same shape")
     flow_weights: Path | None = option(Path("pretrain_models/network-default.pytorch"), "published PWC-Net weights to start the flow from")
     epochs: int = option(500, "epochs; the set is repeated whole within one as long as that stays under 1000 batches")
+    warm_start: int = option(0, "first optimiser steps spent on single frames: the reconstruction alone, no neighbours, no flow")
+    warm_batch_size: int = option(32, "single frames per step of these")
     max_batches: int = option(0, "batches of an epoch at most; 0 = as the data give")
     batch_size: int = option(8, "clips per optimiser step")
     patch_size: int = option(256, "side of the training patch, px")
     lr: float = option(1e-4, "learning rate of the reconstruction network (Adam)")
     flow_lr: float = option(1e-6, "learning rate of the flow network")
-    schedule: Literal["step", "cosine"] = option("step", "step: drops as published; cosine: from the full rates to 0 over all epochs")
+    schedule: Literal["step", "cosine"] = option(
+        "step", "step: drops as published; cosine: from the full rates to 0 over all epochs"
+    )
     lr_decay: int = option(200, "epochs between two drops of both rates")
     lr_gamma: float = option(0.5, "factor of a drop")
-    loss: str = option("1*L1+2*HEM", "weighted sum of L1, HEM (hard example mining) and Charbonnier")
+    loss: str = option("1*L1+2*HEM", "weighted sum of L1, HEM (hard example mining), Charbonnier and PSNR (its negative)")
+    gradient_norm: float = option(0.0, "clip the norm of the gradient to this; 0 = no clipping")
+    accumulate: int = option(1, "parts a batch is worked through in, to save memory")
+    average: float = option(0.0, "decay of the moving average of the weights that is validated and exported; 0 = none")
     stages: int = option(2, "stages T of the cascade; clips have 2T+1 frames")
     width: int = option(32, "channels of the reconstruction at its finest scale")
     blocks: int = option(3, "residual blocks per scale and direction")
     kernel_size: int = option(5, "side of the reconstruction's convolutions, px")
     downscale: int = option(1, "space-to-depth factor in front of the reconstruction")
     global_skip: bool = option(False, "predict a correction of the centre frame instead of the frame")
+    gate: bool = option(False, "scale that correction per pixel by a second output, 0 .. 1")
     flow: Literal["pwc", "dis"] = option("pwc", "optical flow: PWC-Net (learned) or OpenCV's DIS (no weights)")
     max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
     workers: int = option(6, "loader processes")

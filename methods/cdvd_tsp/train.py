@@ -3,50 +3,54 @@
 import math
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from data.catalog import find_videos
+from data.catalog import Video, find_videos
 from data.clips import ClipWindows
+from data.exposures import ExposedVideos
+from data.mixture import Mixture
 from data.pictures import MovedPictures
 from data.sample import sample_folder
-from losses.pixel import charbonnier, hard_example_mining, l1, random_pixels
+from losses.pixel import charbonnier, hard_example_mining, l1, negative_psnr, random_pixels
 from methods.cdvd_tsp.config import TrainConfig
+from methods.cdvd_tsp.inference import Predictor, predict
 from models import build, load
 from models.published import load_published
+from utils import distributed
 from utils.checkpoint import load_strict, save_weights
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, choose_precision
 from utils.errors import UserError
-from utils.files import write_text
+from utils.image import read_image, to_8bit, to_tensor
 from utils.protocol import PROTOCOLS
-from utils.training import Limits, StepSampler, endless_loader, train
+from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
 
-ARCHITECTURE = ("stages", "width", "blocks", "kernel_size", "downscale", "global_skip", "flow")
-PLAIN_LOSSES = {"L1": l1, "Charbonnier": charbonnier}
+ARCHITECTURE = ("stages", "width", "blocks", "kernel_size", "downscale", "global_skip", "gate", "flow")
+PLAIN_LOSSES = {"L1": l1, "Charbonnier": charbonnier, "PSNR": negative_psnr}
 RANDOM_SHARE = 0.1  # of pixels that HEM adds to the hard ones
-VALIDATION_SIZE = 256  # of clips made from pictures, px
-UNBLURRED_DB = 45  # an input above this PSNR is not blurred
+BLURRED_DB = 35  # a video below this input PSNR shall gain, one above it shall stay as it is
+MOST_EXAMPLES = 6  # videos in validation.png
 
 
 def main(config: TrainConfig) -> dict[str, float]:
     """Train and return the last validation metrics; everything lands in experiment/NAME."""
-    folder = ROOT / "experiment" / config.save
     task = CascadeTask(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", to_yaml(config))
     limits = Limits(
         steps=config.epochs * task.steps_per_epoch,
         minutes=config.max_minutes,
         device=task.device,
-        dtype=choose_precision(config.precision, task.device),
+        dtype=task.dtype,
         seed=config.seed,
+        gradient_norm=config.gradient_norm,
+        accumulate=config.accumulate,
+        average=config.average,
     )
-    return train(task, folder, limits, config.resume)
+    return train(task, ROOT / "experiment" / config.save, limits, config.resume, to_yaml(config))
 
 
 class CascadeTask:
@@ -55,83 +59,126 @@ class CascadeTask:
     def __init__(self, config: TrainConfig):
         self.config = config
         self.device = choose_device(config.device)
+        self.dtype = choose_precision(config.precision, self.device)
         self.arguments = {name: getattr(config, name) for name in ARCHITECTURE}
         torch.manual_seed(config.seed)
         self.network = build("cdvd_tsp", **self.arguments).to(memory_format=torch.channels_last)
         self._start_from_weights()
         self.loss = parse_loss(config.loss)
-        self.training_set = self._data(config.data_path or sample_folder(), config.patch_size, training=True)
+        self.training_set = self._training_set(self.network.frames)
+        self.stills = self._training_set(frames=1) if config.warm_start else None
         length = len(self.training_set)
         # The published rule: the set repeated whole, at least once, up to 1000 batches.
         self.repeats = max(1, 1000 // max(length // config.batch_size, 1))
         batches = StepSampler(length, config.batch_size, config.seed, self.repeats).steps_per_epoch
         self.steps_per_epoch = min(batches, config.max_batches or batches)
-        self.validation_set = self._data(config.val_path, VALIDATION_SIZE, training=False) if config.val_path else None
+        self.validation_set = find_videos(config.val_path, need_sharp=True).videos if config.val_path else ()
         groups = [{"params": list(self.network.reconstruction.parameters())}]
         self.base_rates = [config.lr]
         if flow_parameters := list(self.network.flow.parameters()):
             groups.append({"params": flow_parameters})
             self.base_rates.append(config.flow_lr)
+        self.unused_parameters = bool(config.warm_start and flow_parameters)
         self.optimizer = torch.optim.Adam(groups, lr=config.lr, betas=(0.9, 0.999))
 
-    def batches(self, start: int) -> Iterable[dict]:
-        config = self.config
-        sampler = StepSampler(len(self.training_set), config.batch_size, config.seed, self.repeats, start)
-        return endless_loader(self.training_set, sampler, config.workers)
-
-    def step(self, batch: dict, generator: torch.Generator) -> dict[str, Tensor]:
-        """The published loss: every stage's results and the final one side by side as channels."""
-        blurry, sharp = batch["blurry"], batch["sharp"]
-        restored, truth = [], []
-        for stage, result in enumerate(self.network.forward_stages(blurry), 1):
-            restored.append(result.flatten(1, 2))
-            truth.append(sharp[:, stage : sharp.shape[1] - stage].flatten(1, 2))
-        restored, truth = torch.cat(restored, 1).float(), torch.cat(truth, 1)  # [B,12,H,W] for two stages
-        losses = {}
-        for name, weight in self.loss.items():
-            if name == "HEM":
-                mask = random_pixels(restored, RANDOM_SHARE, generator)
-                losses[name] = weight * hard_example_mining(restored, truth, mask)
-            else:
-                losses[name] = weight * PLAIN_LOSSES[name](restored, truth)
-        return losses
-
-    def rates(self, step: int) -> list[float]:
+    def schedule(self, step: int) -> Phase:
         config = self.config
         if config.schedule == "cosine":
             factor = 0.5 * (1 + math.cos(math.pi * step / (config.epochs * self.steps_per_epoch)))
         else:
             factor = config.lr_gamma ** (step // self.steps_per_epoch // config.lr_decay)
-        return [factor * rate for rate in self.base_rates]
+        rates = tuple(factor * rate for rate in self.base_rates)
+        if step < config.warm_start:
+            return Phase(rates, config.warm_batch_size, config.patch_size)
+        return Phase(rates, config.batch_size, config.patch_size, since=config.warm_start)
 
-    def evaluate(self) -> dict[str, float]:
-        """PSNR by protocol `cdvd_train` of the final result, of the first stage's centre frame and of the input.
+    def loader(self, phase: Phase, start: int) -> DataLoader:
+        dataset = self.training_set if phase.since == self.config.warm_start else self.stills
+        sampler = StepSampler(len(dataset), phase.batch_size, self.config.seed, self.repeats, start - phase.since)
+        return endless_loader(dataset, sampler, self.config.workers)
 
-        Clips made from pictures count if they are blurred: an identical pair would add 100 dB to every mean.
+    def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
+        """The published loss: every stage's results and the final one side by side as channels."""
+        blurry, sharp = batch["blurry"], batch["sharp"]
+        if step < self.config.warm_start:
+            restored, truth = self.network.restore_still(blurry[:, 0]).float(), sharp[:, 0]
+        else:
+            stages = list(enumerate(self.network.forward_stages(blurry), 1))
+            restored = torch.cat([result.flatten(1, 2) for _, result in stages], 1).float()
+            inner = [sharp[:, stage : sharp.shape[1] - stage] for stage, _ in stages]
+            truth = torch.cat([frames.flatten(1, 2) for frames in inner], 1)  # [B,12,H,W] for two stages
+        losses = {}
+        for name, weight in self.loss.items():
+            if name == "HEM":
+                mask = random_pixels(restored, RANDOM_SHARE, generators)
+                losses[name] = weight * hard_example_mining(restored, truth, mask)
+            else:
+                losses[name] = weight * PLAIN_LOSSES[name](restored, truth)
+        return losses
+
+    def evaluate(self) -> Validation:
+        """PSNR by protocol `cdvd_train` of the final result, of the first stage and of the input, over the inner frames of every video.
+
+        worst_gain: the least that any blurred video gains (dB). least_fidelity: the lowest PSNR of a hardly blurred video's restored
+        frames to its own input.
         """
-        if self.validation_set is None:
-            return {}
+        share = [self._evaluate_video(video) for video in distributed.shared(list(self.validation_set))]
+        videos = distributed.gathered(share)
+        if not videos:
+            return Validation()
+        blurred = [frames for _, frames, _ in videos if frames[:, 2].mean() < BLURRED_DB]
+        others = [frames for _, frames, _ in videos if frames[:, 2].mean() >= BLURRED_DB]
+        metrics = dict(zip(("psnr", "psnr_stage1", "psnr_input"), np.concatenate(blurred or others).mean(0)[:3].tolist()))
+        if blurred:
+            metrics["worst_gain"] = float(min((frames[:, 0] - frames[:, 2]).mean() for frames in blurred))
+        if others:
+            metrics["least_fidelity"] = float(min(frames[:, 3].mean() for frames in others))
+        if self.config.best_by == "worst" and blurred:
+            metrics = {"worst_gain": metrics.pop("worst_gain"), **metrics}
+        return Validation(metrics, {name: example for name, _, example in videos[:MOST_EXAMPLES]})
+
+    def _evaluate_video(self, video: Video) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:
+        """(name, PSNR [frames, 4] of result, stage 1, input against the truth and of the result against the input, an example)."""
+        count, stages, psnr = self.config.val_frames or len(video.blurry), self.network.stages, PROTOCOLS["cdvd_train"].psnr
+        blurry = [to_tensor(read_image(path)) for path in video.blurry[:count]]
+        sharp = [to_tensor(read_image(path)) for path in video.sharp[:count]]
+        if len(blurry) < self.network.frames:
+            raise UserError(f"validation video {video.name} has {len(blurry)} frames, {self.network.frames} are needed (see --val_frames)")
+        first = list(sharp)  # the first stage's result of every frame
+        if stages == 1:
+            observe = None
+        else:
+            numbers = iter(range(1, count))
+
+            def observe(stage: int, frame: Tensor) -> None:
+                if stage == 1:
+                    first[next(numbers)] = frame
+
+        predictor = Predictor(self.network, self.device, self.dtype, Path())
         rows = []
-        for index in range(len(self.validation_set)):
-            clip = self.validation_set[0, index]
-            blurry, sharp = clip["blurry"][None].to(self.device), clip["sharp"].to(self.device)
-            stages = self.network.forward_stages(blurry)
-            centre = self.network.stages
-            images = (stages[-1][0, 0], stages[0][0, centre - 1], blurry[0, centre])
-            rows.append([PROTOCOLS["cdvd_train"].psnr(image, sharp[centre]) for image in images])
-        if self.config.source == "pictures":
-            rows = [row for row in rows if row[-1] < UNBLURRED_DB] or rows
-        return dict(zip(("psnr", "psnr_stage1", "psnr_input"), np.mean(rows, axis=0).tolist()))
+        for index, restored in enumerate(predict(predictor, blurry, border=False, observe=observe), stages):
+            before, truth = blurry[index], sharp[index]
+            stage1 = restored if stages == 1 else first[index]
+            rows.append([psnr(restored, truth), psnr(stage1, truth), psnr(before, truth), psnr(restored, before)])
+            example = {"blurry": before, "restored": restored, "sharp": truth}
+        return video.name, np.array(rows), {label: to_8bit(picture) for label, picture in example.items()}
 
     def export(self, path: Path) -> None:
         save_weights(path, self.network, "cdvd_tsp", self.arguments, "cdvd_tsp")
 
-    def _data(self, path: Path, size: int, training: bool) -> ClipWindows | MovedPictures:
-        config, frames = self.config, self.network.frames
+    def _training_set(self, frames: int) -> Dataset:
+        config = self.config
+        path, size, seed = config.data_path or sample_folder(), config.patch_size, config.seed
         if config.source == "pictures":
-            return MovedPictures(path, frames, size, config.seed if training else 0)
-        found = find_videos(path, config.layout, config.gopro_blur, need_sharp=True)
-        return ClipWindows(found.videos, frames, size if training else None, config.seed, config.max_frames if training else 0)
+            return MovedPictures(path, frames, size, seed)
+        if config.source == "videos":
+            videos = find_videos(path, "frames").videos
+            exposed = ExposedVideos(videos, frames, size, seed, config.cache_path, config.max_frames)
+            if not config.picture_path:
+                return exposed
+            return Mixture(exposed, MovedPictures(config.picture_path, frames, size, seed), config.picture_share, seed)
+        videos = find_videos(path, config.layout, config.gopro_blur, need_sharp=True).videos
+        return ClipWindows(videos, frames, size, seed, config.max_frames)
 
     def _start_from_weights(self) -> None:
         config = self.config

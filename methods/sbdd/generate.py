@@ -17,7 +17,7 @@ from utils.config import to_yaml
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import read_image
-from utils.report import contact_sheet_of_pairs
+from utils.report import contact_sheet_of_rows
 from utils.video import FrameFolder, VideoFile
 
 SHEET_ROWS = 6
@@ -82,8 +82,8 @@ def _draw_sheet(folder: Path, names: list[str]) -> None:
     for name in names:
         frames = sorted((folder / "blur" / name).iterdir())
         frame = frames[len(frames) // 2]
-        rows[f"{name}/{frame.stem}"] = [read_image(path) for path in (frame, folder / "gt" / name / frame.name)]
-    contact_sheet_of_pairs(folder / "contact_sheet.png", rows)
+        rows[f"{name}/{frame.stem}"] = {"blurry": read_image(frame), "sharp": read_image(folder / "gt" / name / frame.name)}
+    contact_sheet_of_rows(folder / "contact_sheet.png", rows)
 
 
 def _floats(pixels: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from losses.pixel import charbonnier, hard_example_mining, hard_pixels, l1, random_pixels
+from losses.pixel import charbonnier, hard_example_mining, hard_pixels, l1, negative_psnr, random_pixels
 
 
 def test_figures_are_the_authors(golden):
@@ -26,12 +26,21 @@ def test_hard_pixels_by_hand():
     assert hard_example_mining(error, torch.zeros_like(error), torch.zeros(1, 1, 2, 2)).item() == (4 + 3) * 3 / 12
 
 
-def test_random_pixels_are_exact_and_repeatable():
+def test_random_pixels_are_exact_and_depend_on_their_own_generator():
     error = torch.zeros(3, 2, 10, 15)
-    mask = random_pixels(error, 0.1, torch.Generator().manual_seed(5))
+
+    def draw(*seeds):
+        return random_pixels(error[: len(seeds)], 0.1, [torch.Generator().manual_seed(seed) for seed in seeds])
+
+    mask = draw(5, 6, 7)
     assert mask.shape == (3, 1, 10, 15) and mask.flatten(1).sum(1).tolist() == [15, 15, 15]
-    assert torch.equal(mask, random_pixels(error, 0.1, torch.Generator().manual_seed(5)))
-    assert not torch.equal(mask[0], mask[1])
+    assert torch.equal(mask[1:], draw(6, 7)) and not torch.equal(mask[0], mask[1])
+
+
+def test_negative_psnr_by_hand():
+    restored, sharp = torch.tensor([0.6, 0.2]).view(2, 1, 1, 1), torch.tensor([0.5, 0.2]).view(2, 1, 1, 1)
+    # 10 log10(0.01 + 1e-4) = -19.957, and an identical pair counts as the floor's 40 dB
+    assert negative_psnr(restored, sharp, floor=1e-4).item() == pytest.approx((-19.9568 - 40) / 2, abs=1e-3)
 
 
 def test_charbonnier_by_hand():

@@ -1,7 +1,10 @@
 """The doors of cdvd_tsp, end to end on small data sets in the true folder shapes."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -200,7 +203,7 @@ def test_a_few_steps_lower_the_published_loss(experiments, make_videos):
     for path in (root / "blur").rglob("*.png"):  # a defect that few steps can mend: everything is too dark
         write_image(path, (read_image(root / "gt" / path.relative_to(root / "blur")) * 0.8).astype(np.uint8))
     config = tiny("--data_path", str(root), "--val_path", str(root), "--patch_size", "32", "--loss", "1*L1+2*HEM", "--max_batches", "40")
-    before = train.CascadeTask(config).evaluate()["psnr"]
+    before = train.CascadeTask(config).evaluate().metrics["psnr"]
     metrics = train.main(config)
     assert metrics["psnr"] > before + 1
     assert metrics["psnr_input"] == before  # the network starts at its input
@@ -213,7 +216,7 @@ def test_published_loss_is_on_all_stages_side_by_side():
     torch.manual_seed(0)
     torch.nn.init.normal_(task.network.reconstruction.outward[-1].weight, std=0.05)
     batch = {"blurry": torch.rand(2, 5, 3, 16, 24), "sharp": torch.rand(2, 5, 3, 16, 24)}
-    losses = task.step(batch, torch.Generator().manual_seed(0))
+    losses = task.step(batch, [torch.Generator().manual_seed(seed) for seed in (0, 1)], step=0)
     first, second = task.network.forward_stages(batch["blurry"])
     restored = torch.cat([first[:, 0], first[:, 1], first[:, 2], second[:, 0]], 1)
     sharp = batch["sharp"]
@@ -229,9 +232,73 @@ def test_published_rates():
     assert (config.lr, config.flow_lr, config.epochs, config.batch_size, config.patch_size) == (1e-4, 1e-6, 500, 8, 256)
     task = train.CascadeTask.__new__(train.CascadeTask)
     task.config, task.steps_per_epoch, task.base_rates = config, 683, [config.lr, config.flow_lr]
-    assert task.rates(200 * 683 - 1) == [1e-4, 1e-6]
-    assert task.rates(200 * 683) == [5e-5, 5e-7]  # from epoch 201
-    assert task.rates(400 * 683) == [2.5e-5, 2.5e-7]
+    assert task.schedule(200 * 683 - 1).rates == (1e-4, 1e-6)
+    assert task.schedule(200 * 683).rates == (5e-5, 5e-7)  # from epoch 201
+    assert task.schedule(400 * 683).rates == (2.5e-5, 2.5e-7)
+
+
+def test_warm_start_trains_on_single_frames(experiments, monkeypatch):
+    """The first steps neither estimate flow nor look at neighbours, and teach what a stage does with a still."""
+    task = train.CascadeTask(tiny("--warm_start", "2", "--warm_batch_size", "3", "--gate", "--loss", "1*PSNR"))
+    phase = task.schedule(1)
+    batch = next(iter(task.loader(phase, 1)))
+    assert batch["blurry"].shape == (3, 1, 3, 64, 64)
+    torch.nn.init.normal_(task.network.reconstruction.outward[-1].weight, std=0.05)
+    monkeypatch.setattr(task.network.flow, "flow_between", None)
+    losses = task.step(batch, [torch.Generator()] * 3, step=1)
+    still = task.network.restore_still(batch["blurry"][:, 0])
+    expected = torch.stack([10 * torch.log10(((a - b) ** 2).mean() + 1e-3) for a, b in zip(still, batch["sharp"][:, 0])]).mean()
+    torch.testing.assert_close(losses["PSNR"], expected)
+    assert next(iter(task.loader(task.schedule(2), 2)))["blurry"].shape == (2, 5, 3, 64, 64)
+    train.main(tiny("--warm_start", "2", "--epochs", "1"))  # and the loop changes over
+    assert torch.load(experiments / "cdvd_tsp_tiny/last.pt", weights_only=True)["step"] == 4
+
+
+def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make_videos):
+    root = make_videos("clips", {"a": 6, "b": 7, "same": 5}, size=(30, 42))  # no multiples of 8
+    for path in (root / "blur/same").iterdir():
+        shutil.copy(root / "gt/same" / path.name, path)
+    task = train.CascadeTask(tiny("--val_path", str(root), "--best_by", "worst"))
+    torch.nn.init.normal_(task.network.reconstruction.outward[-1].bias, std=0.05)
+    validation = task.evaluate()
+    metrics = validation.metrics
+    assert next(iter(metrics)) == "worst_gain" and set(validation.examples) == {"a", "b", "same"}
+    rows = {}
+    for video in ("a", "b", "same"):
+        frames = [[to_tensor(read_image(path)) for path in sorted((root / kind / video).iterdir())] for kind in ("blur", "gt")]
+        padded = [torch.nn.functional.pad(frame, (0, 6, 0, 2), mode="reflect") for frame in frames[0]]
+        with torch.inference_mode():
+            restored = [frame[0, :, :30, :42] for frame in task.network.stream(frame[None] for frame in padded)]
+
+        def psnr(one, two):
+            return 10 * np.log10(1 / ((one - two)[:, 4:-4, 4:-4] ** 2).mean().item())
+
+        inner = list(zip(restored, frames[0][2:-2], frames[1][2:-2], strict=True))
+        rows[video] = [(psnr(ours, sharp), psnr(blurry, sharp) if video != "same" else 100, psnr(ours, blurry)) for ours, blurry, sharp in inner]
+    gains = [np.mean([ours - before for ours, before, _ in rows[video]]) for video in ("a", "b")]
+    assert metrics["worst_gain"] == pytest.approx(min(gains), abs=1e-3)
+    assert metrics["psnr"] == pytest.approx(np.mean([ours for video in ("a", "b") for ours, _, _ in rows[video]]), abs=1e-3)
+    assert metrics["least_fidelity"] == pytest.approx(np.mean([fidelity for _, _, fidelity in rows["same"]]), abs=1e-3)
+
+
+def test_two_processes_train_as_one(make_videos, tmp_path):
+    """torchrun with the same total batch: losses, validation and weights of one process. Batches of 3 are shared 2 + 1."""
+    root = make_videos("clips", {"a": 6, "b": 6}, size=(40, 48))
+    words = ["--config", "tiny", "--data_path", root, "--val_path", root, "--patch_size", "32", "--loss", "1*L1+2*HEM"]
+    words += ["--batch_size", "3", "--max_batches", "5", "--average", "0.9", "--save"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name, start in (("one", [sys.executable]), ("two", launcher)):
+        command = [*start, "train.py", "cdvd_tsp", *words, tmp_path / name]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    one, two = (np.loadtxt(tmp_path / name / "loss.csv", delimiter=",", skiprows=1) for name in ("one", "two"))
+    assert np.allclose(one, two, rtol=1e-5)
+    one, two = (np.loadtxt(tmp_path / name / "metrics.csv", delimiter=",", skiprows=1) for name in ("one", "two"))
+    assert np.allclose(one, two, rtol=1e-5)
+    one, two = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two"))
+    for part in ("network", "average"):
+        for key, value in one[part].items():
+            assert torch.allclose(value.float(), two[part][key].float(), rtol=1e-4, atol=1e-6), key
 
 
 @pytest.mark.parametrize("text", ["", "L1", "1*L2", "1*L1+", "1*L1-2*HEM"])

@@ -75,6 +75,20 @@ def test_global_skip_starts_at_the_input():
     assert torch.equal(network(clip), clip[:, 2])
 
 
+def test_gate_scales_the_correction_per_pixel():
+    network = Reconstruction(4, 1, 3, downscale=2, global_skip=True, gate=True)
+    torch.nn.init.normal_(network.outward[-1].weight, std=0.1)
+    stacked, centre = torch.rand(1, 10, 16, 24), torch.rand(1, 3, 16, 24)
+    with torch.no_grad():
+        open_ = network(stacked, centre) - centre
+        for gate, scale in ((-30.0, 0.0), (30.0, 1.0)):  # of the shuffled outputs, the last four are the gate's
+            network.outward[-1].weight[12:], network.outward[-1].bias[12:] = 0, gate
+            change = network(stacked, centre) - centre
+            assert change.abs().max() < 1e-6 if scale == 0 else (open_ / change).max() < 1 and (open_ / change).min() > 0
+    with pytest.raises(ValueError, match="it needs global_skip"):
+        Reconstruction(4, gate=True)
+
+
 def test_gradients_reach_every_weight():
     network = CDVDTSP(width=4, blocks=1, kernel_size=3)
     network(torch.rand(1, 5, 3, 64, 64)).sum().backward()

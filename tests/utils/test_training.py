@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,9 +9,10 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from utils.checkpoint import load_checkpoint
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.config import ROOT
 from utils.errors import UserError
-from utils.training import Limits, StepSampler, endless_loader, train
+from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
 
 
 class Numbers(Dataset):
@@ -25,49 +28,94 @@ class Numbers(Dataset):
 
 
 class Regression:
-    def __init__(self, workers=0, poison=None, stop_at=None):
+    unused_parameters = False
+
+    def __init__(self, workers=0, poison=None, stop_at=None, phases=None, dropout=0.0):
         torch.manual_seed(0)
-        self.network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+        self.network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 1))
         self.optimizer = torch.optim.Adam(self.network.parameters())
-        self.workers, self.poison, self.stop_at = workers, poison, stop_at
-        self.steps_per_epoch, self.seen, self.losses = 4, 0, []
+        self.workers, self.poison, self.stop_at, self.phases = workers, poison, stop_at, phases or {0: Phase((0.02,), 3, 1)}
+        self.steps_per_epoch, self.seen, self.losses, self.sizes = 4, 0, [], []
 
-    def batches(self, start):
-        return endless_loader(Numbers(), StepSampler(10, 3, seed=5, start=start), self.workers)
+    def schedule(self, step):
+        return self.phases[max(since for since in self.phases if since <= step)]
 
-    def step(self, batch, generator):
+    def loader(self, phase, start):
+        return endless_loader(Numbers(), StepSampler(10, phase.batch_size, seed=5, start=start - phase.since), self.workers)
+
+    def step(self, batch, generators, step):
         self.seen += 1
         if self.stop_at == self.seen:
             os.kill(os.getpid(), signal.SIGTERM)
-        noise = torch.rand(1, generator=generator)  # so that the loss depends on the step's generator
-        loss = ((self.network(batch["x"]) - batch["y"]) ** 2).mean() * (1 + 0.1 * noise[0])
+        noise = torch.stack([torch.rand(1, generator=generator) for generator in generators])  # a loss that depends on the generators
+        loss = ((self.network(batch["x"]) - batch["y"]) ** 2 * (1 + 0.1 * noise)).mean()
         self.losses.append(loss.item())
+        self.sizes.append(len(batch["x"]))
         return {"square": loss * float("nan") if self.seen == self.poison else loss}
 
-    def rates(self, step):
-        return [0.02 * 0.99**step]
-
     def evaluate(self):
-        return {"score": -self.losses[-1]}
+        grey = np.full((8, 8, 3), 128, np.uint8)
+        return Validation({"score": -self.losses[-1]}, {"one": {"blurry": grey, "sharp": grey}})
 
     def export(self, path):
-        path.write_bytes(b"weights")
+        torch.save(self.network.state_dict(), path)
 
 
-def limits(steps, minutes=0.0):
-    return Limits(steps, minutes, torch.device("cpu"), torch.float32, seed=3)
+def limits(steps, minutes=0.0, **others):
+    return Limits(steps, minutes, torch.device("cpu"), torch.float32, seed=3, **others)
 
 
-def test_stop_and_resume_equals_never_stopping(tmp_path):
-    whole, first, second = Regression(), Regression(), Regression()
-    train(whole, tmp_path / "whole", limits(9), resume=False)
-    train(first, tmp_path / "parts", limits(5), resume=False)
-    train(second, tmp_path / "parts", limits(9), resume=True)
+def network_of(folder, name="last.pt"):
+    return torch.cat([value.flatten() for value in load_checkpoint(folder / name)["network"].values()])
+
+
+@pytest.mark.parametrize("others", [{}, {"average": 0.9, "gradient_norm": 0.1}], ids=["plain", "average"])
+def test_stop_and_resume_equals_never_stopping(tmp_path, others):
+    whole, first, second = (Regression(dropout=0.2) for _ in range(3))
+    train(whole, tmp_path / "whole", limits(9, **others), resume=False)
+    train(first, tmp_path / "parts", limits(5, **others), resume=False)
+    train(second, tmp_path / "parts", limits(9, **others), resume=True)
     assert whole.losses == first.losses + second.losses
     one, two = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "parts"))
     assert one["step"] == two["step"] == 9
-    for key in one["network"]:
-        assert torch.equal(one["network"][key], two["network"][key])
+    for part in ("network", "average") if others else ("network",):
+        for key in one[part]:
+            assert torch.equal(one[part][key], two[part][key])
+
+
+def test_batch_in_parts_is_the_same_step(tmp_path):
+    train(Regression(), tmp_path / "whole", limits(6), resume=False)
+    parts = Regression()
+    train(parts, tmp_path / "parts", limits(6, accumulate=2), resume=False)
+    assert parts.sizes == [2, 1, 2, 1, 2, 1, 1, 2, 1, 2, 1]  # batches of 3, 3, 3, 1, 3, 3
+    assert torch.allclose(network_of(tmp_path / "whole"), network_of(tmp_path / "parts"), rtol=1e-5, atol=1e-7)
+
+
+def test_phases_change_batch_rate_and_optimiser(tmp_path):
+    """Restormer changes patch and batch, IRP restarts its optimiser; resuming inside a phase changes nothing."""
+    phases = {0: Phase((0.02,), 3, 1), 3: Phase((0.01,), 5, 2, since=3)}
+    whole, first, second = (Regression(phases=phases) for _ in range(3))
+    train(whole, tmp_path / "whole", limits(7), resume=False)
+    assert whole.sizes == [3, 3, 3, 5, 5, 5, 5]
+    train(first, tmp_path / "parts", limits(5), resume=False)
+    train(second, tmp_path / "parts", limits(7), resume=True)
+    assert whole.losses == first.losses + second.losses
+    reset = Regression(phases={0: Phase((0.02,), 3, 1), 2: Phase((0.02,), 3, 1, reset_optimizer=True)})
+    train(reset, tmp_path / "reset", limits(3), resume=False)
+    assert all(state["step"] == 1 for state in reset.optimizer.state.values())
+    assert whole.losses[:2] == reset.losses[:2]
+
+
+def test_the_averaged_weights_are_exported(tmp_path):
+    task = Regression()
+    before = [value.clone() for value in task.network.parameters()]
+    train(task, tmp_path, limits(1, average=0.75), resume=False)
+    train(task, tmp_path, limits(2, average=0.75), resume=True)
+    exported = torch.load(tmp_path / "last.safetensors")
+    content = load_checkpoint(tmp_path / "last.pt")
+    assert not torch.equal(exported["0.weight"], content["network"]["0.weight"])
+    assert torch.equal(exported["0.weight"], content["average"]["module.0.weight"])
+    assert not torch.equal(before[0], exported["0.weight"])
 
 
 def test_workers_do_not_matter(tmp_path):
@@ -79,12 +127,12 @@ def test_workers_do_not_matter(tmp_path):
 
 def test_loss_falls_and_the_folder_is_complete(tmp_path):
     task = Regression()
-    metrics = train(task, tmp_path, limits(200), resume=False)
+    task.steps_per_epoch = 100
+    metrics = train(task, tmp_path, limits(200), False, "lr: 0.02\n")
     assert np.mean(task.losses[-20:]) < 0.2 * np.mean(task.losses[:20])
     assert metrics["score"] == -task.losses[-1]
-    assert {"last.pt", "best.pt", "last.safetensors", "best.safetensors", "log.txt", "metrics.csv", "curve.png", "tensorboard"} <= set(
-        os.listdir(tmp_path)
-    )
+    expected = "last.pt best.pt last.safetensors best.safetensors config.yaml log.txt loss.csv metrics.csv curve.png validation.png tensorboard"
+    assert set(expected.split()) <= set(os.listdir(tmp_path))
     assert load_checkpoint(tmp_path / "best.pt")["best"] >= load_checkpoint(tmp_path / "last.pt")["best"] - 1e-9
 
 
@@ -124,3 +172,82 @@ def test_sampler_covers_each_epoch_and_starts_anywhere():
     later = iter(StepSampler(10, 4, seed=1, repeats=2, start=3))
     assert [next(later) for _ in range(2)] == epoch[3:]
     assert StepSampler(1955, 8, 1, repeats=4).steps_per_epoch == 978  # GoPro, as published
+
+
+def test_shares_of_a_batch_are_the_batch():
+    """Two processes see what one sees; where a batch has no place for a process, it gets one that does not count."""
+    alone, *pair = (iter(StepSampler(7, 3, seed=1, rank=rank, world=world)) for rank, world in ((0, 1), (0, 2), (1, 2)))
+    samplers = [StepSampler(7, 3, seed=1, rank=rank, world=2) for rank in (0, 1)]
+    for step in range(6):
+        whole, shares = next(alone), [next(share) for share in pair]
+        counted = {}
+        for share, sampler in zip(shares, samplers):
+            places, size = sampler.places(step)
+            assert size == len(whole) and len(share) == max(len(places), 1)
+            counted.update(zip(places, share))
+        assert [counted[place] for place in range(len(whole))] == whole
+
+
+TWO_RUNS = """
+import sys, time
+from pathlib import Path
+from tests.utils.test_training import Regression, limits
+from utils.training import train
+
+class Slow(Regression):
+    def step(self, *arguments):
+        print("step", flush=True)
+        time.sleep(0.2)
+        return super().step(*arguments)
+
+train(Slow(), Path(sys.argv[1]), limits(1000), False, "run: first\\n")
+"""
+
+
+def test_a_second_run_into_one_folder_is_refused_and_killing_the_first_frees_it(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", TWO_RUNS, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
+        while first.stdout.readline() != "step\n":
+            assert first.poll() is None
+        with pytest.raises(UserError, match="another run is training into"):
+            train(Regression(), tmp_path, limits(1), False, "run: second\n")
+        assert "run: first" in (tmp_path / "config.yaml").read_text()
+        first.send_signal(signal.SIGINT)
+        assert first.wait(60) == -signal.SIGINT  # KeyboardInterrupt, after saving
+    assert load_checkpoint(tmp_path / "last.pt")["step"] >= 1
+    train(Regression(), tmp_path, limits(3), True, "run: second\n")
+
+
+KILLED_SAVE = """
+import os, signal, sys, torch
+from utils import checkpoint
+
+path = sys.argv[1]
+checkpoint.save_checkpoint(path, {"step": 1, "x": torch.ones(1000)})
+real = torch.save
+
+def half(content, target):
+    real(content, target)
+    with open(target, "r+b") as file:
+        file.truncate(2000)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+torch.save = half
+checkpoint.save_checkpoint(path, {"step": 2, "x": torch.zeros(1000)})
+"""
+
+
+def test_killed_in_the_middle_of_a_save_the_last_checkpoint_stays(tmp_path):
+    result = subprocess.run([sys.executable, "-c", KILLED_SAVE, tmp_path / "last.pt"], cwd=ROOT)
+    assert result.returncode == -signal.SIGKILL
+    content = load_checkpoint(tmp_path / "last.pt")
+    assert content["step"] == 1 and content["x"].sum() == 1000
+    save_checkpoint(tmp_path / "last.pt", {"step": 3})  # and the next save is not disturbed by what lies there
+    assert load_checkpoint(tmp_path / "last.pt")["step"] == 3
+
+
+def test_changed_options_are_said_on_resuming(tmp_path, capsys):
+    train(Regression(), tmp_path, limits(1), False, "lr: 0.1\nseed: 3\n")
+    train(Regression(), tmp_path, limits(2), True, "lr: 0.2\nseed: 3\n")
+    assert "note: other options than before: lr: 0.2\n" in capsys.readouterr().out
+    text = (tmp_path / "config.yaml").read_text()
+    assert text.startswith("lr: 0.2\n") and f"torch {torch.__version__}" in text

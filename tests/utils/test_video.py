@@ -161,6 +161,21 @@ def test_a_file_that_ends_early_is_said_at_its_end(tmp_path):
     assert 0 < frames < 30 and ("of 30 frames: it is truncated" in message or "is damaged" in message)
 
 
+def test_frames_that_an_edit_list_cuts_off_are_not_missed(tmp_path):
+    """A trimmed clip, as phones make them: the file still holds the frames before its start, and says so."""
+    whole = make_file(tmp_path / "a.mp4", [index * 40 for index in range(30)])
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "trimmed.mp4"), "w", options={"avoid_negative_ts": "disabled"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                shift = round(0.2 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                target.mux(packet)
+    video = VideoFile(tmp_path / "trimmed.mp4")
+    assert video.count == 30
+    assert [round(float(pixels.mean() - scene(5).mean()) / 4) for pixels in video] == list(range(25))
+
+
 def test_no_frames(tmp_path):
     with pytest.raises(UserError, match="none.mkv has no frames|none.mkv can't be opened"):
         with av.open(str(tmp_path / "none.mkv"), "w") as container:

@@ -1,0 +1,111 @@
+"""Clips of exposures over sharp videos, and mixtures of training sets."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.catalog import find_videos
+from data.exposures import ExposedVideos, high_rate
+from data.mixture import Mixture
+from data.synthesis.exposure import mean_in_linear_light
+from utils.errors import UserError
+from utils.image import write_image
+
+FRAMES = 24
+
+
+@pytest.fixture
+def videos(tmp_path, monkeypatch):
+    """A smooth texture that moves 3 px per frame to the right, and one that stands still."""
+    monkeypatch.setattr("data.exposures.STEP", 2)  # px: DIS sees a little more than 3 at places
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 200))
+    texture = np.real(np.fft.ifft2(np.fft.fft2(rows) * np.exp(-80 * (np.fft.fftfreq(60)[:, None] ** 2 + np.fft.fftfreq(200) ** 2))))
+    texture = np.uint8(128 + 100 * texture / np.abs(texture).max())
+    for frame in range(FRAMES):
+        for name, shift in (("moving", 3 * frame), ("still", 0)):
+            pixels = np.roll(texture, shift, 1)[:, 70:150]
+            write_image(tmp_path / "sharp" / name / f"{frame}.png", np.repeat(pixels[..., None], 3, 2))
+    return find_videos(tmp_path / "sharp", "frames").videos
+
+
+def make(videos, tmp_path, **others):
+    return ExposedVideos(videos, **{"frames": 5, "size": 32, "seed": 1, "cache": tmp_path / "cache"} | others)
+
+
+def test_the_high_rate_holds_the_frames_and_moments_between(videos, tmp_path):
+    video = high_rate(videos[0], tmp_path / "cache")
+    assert video.rate == 2 and video.frames.shape == (2 * FRAMES - 1, 60, 80, 3) and video.real_frames == FRAMES
+    inner = np.s_[8:-8, 8:-8]
+    moved = np.roll(video.frames[10].astype(int), 1, 1), np.roll(video.frames[10].astype(int), 2, 1)
+    error = np.abs(video.frames[11] - (moved[0] + moved[1]) / 2)[inner].mean()  # 1.5 px further
+    assert error < 1.0
+    made = (tmp_path / "cache").stat().st_mtime_ns
+    assert high_rate(videos[0], tmp_path / "cache").rate == 2 and (tmp_path / "cache").stat().st_mtime_ns == made
+    assert high_rate(videos[1], tmp_path / "cache").rate == 1  # nothing moves
+    assert high_rate(videos[0], tmp_path / "cache", max_frames=10).real_frames == 10
+
+
+def test_clips_depend_on_the_seed_the_epoch_and_the_index_alone(videos, tmp_path):
+    one, two = make(videos, tmp_path), make(videos, tmp_path)
+    assert len(one) == 2 * ExposedVideos.PER_VIDEO
+    for index in range(8):
+        assert torch.equal(one[2, index]["blurry"], two[2, index]["blurry"])
+    assert not torch.equal(one[0, 0]["sharp"], one[1, 0]["sharp"])
+    assert not torch.equal(one[0, 0]["sharp"], make(videos, tmp_path, seed=2)[0, 0]["sharp"])
+
+
+def test_blur_is_none_mild_and_strong_and_still_scenes_stay_sharp(videos, tmp_path):
+    clips = make(videos, tmp_path)
+    differences = {"moving": [], "still": []}
+    for index in range(len(clips)):
+        item = clips[0, index]
+        assert item["blurry"].shape == item["sharp"].shape == (5, 3, 32, 32)
+        assert 0 <= item["blurry"].min() and item["blurry"].max() <= 1
+        differences[item["video"]].append((item["blurry"] - item["sharp"]).abs().mean().item())
+    assert np.max(differences["still"]) < 0.02  # noise and compression alone
+    assert np.min(differences["moving"]) < 0.004 < 0.04 < np.max(differences["moving"])
+
+
+def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(videos, tmp_path, monkeypatch):
+    monkeypatch.setattr("data.exposures.degrade", lambda rng, clip, **shares: np.round(clip * 255) / 255)
+    monkeypatch.setattr("data.exposures.crop_and_turn", lambda images, size, rng: images)
+    monkeypatch.setattr("data.exposures.UNBLURRED_SHARE", 0)
+    monkeypatch.setattr("data.exposures.PLAIN_SHARE", 1)
+    clips = make(videos[:1], tmp_path, size=60)
+    frames = clips.videos[0].frames[::2] / 255
+    for index in range(6):
+        item = clips[0, index]
+        numbers = [int(number) for number in item["frames"]]
+        assert len(set(np.diff(numbers))) == 1 and abs(numbers[1] - numbers[0]) >= 3
+        sharp = item["sharp"][2].numpy().transpose(1, 2, 0)
+        offsets = [left for left in range(21) if np.abs(frames[numbers[2]][:, left : left + 60] - sharp).max() < 1e-6]
+        assert len(offsets) == 1
+        blurry = item["blurry"][2].numpy().transpose(1, 2, 0)
+        means = [mean_in_linear_light(frames[numbers[2] - half : numbers[2] + half + 1][:, :, offsets[0] : offsets[0] + 60]) for half in (1, 2)]
+        assert min(np.abs(mean - blurry).max() for mean in means) < 0.5 / 255 + 1e-4
+
+
+def test_too_short_or_too_small_videos_are_named(videos, tmp_path):
+    with pytest.raises(UserError, match="moving: 24 frames of 80x60 are not enough"):
+        make(videos, tmp_path, size=64)
+    with pytest.raises(UserError, match="moving: 9 frames"):
+        make(videos, tmp_path, max_frames=9)
+
+
+def test_a_mixture_keeps_its_share():
+    class Named(torch.utils.data.Dataset):
+        def __init__(self, name, length):
+            self.name, self.length = name, length
+
+        def __len__(self):
+            return self.length
+
+        def __getitem__(self, key):
+            assert key[1] < self.length
+            return self.name
+
+    mixture = Mixture(Named("main", 500), Named("other", 7), 0.2, seed=0)
+    names = [mixture[0, index] for index in range(500)]
+    assert len(mixture) == 500 and 60 < names.count("other") < 140
+    assert names == [mixture[0, index] for index in range(500)] != [mixture[1, index] for index in range(500)]
