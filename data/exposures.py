@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from data.augment import crop_and_turn, degrade
 from data.catalog import Video
-from data.synthesis.exposure import InBetween, encode, exposure_times, linearise
+from data.synthesis.camera import Response
+from data.synthesis.exposure import InBetween, exposure_times
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.image import resize_to
@@ -76,7 +77,7 @@ class ExposedVideos(Dataset):
         reach = -(-int(moments.max()) // video.rate)  # real frames
         first = int(rng.integers(reach, video.real_frames - reach - (self.frames - 1) * stride))
         middles = video.rate * (first + stride * np.arange(self.frames))
-        side, top, left = self._draw_crop(rng, video, middles)
+        side, top, left = self._draw_crop(rng, video, middles[0] + moments[0], middles[-1] + moments[-1])
         part = np.s_[top : top + side, left : left + side]
         blurry_linear, sharp_linear = [], []
         for middle in middles:
@@ -110,14 +111,17 @@ class ExposedVideos(Dataset):
         shortest = math.ceil(exposure)
         return moments, int(rng.integers(shortest, min(2 * shortest, longest) + 1))
 
-    def _draw_crop(self, rng: np.random.Generator, video: HighRateVideo, middles: np.ndarray) -> tuple[int, int, int]:
-        """(side, top, left): half of the crops are any, half the liveliest of four, so that a fixed camera's moving hands are seen."""
+    def _draw_crop(self, rng: np.random.Generator, video: HighRateVideo, first: int, last: int) -> tuple[int, int, int]:
+        """(side, top, left): half of the crops are any, half that of four which changes most between two moments.
+
+        So a fixed camera's moving hands are seen.
+        """
         height, width = video.frames.shape[1:3]
         side = min(round(self.size * (1 if rng.random() < 0.5 else rng.uniform(1, 1.6))), height, width)
         places = np.stack([rng.integers(0, height - side + 1, 4), rng.integers(0, width - side + 1, 4)], 1)
         if rng.random() < 0.5:
             return side, *map(int, places[0])
-        ends = [video.frames[middle].astype(np.int16) for middle in middles[[0, -1]]]
+        ends = [video.frames[moment].astype(np.int16) for moment in (first, last)]
         changes = [np.abs(np.subtract(*(end[top : top + side : 4, left : left + side : 4] for end in ends))).mean() for top, left in places]
         return side, *map(int, places[int(np.argmax(changes))])
 
@@ -125,7 +129,7 @@ class ExposedVideos(Dataset):
         """Encoded frames [T,S,S,3] of linear ones of any size."""
         if len(clip_linear[0]) != self.size:
             clip_linear = [cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA) for frame in clip_linear]
-        return encode(np.stack(clip_linear))
+        return Response().encoded(np.stack(clip_linear))
 
 
 def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:
@@ -175,4 +179,4 @@ def _prepared(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
 
 
-_LINEAR = linearise(np.arange(256) / 255)
+_LINEAR = Response().linear(np.arange(256, dtype=np.uint8))  # of 8-bit values

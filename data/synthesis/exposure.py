@@ -8,27 +8,15 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
+from data.synthesis.camera import Response
 from data.synthesis.motion import Trajectory, smooth_trajectory
 
-GAMMA = 2.2  # camera response of GoPro's `blur_gamma` and of most of this field
-
-
-def linearise(image: np.ndarray, gamma: float = GAMMA) -> np.ndarray:
-    """Linear light [H,W,3] float32 of a gamma-encoded image in [0,1]."""
-    return np.power(image, gamma, dtype=np.float32)
-
-
-def encode(image_linear: np.ndarray, gamma: float = GAMMA) -> np.ndarray:
-    """The inverse of linearise, clipped to the sensor's range [0,1] first."""
-    return np.power(np.clip(image_linear, 0, 1), 1 / gamma, dtype=np.float32)
-
-
-def mean_in_linear_light(frames: Iterable[np.ndarray], gamma: float = GAMMA) -> np.ndarray:
+def mean_in_linear_light(frames: Iterable[np.ndarray], response: Response = Response()) -> np.ndarray:
     """The exposure that lasts over the given encoded frames: their mean in linear light, encoded again."""
     total, count = 0.0, 0
     for frame in frames:
-        total, count = total + linearise(frame, gamma), count + 1
-    return encode(total / count, gamma)
+        total, count = total + response.linear(frame), count + 1
+    return response.encoded(total / count)
 
 
 def frames_needed(exposure: float, interpolate: bool = True) -> int:
@@ -36,7 +24,7 @@ def frames_needed(exposure: float, interpolate: bool = True) -> int:
     return 2 * int(np.ceil(exposure / 2 if interpolate else (exposure - 1) / 2)) + 1
 
 
-def exposed_frame(frames: Sequence[np.ndarray], exposure: float, interpolate: bool = True, gamma: float = GAMMA) -> np.ndarray:
+def exposed_frame(frames: Sequence[np.ndarray], exposure: float, interpolate: bool = True, response: Response = Response()) -> np.ndarray:
     """What a shutter open for `exposure` frame intervals around the middle of sharp frames [H,W,3] collects (see frames_needed).
 
     interpolate: between two frames, at least one moment per pixel of motion is made by optical flow, so that no double contours
@@ -47,12 +35,12 @@ def exposed_frame(frames: Sequence[np.ndarray], exposure: float, interpolate: bo
             f"an exposure of {exposure} frame intervals needs {frames_needed(exposure, interpolate)} frames, got {len(frames)}"
         )
     if not interpolate:
-        return mean_in_linear_light(frames, gamma)
+        return mean_in_linear_light(frames, response)
     middle = len(frames) // 2
     between = [InBetween(one, two) for one, two in zip(frames, frames[1:])]
     moments = 2 * int(np.ceil(exposure * max(pair.motion for pair in between) / 2)) + 1  # odd, so that one is the middle frame
     times = exposure_times(middle, exposure, moments)
-    return mean_in_linear_light((_at(frames, between, time) for time in times), gamma)
+    return mean_in_linear_light((_at(frames, between, time) for time in times), response)
 
 
 class InBetween:
@@ -108,21 +96,21 @@ def moved_clip(
     frames: int,
     exposure: float,
     size: tuple[int, int],
-    gamma: float = GAMMA,
+    response: Response = Response(),
 ) -> tuple[np.ndarray, np.ndarray]:
     """A blurry and a sharp clip [T,h,w,3] seen by a camera that moves over one encoded picture [H,W,3].
 
     The window of `size` (h, w) starts at the picture's middle; outside lies its reflection. Every blurry frame is the mean in linear
     light of at least one moment per pixel of motion, the sharp frame is the moment in the middle of the exposure.
     """
-    linear = linearise(image, gamma)
+    linear = response.linear(image)
     blurry, sharp = [], []
     for frame in range(frames):
         length = trajectory.length(frame - exposure / 2, frame + exposure / 2)
         moments = 2 * int(np.ceil(length / 2)) + 1 if exposure else 1  # odd, so that one lies in the middle
         views = [_view(linear, pose, size) for pose in trajectory.at(exposure_times(frame, exposure, moments))]
-        sharp.append(encode(views[moments // 2], gamma))
-        blurry.append(encode(np.mean(views, axis=0), gamma) if moments > 1 else sharp[-1])
+        sharp.append(response.encoded(views[moments // 2]))
+        blurry.append(response.encoded(np.mean(views, axis=0)) if moments > 1 else sharp[-1])
     return np.stack(blurry), np.stack(sharp)
 
 

@@ -3,13 +3,12 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
+from data.synthesis.camera import Response
 from data.synthesis.exposure import (
     InBetween,
-    encode,
     exposed_frame,
     exposure_times,
     frames_needed,
-    linearise,
     mean_in_linear_light,
     moved_clip,
     picture_clip,
@@ -30,8 +29,8 @@ def picture():
 
 
 def test_response_by_hand():
-    assert linearise(np.float32([0.5]))[0] == pytest.approx(0.5**2.2)
-    assert encode(np.float32([0.25, 2, -1])).tolist() == pytest.approx([0.25 ** (1 / 2.2), 1, 0])
+    assert Response().linear(np.float32([0.5]))[0] == pytest.approx(0.5**2.2)
+    assert Response().encoded(np.float32([0.25, 2, -1])).tolist() == pytest.approx([0.25 ** (1 / 2.2), 1, 0])
     black_and_white = mean_in_linear_light([np.zeros((1, 1, 3), np.float32), np.ones((1, 1, 3), np.float32)])
     assert black_and_white[0, 0].tolist() == pytest.approx([0.5 ** (1 / 2.2)] * 3)
 
@@ -49,13 +48,13 @@ def test_static_scene_stays_sharp(picture):
 
 def test_translation_is_a_box_blur_in_linear_light(picture):
     blurry, sharp = moved_clip(picture, straight(8), 3, 1.0, (40, 60))  # 8 px, 9 moments of 8/9 px each
-    window = linearise(picture)[20:60]
+    window = Response().linear(picture)[20:60]
     offsets = (np.arange(9) - 4) * 8 / 9
     columns = np.arange(20, 80)
     expected = np.mean(
         [cv2.remap(window, *np.meshgrid(np.float32(columns + dx), np.float32(np.arange(40))), cv2.INTER_CUBIC) for dx in offsets], axis=0
     )
-    assert np.abs(linearise(blurry[1]) - expected)[4:-4, 4:-4].max() < 0.01
+    assert np.abs(Response().linear(blurry[1]) - expected)[4:-4, 4:-4].max() < 0.01
     assert np.abs(sharp[1] - picture[20:60, 20:80]).max() < 1e-5
     assert np.abs(sharp[2] - picture[20:60, 28:88]).max() < 1e-5  # the camera went on by 8 px
 
