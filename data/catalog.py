@@ -33,6 +33,9 @@ DVD_TEST_VIDEOS = (
 )  # fmt: skip
 
 
+KIND_FOLDERS = ("blur", "blur_gamma", "blurry", "input", "sharp", "gt", "GT", "target")  # say what a picture is, not which
+
+
 @dataclass(frozen=True)
 class Video:
     """The frames of one video in temporal order; `sharp` is empty where there is no ground truth.
@@ -117,6 +120,19 @@ def pair_by_name(blurry: list[Path], sharp: list[Path], where: str) -> tuple[tup
         raise UserError(f"{where}: found {len(ours.keys() & theirs.keys())} pairs, {'; '.join(lonely)}")
     names = sorted(ours, key=natural_key)
     return tuple(ours[name] for name in names), tuple(theirs[name] for name in names)
+
+
+def pair_key(path: Path, root: Path) -> str:
+    """What the files of one picture have in common in every data set, below its folder of blurry, sharp or restored pictures.
+
+    GoPro VIDEO/blur/F = VIDEO/sharp/F = VIDEO_F; RealBlur sceneN/blur/blur_M = sceneN/gt/gt_M = sceneN_blur_M (results of scene244 belong
+    to scene244_reflect); Koehler Blurry1_4 = GroundTruth1_4; else the relative path.
+    """
+    folders = [part for part in path.relative_to(root).parts[:-1] if part not in KIND_FOLDERS]
+    name = re.sub(r"^(?:Blurry|GroundTruth)(?=\d+_\d+)", "", path.stem)
+    key = "_".join([*folders, name])
+    key = re.sub(r"(^|_)(?:blur|gt)_(?=\d+$)", r"\1", key)
+    return re.sub(r"^scene244_reflect", "scene244", key)
 
 
 def _two_trees(blurry: Path, sharp: Path) -> list[Video]:

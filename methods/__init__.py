@@ -18,8 +18,8 @@ METHODS = {
         {door: f"methods.cdvd_tsp.{door}" for door in ("train", "test", "inference")},
     ),
     "sbdd": Method(
-        "blur synthesis: blurry/sharp clips from sharp videos or pictures",
-        {"generate": "methods.sbdd.generate"},
+        "blur synthesis from sharp pictures and videos (Carbajal et al., arXiv 2209.12675), and the scoring of real pairs",
+        {door: f"methods.sbdd.{door}" for door in ("test", "generate")},
     ),
 }
 

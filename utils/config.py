@@ -24,6 +24,7 @@ _NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number
 # (method, door) -> {published spelling: ours}; see docs/commands.md. Every published spelling of the project stands here.
 ALIASES: dict[tuple[str, str], dict[str, str]] = {
     ("sbdd", "generate"): {"--sharp_dir": "--data_path", "--gopro_sharp_dir": "--data_path", "-ad": "--data_path", "-o": "--output_dir"},
+    ("sbdd", "test"): {"-b": "--blurry_dir", "-s": "--sharp_dir", "-r": "--restored_dir", "-o": "--output_dir"},
     ("cdvd_tsp", "train"): {
         "--dir_data": "--data_path",
         "--dir_data_test": "--val_path",

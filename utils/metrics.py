@@ -23,7 +23,7 @@ def ssim(restored: np.ndarray, sharp: np.ndarray) -> float:
     if min(restored.shape[:2]) < _WINDOW:
         raise ValueError(f"SSIM needs at least {_WINDOW}x{_WINDOW} pixels, got {restored.shape[0]}x{restored.shape[1]}")
     inner = slice(_RADIUS, -_RADIUS)
-    return float(_ssim_map(restored, sharp, _filter_2d)[inner, inner].mean())
+    return float(ssim_map(restored, sharp)[inner, inner].mean())
 
 
 def ssim3d(restored: np.ndarray, sharp: np.ndarray) -> float:
@@ -32,6 +32,11 @@ def ssim3d(restored: np.ndarray, sharp: np.ndarray) -> float:
     The figure that MATLAB's `ssim` gives for an RGB array, and that SRN, Restormer and NAFNet report.
     """
     return float(_ssim_map(restored, sharp, _filter_3d).mean())
+
+
+def ssim_map(restored: np.ndarray, sharp: np.ndarray) -> np.ndarray:
+    """SSIM at every pixel and channel on the 0..255 scale, 11x11 Gaussian of sigma 1.5; edges are repeated, so cut off 5 px."""
+    return _ssim_map(restored, sharp, _filter_2d)
 
 
 def _ssim_map(restored: np.ndarray, sharp: np.ndarray, mean) -> np.ndarray:

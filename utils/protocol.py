@@ -5,6 +5,8 @@
 | cdvd_train | float, neither clipped nor rounded | 4 px | psnr (at most 100) | validation while training CDVD-TSP  |
 | image      | rounded to 8 bits                | none | psnr, ssim, ssim3d | GoPro, REDS, HIDE single image        |
 | image_float| psnr clipped but not rounded, ssim rounded | none | psnr, ssim, ssim3d | MIMO-UNet's own script      |
+| realblur   | intensity matched, registered    | valid part | psnr, ssim | RealBlur and other real pairs (utils/alignment.py) |
+| kohler     | as realblur, best of a trajectory | valid part | psnr, ssim | Koehler et al.                     |
 """
 
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ class Protocol:
     video_ends: int = 0  # frames at each end of a video that are not scored (unless --border)
     psnr_values: str = "8bit"  # 8bit, clipped, or raw
     psnr_cap: float = float("inf")
+    aligned: bool = False  # compared after registration, by utils/alignment.py instead of `score`
 
     def score(self, restored: Tensor | np.ndarray, sharp: Tensor | np.ndarray) -> dict[str, float]:
         """Metrics of one image: tensors [3,H,W] in [0,1] or 8-bit pixels [H,W,3], both of the same size."""
@@ -58,6 +61,8 @@ PROTOCOLS = {
         Protocol("cdvd_train", ("psnr",), border=4, psnr_values="raw", psnr_cap=100),
         Protocol("image", ("psnr", "ssim", "ssim3d")),
         Protocol("image_float", ("psnr", "ssim", "ssim3d"), psnr_values="clipped"),
+        Protocol("realblur", ("psnr", "ssim"), aligned=True),
+        Protocol("kohler", ("psnr", "ssim"), aligned=True),
     )
 }
 _SSIMS = {"ssim": ssim, "ssim3d": ssim3d}

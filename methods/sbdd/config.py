@@ -23,3 +23,16 @@ class GenerateConfig:
     height: int = option(240, "pictures: height of the window that moves over the picture, px")
     width: int = option(320, "pictures: its width, px")
     seed: int = option(1, "pictures: seed of the camera's motion; a clip depends on it and on the picture's name alone")
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """Score restored files of real pairs, which need registration first; no network is loaded."""
+
+    sharp_dir: Path | None = option(None, "ground truth: pictures; kohler: a folder or a .mat file (GroundTruth) per picture")
+    restored_dir: Path | None = option(None, "restored pictures, paired by name (RealBlur, Koehler, GoPro and plain names are understood)")
+    blurry_dir: Path | None = option(None, "blurry pictures, for the input's figures; without it there are none")
+    output_dir: Path | None = option(None, "scores.json, scores.csv and report.html go here; default RESTORED_DIR/scores")
+    protocol: Literal["realblur", "kohler", "image", "cdvd"] = option("realblur", "how images are compared; see utils/protocol.py")
+    workers: int = option(0, "images compared at the same time; 0 = one per core")
+    report: bool = option(True, "write report.html")
