@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from data.augment import degrade
 from data.catalog import find_pictures
-from data.synthesis.exposure import moved_clip
+from data.synthesis.scene import moved_clip
 from data.synthesis.motion import smooth_trajectory
 from utils.image import read_image, resize_to
 

@@ -7,7 +7,7 @@ import numpy as np
 import skimage.data
 
 from data.clips import write_clip
-from data.synthesis.exposure import picture_clip
+from data.synthesis.scene import picture_clip
 from utils.config import ROOT
 
 FRAMES = 9

@@ -23,7 +23,19 @@ _NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number
 
 # (method, door) -> {published spelling: ours}; see docs/commands.md. Every published spelling of the project stands here.
 ALIASES: dict[tuple[str, str], dict[str, str]] = {
-    ("sbdd", "generate"): {"--sharp_dir": "--data_path", "--gopro_sharp_dir": "--data_path", "-ad": "--data_path", "-o": "--output_dir"},
+    ("sbdd", "generate"): {
+        "--sharp_dir": "--data_path",
+        "--gopro_sharp_dir": "--data_path",
+        "-ad": "--data_path",
+        "-o": "--output_dir",
+        "--segmentation_dir": "--mask_path",
+        "--gopro_segmentation_dir": "--mask_path",
+        "--kernels_dir": "--kernel_path",
+        "--kernels_list": "--kernel_path",
+        "--K": "--kernel_size",
+        "--max_objects_to_blur": "--max_objects",
+        "--gamma_factor": "--gamma",
+    },
     ("sbdd", "test"): {"-b": "--blurry_dir", "-s": "--sharp_dir", "-r": "--restored_dir", "-o": "--output_dir"},
     ("cdvd_tsp", "train"): {
         "--dir_data": "--data_path",

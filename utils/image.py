@@ -32,7 +32,12 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Grey becomes RGB, transparency is dropped. Raises UserError for a missing, foreign, truncated or corrupt file.
     """
     with _damage_as_sentence(path):
-        data = Path(path).read_bytes()
+        return decode_image(Path(path).read_bytes(), path)
+
+
+def decode_image(data: bytes, name: str | os.PathLike) -> np.ndarray:
+    """As read_image, of a file's content; `name` is for the error's sentence."""
+    with _damage_as_sentence(name):
         return _decode_16bit(data) if _may_have_16_bits(data) else _decode_8bit(data)
 
 
@@ -69,9 +74,14 @@ def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
     path = Path(path)
     if isinstance(pixels, Tensor):
         pixels = to_8bit(pixels)
-    settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in (".jpg", ".jpeg") else []
     with atomic_path(path) as temporary:
-        temporary.write_bytes(cv2.imencode(path.suffix, np.ascontiguousarray(pixels[..., ::-1]), settings)[1].tobytes())
+        temporary.write_bytes(encode_image(pixels, path.suffix))
+
+
+def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
+    """Content of a picture file (.png, .jpg with quality 95, ...) of pixels [H,W,3] uint8 or uint16."""
+    settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
+    return cv2.imencode(suffix, np.ascontiguousarray(pixels[..., ::-1]), settings)[1].tobytes()
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from data.synthesis.camera import Response
-from data.synthesis.motion import Trajectory, smooth_trajectory
+
 
 def mean_in_linear_light(frames: Iterable[np.ndarray], response: Response = Response()) -> np.ndarray:
     """The exposure that lasts over the given encoded frames: their mean in linear light, encoded again."""
@@ -86,52 +86,5 @@ def _round_trip(forth: np.ndarray, back: np.ndarray) -> np.ndarray:
 
 
 def exposure_times(frame: float, exposure: float, moments: int) -> np.ndarray:
-    """Midpoints of `moments` equal parts of the exposure around t = frame; exposure in frame intervals (0 .. 1)."""
+    """Midpoints of `moments` equal parts of the exposure around t = frame; exposure in frame intervals."""
     return frame + exposure * ((np.arange(moments) + 0.5) / moments - 0.5)
-
-
-def moved_clip(
-    image: np.ndarray,
-    trajectory: Trajectory,
-    frames: int,
-    exposure: float,
-    size: tuple[int, int],
-    response: Response = Response(),
-) -> tuple[np.ndarray, np.ndarray]:
-    """A blurry and a sharp clip [T,h,w,3] seen by a camera that moves over one encoded picture [H,W,3].
-
-    The window of `size` (h, w) starts at the picture's middle; outside lies its reflection. Every blurry frame is the mean in linear
-    light of at least one moment per pixel of motion, the sharp frame is the moment in the middle of the exposure.
-    """
-    linear = response.linear(image)
-    blurry, sharp = [], []
-    for frame in range(frames):
-        length = trajectory.length(frame - exposure / 2, frame + exposure / 2)
-        moments = 2 * int(np.ceil(length / 2)) + 1 if exposure else 1  # odd, so that one lies in the middle
-        views = [_view(linear, pose, size) for pose in trajectory.at(exposure_times(frame, exposure, moments))]
-        sharp.append(response.encoded(views[moments // 2]))
-        blurry.append(response.encoded(np.mean(views, axis=0)) if moments > 1 else sharp[-1])
-    return np.stack(blurry), np.stack(sharp)
-
-
-def picture_clip(
-    picture: np.ndarray, frames: int, blur: float, exposure: float, size: tuple[int, int], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """`moved_clip` along a random hand-held path with a mean blur of `blur` px; exposure in frame intervals (0 < exposure <= 1)."""
-    trajectory = smooth_trajectory(rng, frames, blur / exposure, turn=0.01)
-    return moved_clip(picture, trajectory, frames, exposure, size)
-
-
-def _view(linear: np.ndarray, pose: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The window of `size` moved by pose = (dx, dy, angle) over the picture, bicubic."""
-    (height, width), (dx, dy, angle) = linear.shape[:2], pose
-    cos, sin = np.cos(angle), np.sin(angle)
-    x, y = (size[1] - 1) / 2, (size[0] - 1) / 2  # the window's centre
-    matrix = np.array(
-        [
-            [cos, -sin, (width - 1) / 2 + dx - cos * x + sin * y],
-            [sin, cos, (height - 1) / 2 + dy - sin * x - cos * y],
-        ]
-    )
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(linear, matrix, size[::-1], flags=flags, borderMode=cv2.BORDER_REFLECT_101).clip(0)

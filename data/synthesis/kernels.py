@@ -73,9 +73,8 @@ def random_kernel(
         points = np.cumsum(rng.uniform(-1, 1, (MOMENTS // 8, 2)), axis=0)
         points = np.stack([np.interp(np.linspace(0, 1, MOMENTS), np.linspace(0, 1, len(points)), column) for column in points.T], 1)
         length = length or rng.uniform(2, size / 2)
-    extent = np.ptp(points, axis=0).max()
-    largest = size - 3  # the splat and the centring need a pixel on each side
-    scale = min(length / extent if length else 1.0, largest / extent)
+    furthest = np.abs(points - points.mean(0)).max()  # the kernel is centred on its mean
+    scale = min(length / np.ptp(points, axis=0).max() if length else 1.0, (size - 3) / 2 / furthest)
     return kernel_of_path(points * scale, size)
 
 
@@ -127,7 +126,7 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
 
 
 def _is_kernel(path: Path) -> bool:
-    return path.suffix in (".mat", ".npy") or is_image(path)
+    return path.suffix in (".mat", ".npy") or (is_image(path) and path.stem != "contact_sheet")
 
 
 def _read_kernel(path: Path) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Masks of the objects in a picture, from whatever segmentation there is.
 
 Kinds (found by looking, or named): `npz`, detectron2 results NAME.npz with pred_masks [N,H,W] and scores; `folders`, NAME/*.png, one mask
-each; `labels`, NAME.png, a label map (DAVIS, ADE20K, BSDS500); `coco`, a COCO instance file; `panoptic`, a COCO panoptic file beside its
+each; `labels`, NAME.png or NAME_*.png, a label map (DAVIS, ADE20K, BSDS500); `coco`, a COCO instance file; `panoptic`, a COCO panoptic file beside its
 folder of label pictures; `detector`, a torchvision Mask R-CNN whose weights lie in pretrain_models/. NAME is the picture's path below the
 picture folder, that path with underscores (GOPRxxxx_yy_zz_000047), or its stem.
 """
 
+import glob
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -66,6 +67,8 @@ class _Files:
         tried = dict.fromkeys((name, name.replace("/", "_"), name.rpartition("/")[2]))
         for candidate in tried:
             path = self.root / f"{candidate}{suffix}"
+            if not path.exists() and self.kind == "labels":  # BSDS500 has ID_coarse.png and ID_mid.png
+                path = next(iter(sorted(path.parent.glob(f"{glob.escape(path.stem)}_*.png"))), path)
             if path.exists():
                 objects = _READERS[self.kind](path)
                 return _checked(objects, picture, path)

@@ -1,90 +1,334 @@
-"""Make blurry/sharp clips from sharp videos (exposures over real frames) or from sharp pictures (a camera moving over each)."""
+"""Make blurry/sharp pairs, clips, sequences of seven moments, or kernels. Resumable; torchrun splits the work."""
 
+import dataclasses
+import json
 import math
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
+import yaml
+from scipy.io import savemat
 from tqdm import tqdm
 
 from data.catalog import Video, find_pictures, find_videos
 from data.clips import write_clip
-from data.synthesis.exposure import exposed_frame, frames_needed, picture_clip
+from data.sequences import write_metadata, write_sequence
+from data.shards import write_shard
+from data.synthesis.camera import Response
+from data.synthesis.exposure import exposed_frame, frames_needed
+from data.synthesis.kernels import kernel_sheet, load_kernels, random_kernel
+from data.synthesis.masks import MaskSource, find_masks
+from data.synthesis.motion import smooth_trajectory
+from data.synthesis.pair import PairSettings, to_file
+from data.synthesis.scene import Scene, scene_clip, scene_of
+from data.synthesised import Draw, Made, PairMaker
 from methods.sbdd.config import GenerateConfig
+from utils import distributed
 from utils.config import to_yaml
 from utils.errors import UserError
-from utils.files import write_text
-from utils.image import read_image
+from utils.files import atomic_path, write_text
+from utils.image import encode_image, read_image, write_image
 from utils.report import contact_sheet_of_rows
 from utils.video import FrameFolder, VideoFile
 
 SHEET_ROWS = 6
+SEQUENCE_FRAMES = 7
+FREE_OPTIONS = ("output_dir", "n_images", "kernels", "only", "detector_weights")  # may change from run to run into one folder
+Frames = Iterator[tuple[str, np.ndarray, np.ndarray]]  # name, blurry, sharp
 
 
 def main(config: GenerateConfig) -> None:
-    """Write the clips that are not there yet, contact_sheet.png and the configuration."""
+    """Write what is not there yet, contact_sheet.png and the configuration."""
     _check(config)
-    if config.source == "pictures":
-        paths = find_pictures(config.data_path)
-        jobs = {str(path.relative_to(config.data_path).with_suffix("")).replace("/", "_"): path for path in paths}
-        make = _frames_of_picture
-    else:
-        jobs = {video.name: video for video in find_videos(config.data_path, "frames").videos}
-        make = _frames_of_video
-    write_text(config.output_dir / "config.yaml", to_yaml(config))
-    made = 0
-    for name, source in tqdm(jobs.items(), unit="clip", disable=None):
-        if not (config.output_dir / "blur" / name).is_dir():
-            write_clip(config.output_dir, name, make(config, name, source))
+    if distributed.is_main():
+        _keep_config(config)
+    sheet = {"pairs": make_pairs, "clips": make_clips, "sequences": make_sequences, "kernels": make_kernels}[config.what](config)
+    if distributed.is_main() and sheet:
+        contact_sheet_of_rows(config.output_dir / "contact_sheet.png", sheet)
+        print(f"look at {config.output_dir / 'contact_sheet.png'}")
+
+
+def make_pairs(config: GenerateConfig) -> dict:
+    """OUTPUT_DIR/{blurry,sharp}/NAME_n.png and records/NAME_n.json, or shards of them; returns the rows of the contact sheet."""
+    maker = pair_maker(config)
+    jobs = {f"{name.replace('/', '_')}_{number}": (name, number) for name in maker.names for number in range(config.n_images)}
+    if config.only:
+        if config.only not in jobs:
+            raise UserError(f"--only {config.only}: the pairs here are called {', '.join(list(jobs)[:3])}, ...")
+        _write_pair(config, config.only, maker.make(*jobs[config.only]))
+        print(f"made again: {config.only}")
+        return {}
+    if config.shards:
+        return _make_shards(config, maker, jobs)
+    made, there, small = 0, 0, 0
+    for key, job in _progress(config, list(jobs.items())):
+        if _blurry_file(config, key).exists():
+            there += 1
+        elif (pair := maker.make(*job)) is None:
+            small += 1
+        else:
+            _write_pair(config, key, pair)
             made += 1
-    _draw_sheet(config.output_dir, list(jobs)[:SHEET_ROWS])
-    print(f"{made} clips made, {len(jobs) - made} were there already: {config.output_dir} (look at contact_sheet.png)")
+    _summary(config, made, "pairs", there, f"{small} pictures are too small (--min_img_size)" if small else "")
+    if not made + there:
+        raise UserError(f"all {len(maker.names)} pictures have a side of at most {maker.least_side} px: lower --min_img_size or --kernel_size")
+    return {key: _sheet_row(pair) for key, job in list(jobs.items())[:SHEET_ROWS] if (pair := maker.make(*job))}
 
 
-def _frames_of_picture(config: GenerateConfig, name: str, path: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    pixels = read_image(path)
-    if pixels.shape[0] < config.height or pixels.shape[1] < config.width:
-        raise UserError(f"{path} is {pixels.shape[1]}x{pixels.shape[0]}, smaller than the window {config.width}x{config.height}")
+def make_clips(config: GenerateConfig) -> dict:
+    """OUTPUT_DIR/{blur,gt}/VIDEO/FRAME.png."""
+    made, jobs = 0, _sources(config)
+    for name, source in (share := _progress(config, list(jobs.items()))):
+        if not (config.output_dir / "blur" / name).is_dir():
+            frames = _clip_of_picture(config, name, source) if config.source == "pictures" else _clip_of_video(config, name, source)
+            write_clip(config.output_dir, name, frames)
+            made += 1
+    _summary(config, made, "clips", len(share) - made)
+    rows = {}
+    for name in list(jobs)[:SHEET_ROWS]:
+        frames = sorted((config.output_dir / "blur" / name).glob("*"))
+        if frames:  # else another process's share
+            frame = frames[len(frames) // 2]
+            rows[f"{name}/{frame.stem}"] = {"blurry": read_image(frame), "sharp": read_image(config.output_dir / "gt" / name / frame.name)}
+    return rows
+
+
+def make_sequences(config: GenerateConfig) -> dict:
+    """HyperCUT's folder: OUTPUT_DIR/SEQ/blur/0000.png, SEQ/sharp/0000_1.png ... 0000_7.png and metadata.json."""
+    made, there = 0, 0
+    for name, source in _progress(config, list(_sources(config).items())):
+        make = _sequence_of_picture if config.source == "pictures" else _sequences_of_video
+        for key, sequence in make(config, name, source):
+            if (config.output_dir / key / "blur").is_dir():
+                there += 1
+                continue
+            write_sequence(config.output_dir, key, *sequence())
+            made += 1
+    write_metadata(config.output_dir)
+    _summary(config, made, "sequences", there)
+    rows = {}
+    for path in sorted(config.output_dir.glob("*/blur/0000.png"))[:SHEET_ROWS]:
+        folder = path.parents[1]
+        moments = {f"moment {number}": read_image(folder / f"sharp/0000_{number}.png") for number in (1, 4, 7)}
+        rows[folder.name] = {"blurry": read_image(path), **moments}
+    return rows
+
+
+def make_kernels(config: GenerateConfig) -> dict:
+    """OUTPUT_DIR/kernelNNNNN.mat with an array K, as published."""
+    made, there = 0, 0
+    for index in _progress(config, list(range(config.kernels))):
+        path = config.output_dir / f"kernel{index:05d}.mat"
+        if path.exists():
+            there += 1
+            continue
+        with atomic_path(path) as temporary:
+            savemat(temporary, {"K": random_kernel(np.random.default_rng((config.seed, index)), config.kernel_size)})
+        made += 1
+    _summary(config, made, "kernels", there)
+    shown = [random_kernel(np.random.default_rng((config.seed, index)), config.kernel_size) for index in range(min(config.kernels, 60))]
+    write_image(config.output_dir / "contact_sheet.png", kernel_sheet(shown))
+    return {}
+
+
+def pair_maker(config: GenerateConfig) -> PairMaker:
+    """What the configuration means for pairs."""
+    kernels = load_kernels(config.kernel_path, config.kernel_size) if config.kernel_path else None
+    draw = Draw(
+        config.kernel_size, kernels, config.strong, config.mild, config.score_threshold, config.min_object_area, config.max_objects, config.random_masks
+    )  # fmt: skip
+    boost = config.saturation_streaks or config.sat_augmentation_in_blurry
+    settings = PairSettings(
+        response=response(config),
+        illumination=3.0 if config.augment_illumination else 1.0,
+        streaks=config.prob_streaks if config.random_whyte_streaks else 0.0,
+        fewest_streaks=config.min_streaks,
+        most_streaks=config.max_streaks,
+        brightest_streak=config.max_streak_light / 255,
+        saturation=config.max_sat_increment if boost else 0.0,
+        saturation_in="blurry" if config.sat_augmentation_in_blurry else "sharp",
+        noise="gaussian" if config.gaussian_noise else "poisson" if config.poisson_noise else "none",
+        noise_level=config.noise_std if config.gaussian_noise else config.photons,
+        published=config.published,
+    )
+    return PairMaker(config.data_path, masks(config), draw, settings, config.seed, config.min_img_size)
+
+
+def response(config: GenerateConfig) -> Response:
+    """The camera's response that the configuration names."""
+    if config.exponential_crf:
+        return Response("exponential", config.exponential_factor)
+    return Response("gamma", config.gamma) if config.gamma != 1 else Response("none")
+
+
+def masks(config: GenerateConfig) -> MaskSource | None:
+    """Where objects come from; None for none."""
+    if config.mask_path is None and config.mask_kind != "detector":
+        return None
+    return find_masks(config.mask_path, config.mask_kind, config.detector_weights)
+
+
+def _write_pair(config: GenerateConfig, key: str, made: Made) -> None:
+    """The blurry picture last: a pair counts as made when it is there."""
+    for ending, content in _files(config, made).items():
+        kind, _, suffix = ending.rpartition(".")
+        path = config.output_dir / ("records" if not kind else kind) / f"{key}.{suffix}"
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+
+
+def _files(config: GenerateConfig, made: Made) -> dict[str, bytes]:
+    suffix = f".{config.picture_format}"
+    blurry, sharp = (encode_image(to_file(np.nan_to_num(image), config.published), suffix) for image in made.pair[:2])
+    record = json.dumps(made.record, indent=1).encode()
+    return {f"sharp{suffix}": sharp, ".json"[1:]: record, f"blurry{suffix}": blurry}
+
+
+def _blurry_file(config: GenerateConfig, key: str) -> Path:
+    return config.output_dir / "blurry" / f"{key}.{config.picture_format}"
+
+
+def _make_shards(config: GenerateConfig, maker: PairMaker, jobs: dict[str, tuple[str, int]]) -> dict:
+    """OUTPUT_DIR/pairs-NNNNN.tar; a shard is made whole or not at all, and holds the same pairs whoever makes it."""
+    keys = list(jobs)
+    parts = [(number, keys[first : first + config.shards]) for number, first in enumerate(range(0, len(keys), config.shards))]
+    made, there = 0, 0
+    for number, part in _progress(config, parts):
+        path = config.output_dir / f"pairs-{number:05d}.tar"
+        if path.exists():
+            there += 1
+            continue
+        pairs = ((key, pair) for key in part if (pair := maker.make(*jobs[key])))
+        made += write_shard(path, ((key, _files(config, pair)) for key, pair in pairs))
+    _summary(config, made, "pairs", there, "shards that were there are not counted one by one" if there else "")
+    return {key: _sheet_row(pair) for key in keys[:SHEET_ROWS] if (pair := maker.make(*jobs[key]))}
+
+
+def _clip_of_picture(config: GenerateConfig, name: str, path: Path) -> Frames:
+    scene = _scene(config, name, path, config.frames)
+    blurry, sharp = scene_clip(scene, config.frames, config.exposure, (config.height, config.width), response(config))
+    for index, pair in enumerate(zip(blurry, sharp)):
+        yield f"{index:05d}", *pair
+
+
+def _sequence_of_picture(config: GenerateConfig, name: str, path: Path) -> Iterator[tuple[str, Callable]]:
+    def make() -> tuple[np.ndarray, list[np.ndarray]]:
+        scene = _scene(config, name, path, 3)
+        blurry, sharp = scene.expose(1, config.exposure, (config.height, config.width), SEQUENCE_FRAMES)
+        return response(config).encoded(blurry), [response(config).encoded(moment) for moment in sharp]
+
+    yield name, make
+
+
+def _scene(config: GenerateConfig, name: str, path: Path, frames: int) -> Scene:
+    """The picture, its objects and random motion for all of them."""
+    picture = read_image(path)
+    if picture.shape[0] < config.height or picture.shape[1] < config.width:
+        raise UserError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, smaller than the window {config.width}x{config.height}")
     rng = np.random.default_rng((config.seed, zlib.crc32(name.encode())))
-    clip = picture_clip(_floats(pixels), config.frames, config.blur, config.exposure, (config.height, config.width), rng)
-    for index, (blurry, sharp) in enumerate(zip(*clip)):
-        yield f"{index:05d}", blurry, sharp
+    camera = smooth_trajectory(rng, frames, config.blur / config.exposure, turn=0.01)
+    source = masks(config) or find_masks(None)
+    objects = source(str(path.relative_to(config.data_path).with_suffix("")), picture)
+    objects = objects.chosen(config.score_threshold, config.min_object_area, config.max_objects)
+    motions = [smooth_trajectory(rng, frames, config.object_blur / config.exposure) for _ in objects.masks]
+    return scene_of(picture, objects.masks, camera, motions, response(config), config.focal or None)
 
 
-def _frames_of_video(config: GenerateConfig, name: str, video: Video) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _clip_of_video(config: GenerateConfig, name: str, video: Video) -> Frames:
     """One pair per exposure, named by the number of its middle frame; as many frames are held as one exposure needs."""
-    span = frames_needed(config.exposure, config.interpolate)
+    for index, window in _windows(config, name, video, frames_needed(config.exposure, config.interpolate)):
+        middle = window[len(window) // 2]
+        yield f"{index:05d}", exposed_frame(window, config.exposure, config.interpolate, response(config)), middle
+
+
+def _sequences_of_video(config: GenerateConfig, name: str, video: Video) -> Iterator[tuple[str, Callable]]:
+    """Seven frames in a row are the moments; their exposure, filled in by optical flow, is the blurry picture."""
+    config = dataclasses.replace(config, exposure=float(SEQUENCE_FRAMES))
+    for index, window in _windows(config, name, video, frames_needed(config.exposure, config.interpolate)):
+        first = (len(window) - SEQUENCE_FRAMES) // 2
+
+        def make(window: list[np.ndarray] = window) -> tuple[np.ndarray, list[np.ndarray]]:
+            blurry = exposed_frame(window, config.exposure, config.interpolate, response(config))
+            return blurry, window[first : first + SEQUENCE_FRAMES]
+
+        yield f"{name}_{index:05d}", make
+
+
+def _windows(config: GenerateConfig, name: str, video: Video, span: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """(number of the middle frame, `span` frames in [0,1]) every `stride` frames."""
     stride = config.stride or math.ceil(config.exposure)
     window: deque[np.ndarray] = deque(maxlen=span)
-    made = 0
+    found = False
     for index, pixels in enumerate(VideoFile(video.file) if video.file else FrameFolder(video.blurry)):
-        window.append(_floats(pixels))
+        window.append(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max)
         if len(window) == span and (index + 1 - span) % stride == 0:
-            yield f"{index - span // 2:05d}", exposed_frame(list(window), config.exposure, config.interpolate), window[span // 2]
-            made += 1
-    if not made:
+            found = True
+            yield index - span // 2, list(window)
+    if not found:
         raise UserError(f"video {name} is too short: an exposure of {config.exposure:g} intervals needs {span} frames")
 
 
+def _sources(config: GenerateConfig) -> dict[str, Path] | dict[str, Video]:
+    """Name -> picture or video."""
+    if config.source == "pictures":
+        paths = find_pictures(config.data_path)
+        return {str(path.relative_to(config.data_path).with_suffix("")).replace("/", "_"): path for path in paths}
+    return {video.name: video for video in find_videos(config.data_path, "frames").videos}
+
+
 def _check(config: GenerateConfig) -> None:
-    if not config.interpolate and config.exposure < 2:
+    moving = config.what in ("clips", "sequences")
+    if moving and config.source == "videos" and not config.interpolate and config.exposure < 2:
         raise UserError(f"an exposure of {config.exposure:g} intervals holds a single frame: average at least 2, or interpolate")
     if config.exposure <= 0 or config.stride < 0:
         raise UserError(f"the exposure must be positive and the stride not negative, got {config.exposure:g} and {config.stride}")
-    if config.source == "pictures" and config.exposure > 1:
+    if moving and config.source == "pictures" and config.exposure > 1:
         raise UserError(f"from pictures the exposure is at most 1 frame interval, got {config.exposure:g} (--config pictures has 0.8)")
+    if config.kernel_size % 2 == 0 or config.kernel_size < 5:
+        raise UserError(f"--kernel_size {config.kernel_size}: kernels have an odd side of at least 5 px")
+    if config.gaussian_noise and config.poisson_noise:
+        raise UserError("choose --gaussian_noise or --poisson_noise, not both")
 
 
-def _draw_sheet(folder: Path, names: list[str]) -> None:
-    rows = {}
-    for name in names:
-        frames = sorted((folder / "blur" / name).iterdir())
-        frame = frames[len(frames) // 2]
-        rows[f"{name}/{frame.stem}"] = {"blurry": read_image(frame), "sharp": read_image(folder / "gt" / name / frame.name)}
-    contact_sheet_of_rows(folder / "contact_sheet.png", rows)
+def _keep_config(config: GenerateConfig) -> None:
+    """config.yaml; a folder that was made with other options is not added to."""
+    path = config.output_dir / "config.yaml"
+    if config.only:
+        return
+    text = to_yaml(config)
+    if path.is_file():
+        before, now = (yaml.safe_load(words) for words in (path.read_text(encoding="utf-8"), text))
+        changed = [name for name in now if before.get(name) != now[name] and name not in FREE_OPTIONS]
+        if changed:
+            raise UserError(f"{config.output_dir} was made with other options ({', '.join(changed)}): choose another --output_dir")
+    write_text(path, text)
 
 
-def _floats(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+def _progress(config: GenerateConfig, jobs: list) -> tqdm:
+    """This process's share of the jobs, with a bar."""
+    return tqdm(distributed.shared(jobs), config.what, unit=" job", disable=None)
+
+
+def _summary(config: GenerateConfig, made: int, kind: str, there: int, remark: str = "") -> None:
+    who = f"process {distributed.rank()} of {distributed.world()}: " if distributed.world() > 1 else ""
+    print(f"{who}{made} {kind} made, {there} were there already: {config.output_dir}" + (f"; {remark}" if remark else ""))
+
+
+def _sheet_row(made: Made) -> dict[str, np.ndarray]:
+    """Sharp picture, objects in colours, kernels, blurry picture."""
+    blurry, sharp = (to_file(np.nan_to_num(image)) for image in made.pair[:2])
+    margin = (made.masks.shape[1] - sharp.shape[0]) // 2
+    objects = sharp // 2
+    for number, mask in enumerate(made.masks):
+        inner = mask[margin : margin + sharp.shape[0], margin : margin + sharp.shape[1]]
+        objects[inner] += np.uint8(np.array([[255, 60, 60], [60, 255, 60], [80, 80, 255], [255, 255, 60], [60, 255, 255]])[number % 5] // 2)
+    kernels = kernel_sheet(list(made.kernels), columns=min(len(made.kernels), 3))
+    scale = min(sharp.shape[0] / kernels.shape[0], sharp.shape[1] / kernels.shape[1])
+    kernels = cv2.resize(kernels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    canvas = np.zeros_like(sharp)
+    canvas[: kernels.shape[0], : kernels.shape[1]] = kernels[: canvas.shape[0], : canvas.shape[1]]
+    return {"sharp": sharp, "objects": objects, "kernels": canvas, "blurry": blurry}

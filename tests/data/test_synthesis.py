@@ -10,10 +10,9 @@ from data.synthesis.exposure import (
     exposure_times,
     frames_needed,
     mean_in_linear_light,
-    moved_clip,
-    picture_clip,
 )
 from data.synthesis.motion import Trajectory, smooth_trajectory
+from data.synthesis.scene import moved_clip, picture_clip, scene_clip, scene_of
 
 
 def straight(dx: float, dy: float = 0.0) -> Trajectory:
@@ -117,3 +116,51 @@ def test_picture_clips_have_the_asked_blur(picture):
     blurry, sharp = picture_clip(picture, 9, 6.0, 0.8, (40, 50), np.random.default_rng(0))
     assert blurry.shape == sharp.shape == (9, 40, 50, 3)
     assert np.abs(np.diff(blurry, axis=2)).mean() < 0.8 * np.abs(np.diff(sharp, axis=2)).mean()
+
+
+def square(picture):
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[30:50, 40:60] = True
+    return mask[None]
+
+
+def test_a_scene_that_stands_still_is_sharp(picture):
+    scene = scene_of(picture, square(picture), straight(0), [straight(0)])
+    blurry, sharp = scene_clip(scene, 3, 0.8, (40, 60))
+    assert np.array_equal(blurry, sharp)
+    plain, _ = moved_clip(picture, straight(0), 3, 0.8, (40, 60))
+    assert np.abs(sharp - plain)[:, 15:25, 25:35].max() < 1e-4  # the object itself lies where it lay
+
+
+def test_only_the_moving_object_is_blurred_and_it_covers_the_background(picture):
+    scene = scene_of(picture, square(picture), straight(0), [straight(10)])
+    blurry, sharp = scene_clip(scene, 3, 1.0, (60, 80))  # the window starts at (10, 10)
+    reach = np.zeros((60, 80), bool)
+    reach[14:46, 10:70] = True
+    assert np.abs(blurry - sharp)[:, ~reach].max() < 1e-5
+    assert np.abs(blurry[1] - sharp[1])[22:38, 25:55].mean() > 0.01
+    # one frame later everything of the object lies 10 px to the right
+    assert np.abs(sharp[2][24:36, 44:56] - sharp[1][24:36, 34:46]).max() < 0.02
+    # inside the object, far from its outline, the blur is the object's own box blur
+    linear = Response().linear(picture)
+    columns = [linear[34:46, 50 - k : 51 - k] for k in (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5)]
+    assert np.abs(Response().linear(blurry[1])[24:36, 40:41] - np.mean(columns, axis=0)).max() < 0.02
+
+
+def test_light_of_a_scene_is_that_of_its_moments(picture):
+    """The blur is the mean of the parts' blurs, whatever their number, and running backwards changes nothing."""
+    scene = scene_of(picture, square(picture), straight(4, 1), [straight(-6, 3)])
+    mean, sharp = scene.expose(1, 0.9, (40, 60), parts=7)
+    assert len(sharp) == 7
+    parts = [scene.expose(1 + 0.9 * ((part + 0.5) / 7 - 0.5), 0.9 / 7, (40, 60))[0] for part in range(7)]
+    assert np.abs(mean - np.mean(parts, axis=0)).max() < 2e-3
+    assert np.abs(sharp[3] - scene.view(1, (40, 60))).max() < 1e-6
+    back = scene_of(picture, square(picture), straight(-4, -1), [straight(6, -3)])
+    assert np.abs(back.expose(1, 0.9, (40, 60))[0] - scene.expose(1, 0.9, (40, 60))[0]).max() < 1e-5
+
+
+def test_a_rotating_camera_with_a_long_lens_shifts(picture):
+    shift = scene_of(picture, square(picture), straight(5, -2), [straight(3)])
+    far, near = (scene_of(picture, square(picture), straight(5, -2), [straight(3)], focal=focal) for focal in (1e5, 60.0))
+    reference = shift.view(1.8, (40, 60))
+    assert np.abs(far.view(1.8, (40, 60)) - reference).max() < 2e-3 < 0.02 < np.abs(near.view(1.8, (40, 60)) - reference).max()
