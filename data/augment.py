@@ -58,7 +58,9 @@ class RandomMotionBlur(v2.Transform):
 
     _transformed_types = (tv_tensors.Image, tv_tensors.Video, v2.functional._utils.is_pure_tensor)
 
-    def __init__(self, probability: float = 0.5, length: tuple[float, float] = (1.0, 20.0), kinds: tuple[Kind, ...] = KINDS, size: int = 65):
+    def __init__(
+        self, probability: float = 0.5, length: tuple[float, float] = (1.0, 20.0), kinds: tuple[Kind, ...] = KINDS, size: int = 65
+    ):
         super().__init__()
         if not 0 <= probability <= 1 or not 0 < length[0] <= length[1] <= size - 3:
             raise ValueError(f"probability {probability} must lie in 0..1 and lengths {length} in (0, {size - 3}]")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from data.augment import crop_and_turn, degrade
 from data.catalog import Video
-from data.synthesis.camera import Response
+from data.synthesis.camera import STANDARD
 from data.synthesis.exposure import InBetween, exposure_times
 from utils.errors import UserError
 from utils.files import atomic_path
@@ -64,7 +64,9 @@ class ExposedVideos(Dataset):
         self.videos = [high_rate(video, cache, max_frames) for video in tqdm(videos, "raising frame rates", disable=None)]
         for video in self.videos:
             if min(video.frames.shape[1:3]) < size or video.real_frames < 2 * frames:
-                raise UserError(f"{video.name}: {video.real_frames} frames of {video.frames.shape[2]}x{video.frames.shape[1]} are not enough")
+                raise UserError(
+                    f"{video.name}: {video.real_frames} frames of {video.frames.shape[2]}x{video.frames.shape[1]} are not enough"
+                )
 
     def __len__(self) -> int:
         return self.PER_VIDEO * len(self.videos)
@@ -129,7 +131,7 @@ class ExposedVideos(Dataset):
         """Encoded frames [T,S,S,3] of linear ones of any size."""
         if len(clip_linear[0]) != self.size:
             clip_linear = [cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA) for frame in clip_linear]
-        return Response().encoded(np.stack(clip_linear))
+        return STANDARD.encoded(np.stack(clip_linear))
 
 
 def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:
@@ -179,4 +181,4 @@ def _prepared(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
 
 
-_LINEAR = Response().linear(np.arange(256, dtype=np.uint8))  # of 8-bit values
+_LINEAR = STANDARD.linear(np.arange(256, dtype=np.uint8))  # of 8-bit values

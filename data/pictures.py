@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 
 from data.augment import degrade
 from data.catalog import find_pictures
-from data.synthesis.scene import moved_clip
 from data.synthesis.motion import smooth_trajectory
+from data.synthesis.scene import moved_clip
 from utils.image import read_image, resize_to
 
 LONGEST = 640  # pictures are shrunk to this first: a camera's demosaicking softness would not be a sharp target

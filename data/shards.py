@@ -1,6 +1,6 @@
 """Pairs in tar files, as WebDataset reads them: KEY.blurry.png, KEY.sharp.png, KEY.json, one after the other.
 
-Few large files instead of many small ones, for storage over a network. Written here with the standard library; a local shard is read here by
+Few large files instead of many small ones, for storage over a network. Written with the standard library; local shards are read here by
 seeking, streams from object storage are what the `webdataset` package is for.
 """
 

@@ -79,7 +79,11 @@ class PairMaker:
             masks = _fitted(masks, picture.shape[:2])
         made = self._make(rng, picture, masks)
         made.record.update(
-            picture=str(self.pictures[name]), masks_of=source, scores=[float(score) for score in objects.scores], seed=self.seed, number=number
+            picture=str(self.pictures[name]),
+            masks_of=source,
+            scores=[float(score) for score in objects.scores],
+            seed=self.seed,
+            number=number,
         )
         made.record.update(name=name)
         return made

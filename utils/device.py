@@ -16,7 +16,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device meant by auto, cpu, cuda (under torchrun: the process's own GPU) or cuda:N. A GPU that the system shows and torch cannot use is said loudly."""
+    """The device meant by auto, cpu, cuda or cuda:N; under torchrun auto and cuda mean the process's own GPU.
+
+    A GPU that the system shows and torch cannot use is said loudly.
+    """
     if name == "auto":
         if not torch.cuda.is_available() and shutil.which("nvidia-smi"):
             print(

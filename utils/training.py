@@ -191,7 +191,9 @@ class _Run:
         parts = np.array_split(np.arange(len(generators)), min(limits.accumulate, len(generators)))
         for number, part in enumerate(parts):
             weight = len(part) / size if places else 0.0
-            losses, total = self._backward(_part(batch, part, limits.device), [generators[i] for i in part], weight, number == len(parts) - 1)
+            losses, total = self._backward(
+                _part(batch, part, limits.device), [generators[i] for i in part], weight, number == len(parts) - 1
+            )
             for name, loss in losses.items():
                 totals[name] = totals.get(name, 0.0) + weight * loss
         spent = limits.minutes and time.monotonic() - self.started > 60 * limits.minutes
@@ -383,9 +385,7 @@ def _write_config(folder: Path, config: str, device: torch.device, log: RunLog) 
 def _part(batch: dict, indices: np.ndarray, device: torch.device) -> dict:
     """Some samples of a batch, tensors on the device."""
     chosen = slice(int(indices[0]), int(indices[-1]) + 1)
-    return {
-        key: value[chosen].to(device, non_blocking=True) if isinstance(value, Tensor) else value for key, value in batch.items()
-    }
+    return {key: value[chosen].to(device, non_blocking=True) if isinstance(value, Tensor) else value for key, value in batch.items()}
 
 
 def _generator(*numbers: int) -> torch.Generator:

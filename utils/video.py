@@ -206,9 +206,7 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> av.Vide
     return container.streams.video[0]
 
 
-def _decoded(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path
-) -> Iterator[tuple[av.VideoFrame | None, bool]]:
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> Iterator[tuple[av.VideoFrame | None, bool]]:
     """Frames in order, each with False; (None, True) for a packet that the file's edit list cuts off (trimmed clips have such)."""
     try:
         for packet in container.demux(stream):

@@ -45,6 +45,9 @@ class Response:
         return np.power(np.maximum(image_linear, 0), 1 / self.value, dtype=np.float32)
 
 
+STANDARD = Response()  # gamma 2.2
+
+
 def saturation_mask(image_linear: np.ndarray, published: bool = False) -> np.ndarray:
     """How much of each pixel and channel [H,W,3] belongs to a clipped region, in [0,1].
 

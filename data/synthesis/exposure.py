@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from data.synthesis.camera import Response
+from data.synthesis.camera import STANDARD, Response
 
 
-def mean_in_linear_light(frames: Iterable[np.ndarray], response: Response = Response()) -> np.ndarray:
+def mean_in_linear_light(frames: Iterable[np.ndarray], response: Response = STANDARD) -> np.ndarray:
     """The exposure that lasts over the given encoded frames: their mean in linear light, encoded again."""
     total, count = 0.0, 0
     for frame in frames:
@@ -24,7 +24,7 @@ def frames_needed(exposure: float, interpolate: bool = True) -> int:
     return 2 * int(np.ceil(exposure / 2 if interpolate else (exposure - 1) / 2)) + 1
 
 
-def exposed_frame(frames: Sequence[np.ndarray], exposure: float, interpolate: bool = True, response: Response = Response()) -> np.ndarray:
+def exposed_frame(frames: Sequence[np.ndarray], exposure: float, interpolate: bool = True, response: Response = STANDARD) -> np.ndarray:
     """What a shutter open for `exposure` frame intervals around the middle of sharp frames [H,W,3] collects (see frames_needed).
 
     interpolate: between two frames, at least one moment per pixel of motion is made by optical flow, so that no double contours

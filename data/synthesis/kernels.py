@@ -15,7 +15,6 @@ from scipy.io.matlab import MatReadError
 
 from utils.errors import UserError
 from utils.files import natural_key
-from utils.image import is_image, read_image
 
 Kind = Literal["tremor", "linear", "walk"]
 KINDS: tuple[Kind, ...] = ("tremor", "linear", "walk")
@@ -59,7 +58,12 @@ def fit_kernel(kernel: np.ndarray, size: int, name: str = "the kernel") -> np.nd
 
 
 def random_kernel(
-    rng: np.random.Generator, size: int = 65, kind: Kind | None = None, length: float | None = None, exposure_s: float = 0.5, focal: float = 1000
+    rng: np.random.Generator,
+    size: int = 65,
+    kind: Kind | None = None,
+    length: float | None = None,
+    exposure_s: float = 0.5,
+    focal: float = 1000,
 ) -> np.ndarray:
     """A kernel of a kind (none: any of them). length: rough extent in px; none: what the tremor gives, or U(2, size / 2)."""
     kind = kind or KINDS[int(rng.integers(len(KINDS)))]
@@ -118,7 +122,9 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
     """A picture [H,W,3] of kernels, each brightened to its own maximum."""
     cells = []
     for kernel in kernels:
-        pixels = cv2.resize(np.sqrt(kernel / kernel.max()), (cell, cell), interpolation=cv2.INTER_AREA if len(kernel) > cell else cv2.INTER_NEAREST)
+        pixels = cv2.resize(
+            np.sqrt(kernel / kernel.max()), (cell, cell), interpolation=cv2.INTER_AREA if len(kernel) > cell else cv2.INTER_NEAREST
+        )
         cells.append(np.pad(np.uint8(255 * pixels), 1, constant_values=64))
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     rows = [np.hstack(cells[first : first + columns]) for first in range(0, len(cells), columns)]
@@ -126,6 +132,8 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
 
 
 def _is_kernel(path: Path) -> bool:
+    from utils.image import is_image  # where pictures are read: the kernels themselves need no more than numpy, scipy and OpenCV
+
     return path.suffix in (".mat", ".npy") or (is_image(path) and path.stem != "contact_sheet")
 
 
@@ -145,6 +153,8 @@ def _read_kernel(path: Path) -> np.ndarray:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} can't be read as a kernel: {error}") from error
+    from utils.image import read_image
+
     kernel = np.float64(read_image(path).mean(-1))
     missing = [1 - side % 2 for side in kernel.shape]  # drawn trajectories may have even sides
     return np.pad(kernel, ((0, missing[0]), (0, missing[1])))

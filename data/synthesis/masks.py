@@ -1,9 +1,9 @@
 """Masks of the objects in a picture, from whatever segmentation there is.
 
 Kinds (found by looking, or named): `npz`, detectron2 results NAME.npz with pred_masks [N,H,W] and scores; `folders`, NAME/*.png, one mask
-each; `labels`, NAME.png or NAME_*.png, a label map (DAVIS, ADE20K, BSDS500); `coco`, a COCO instance file; `panoptic`, a COCO panoptic file beside its
-folder of label pictures; `detector`, a torchvision Mask R-CNN whose weights lie in pretrain_models/. NAME is the picture's path below the
-picture folder, that path with underscores (GOPRxxxx_yy_zz_000047), or its stem.
+each; `labels`, NAME.png or NAME_*.png, a label map (DAVIS, ADE20K, BSDS500); `coco`, a COCO instance file; `panoptic`, a COCO panoptic
+file beside its folder of label pictures; `detector`, a torchvision Mask R-CNN whose weights lie in pretrain_models/. NAME is the
+picture's path below the picture folder, that path with underscores (GOPRxxxx_yy_zz_000047), or its stem.
 """
 
 import glob
@@ -15,10 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from utils.errors import UserError
-from utils.image import is_image
 
 KINDS = ("auto", "npz", "folders", "labels", "coco", "panoptic", "detector")
 DETECTOR = "maskrcnn_resnet50_fpn_v2_coco.pth"  # torchvision's weights under a plain name
@@ -88,6 +86,8 @@ def _read_npz(path: Path) -> Objects:
 
 
 def _read_folder(path: Path) -> Objects:
+    from utils.image import is_image
+
     files = sorted(file for file in path.iterdir() if is_image(file))
     if not files:
         raise UserError(f"no mask pictures in {path}")
@@ -217,6 +217,8 @@ def _read_json(path: Path, keys: tuple[str, ...]) -> dict:
 
 def _pixels(path: Path) -> np.ndarray:
     """Values as stored: palette indices, labels, or channels."""
+    from PIL import Image, UnidentifiedImageError  # OpenCV gives a palette's colours, not its indices
+
     try:
         with Image.open(path) as image:
             return np.asarray(image)

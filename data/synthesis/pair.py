@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from data.synthesis.blend import blend
-from data.synthesis.camera import Response, add_noise, add_streaks, is_saturated, saturation_mask
+from data.synthesis.camera import STANDARD, Response, add_noise, add_streaks, is_saturated, saturation_mask
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PairSettings:
     truncated to integers, and gamma 2.2 comes on top of the exponential response.
     """
 
-    response: Response = Response()
+    response: Response = STANDARD
     illumination: float = 1.0
     streaks: float = 0.0
     fewest_streaks: int = 10

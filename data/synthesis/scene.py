@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from data.synthesis.camera import Response
+from data.synthesis.camera import STANDARD, Response
 from data.synthesis.exposure import exposure_times
 from data.synthesis.motion import Trajectory, smooth_trajectory
 
@@ -70,7 +70,7 @@ def scene_of(
     masks: np.ndarray,
     camera: Trajectory,
     motions: Sequence[Trajectory],
-    response: Response = Response(),
+    response: Response = STANDARD,
     focal: float | None = None,
 ) -> Scene:
     """A scene from a picture [H,W,3] (8-bit, or [0,1]) and its objects' masks [N,H,W] with a motion each, the first the nearest."""
@@ -84,7 +84,7 @@ def scene_of(
 
 
 def scene_clip(
-    scene: Scene, frames: int, exposure: float, size: tuple[int, int], response: Response = Response()
+    scene: Scene, frames: int, exposure: float, size: tuple[int, int], response: Response = STANDARD
 ) -> tuple[np.ndarray, np.ndarray]:
     """A blurry and a sharp clip [T,h,w,3]: exposures around t = 0, 1, ..., and the moments in their middles."""
     blurry, sharp = [], []
@@ -96,7 +96,7 @@ def scene_clip(
 
 
 def moved_clip(
-    image: np.ndarray, trajectory: Trajectory, frames: int, exposure: float, size: tuple[int, int], response: Response = Response()
+    image: np.ndarray, trajectory: Trajectory, frames: int, exposure: float, size: tuple[int, int], response: Response = STANDARD
 ) -> tuple[np.ndarray, np.ndarray]:
     """`scene_clip` of one encoded picture [H,W,3] that a camera moves over."""
     return scene_clip(Scene(response.linear(image), trajectory), frames, exposure, size, response)

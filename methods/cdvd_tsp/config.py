@@ -49,9 +49,7 @@ class TrainConfig:
     patch_size: int = option(256, "side of the training patch, px")
     lr: float = option(1e-4, "learning rate of the reconstruction network (Adam)")
     flow_lr: float = option(1e-6, "learning rate of the flow network")
-    schedule: Literal["step", "cosine"] = option(
-        "step", "step: drops as published; cosine: from the full rates to 0 over all epochs"
-    )
+    schedule: Literal["step", "cosine"] = option("step", "step: drops as published; cosine: from the full rates to 0 over all epochs")
     lr_decay: int = option(200, "epochs between two drops of both rates")
     lr_gamma: float = option(0.5, "factor of a drop")
     loss: str = option("1*L1+2*HEM", "weighted sum of L1, HEM (hard example mining), Charbonnier and PSNR (its negative)")

@@ -75,7 +75,9 @@ def make_pairs(config: GenerateConfig) -> dict:
             made += 1
     _summary(config, made, "pairs", there, f"{small} pictures are too small (--min_img_size)" if small else "")
     if not made + there:
-        raise UserError(f"all {len(maker.names)} pictures have a side of at most {maker.least_side} px: lower --min_img_size or --kernel_size")
+        raise UserError(
+            f"all {len(maker.names)} pictures have a side of at most {maker.least_side} px: lower --min_img_size or --kernel_size"
+        )
     return {key: _sheet_row(pair) for key, job in list(jobs.items())[:SHEET_ROWS] if (pair := maker.make(*job))}
 
 
@@ -139,8 +141,15 @@ def pair_maker(config: GenerateConfig) -> PairMaker:
     """What the configuration means for pairs."""
     kernels = load_kernels(config.kernel_path, config.kernel_size) if config.kernel_path else None
     draw = Draw(
-        config.kernel_size, kernels, config.strong, config.mild, config.score_threshold, config.min_object_area, config.max_objects, config.random_masks
-    )  # fmt: skip
+        size=config.kernel_size,
+        kernels=kernels,
+        strong=config.strong,
+        mild=config.mild,
+        least_score=config.score_threshold,
+        least_area=config.min_object_area,
+        most_objects=config.max_objects,
+        random_masks=config.random_masks,
+    )
     boost = config.saturation_streaks or config.sat_augmentation_in_blurry
     settings = PairSettings(
         response=response(config),
@@ -176,7 +185,7 @@ def _write_pair(config: GenerateConfig, key: str, made: Made) -> None:
     """The blurry picture last: a pair counts as made when it is there."""
     for ending, content in _files(config, made).items():
         kind, _, suffix = ending.rpartition(".")
-        path = config.output_dir / ("records" if not kind else kind) / f"{key}.{suffix}"
+        path = config.output_dir / (kind or "records") / f"{key}.{suffix}"
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
 
@@ -185,7 +194,7 @@ def _files(config: GenerateConfig, made: Made) -> dict[str, bytes]:
     suffix = f".{config.picture_format}"
     blurry, sharp = (encode_image(to_file(np.nan_to_num(image), config.published), suffix) for image in made.pair[:2])
     record = json.dumps(made.record, indent=1).encode()
-    return {f"sharp{suffix}": sharp, ".json"[1:]: record, f"blurry{suffix}": blurry}
+    return {f"sharp{suffix}": sharp, "json": record, f"blurry{suffix}": blurry}
 
 
 def _blurry_file(config: GenerateConfig, key: str) -> Path:
@@ -251,7 +260,7 @@ def _sequences_of_video(config: GenerateConfig, name: str, video: Video) -> Iter
     for index, window in _windows(config, name, video, frames_needed(config.exposure, config.interpolate)):
         first = (len(window) - SEQUENCE_FRAMES) // 2
 
-        def make(window: list[np.ndarray] = window) -> tuple[np.ndarray, list[np.ndarray]]:
+        def make(window: list[np.ndarray] = window, first: int = first) -> tuple[np.ndarray, list[np.ndarray]]:
             blurry = exposed_frame(window, config.exposure, config.interpolate, response(config))
             return blurry, window[first : first + SEQUENCE_FRAMES]
 

@@ -53,7 +53,9 @@ def main(config: TestConfig) -> Scores:
     print(scores.table())
     if config.report and config.blurry_dir:
         chosen = [items[int((place + 0.5) * len(items) / min(MOST_PANELS, len(items)))] for place in range(min(MOST_PANELS, len(items)))]
-        write_report(output / "report.html", "SBDD: restored pictures", [_example(item) for item in chosen], {"data": remark}, scores.table())
+        write_report(
+            output / "report.html", "SBDD: restored pictures", [_example(item) for item in chosen], {"data": remark}, scores.table()
+        )
     print(f"results: {output}")
     return scores
 
@@ -99,7 +101,10 @@ def score(item: Item, protocol: str) -> dict:
 def read_truth(path: Path) -> list[np.ndarray]:
     """The sharp frames [H,W,3] 8-bit of a picture file, of a folder of pictures or of a .mat file (GroundTruth [H,W,3,N])."""
     if path.is_dir():
-        return [read_image(file) for file in sorted((file for file in path.iterdir() if is_image(file)), key=lambda file: natural_key(file.name))]
+        return [
+            read_image(file)
+            for file in sorted((file for file in path.iterdir() if is_image(file)), key=lambda file: natural_key(file.name))
+        ]
     if path.suffix != ".mat":
         return [read_image(path)]
     try:
@@ -129,7 +134,11 @@ def _truths(folder: Path) -> dict[str, Path]:
     """Koehler's ground truth: a .mat file or a folder of pictures per blurry picture; single pictures too."""
     if not folder.is_dir():
         raise UserError(f"no folder at {folder}")
-    entries = [path for path in folder.iterdir() if path.suffix == ".mat" or is_image(path) or (path.is_dir() and any(map(is_image, path.iterdir())))]
+    entries = [
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".mat" or is_image(path) or (path.is_dir() and any(map(is_image, path.iterdir())))
+    ]
     if not entries:
         raise UserError(f"no ground truth (.mat files, folders of pictures, pictures) in {folder}")
     return {pair_key(path, folder): path for path in sorted(entries, key=lambda path: natural_key(path.name))}

@@ -31,7 +31,9 @@ def test_motion_blur_follows_torchs_seed_and_keeps_light():
     torch.manual_seed(3)
     kernel = blur.make_params([noise])["kernel"]
     light = noise.pow(2.2)
-    small = torch.nn.functional.conv2d(torch.nn.functional.pad(light[None], (32,) * 4, mode="reflect")[0][:, None], kernel[None, None])[:, 0]
+    small = torch.nn.functional.conv2d(torch.nn.functional.pad(light[None], (32,) * 4, mode="reflect")[0][:, None], kernel[None, None])[
+        :, 0
+    ]
     assert torch.allclose(results[0], small.pow(1 / 2.2), atol=2e-3)
 
 

@@ -61,7 +61,7 @@ def test_blur_is_none_mild_and_strong_and_still_scenes_stay_sharp(videos, tmp_pa
     for index in range(len(clips)):
         item = clips[0, index]
         assert item["blurry"].shape == item["sharp"].shape == (5, 3, 32, 32)
-        assert 0 <= item["blurry"].min() and item["blurry"].max() <= 1
+        assert item["blurry"].min() >= 0 and item["blurry"].max() <= 1
         differences[item["video"]].append((item["blurry"] - item["sharp"]).abs().mean().item())
     assert np.max(differences["still"]) < 0.02  # noise and compression alone
     assert np.min(differences["moving"]) < 0.004 < 0.04 < np.max(differences["moving"])
@@ -82,7 +82,9 @@ def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(videos, tmp_pat
         offsets = [left for left in range(21) if np.abs(frames[numbers[2]][:, left : left + 60] - sharp).max() < 1e-6]
         assert len(offsets) == 1
         blurry = item["blurry"][2].numpy().transpose(1, 2, 0)
-        means = [mean_in_linear_light(frames[numbers[2] - half : numbers[2] + half + 1][:, :, offsets[0] : offsets[0] + 60]) for half in (1, 2)]
+        means = [
+            mean_in_linear_light(frames[numbers[2] - half : numbers[2] + half + 1][:, :, offsets[0] : offsets[0] + 60]) for half in (1, 2)
+        ]
         assert min(np.abs(mean - blurry).max() for mean in means) < 0.5 / 255 + 1e-4
 
 

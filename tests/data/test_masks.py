@@ -75,10 +75,19 @@ def test_coco_instances(tmp_path):
     polygon = [12, 10, 25, 10, 25, 18, 12, 18]
     packed = rle.encode(np.asfortranarray(np.uint8(ONE)))
     content = {
-        "images": [{"id": 7, "file_name": "photo.jpg", "height": 20, "width": 30}, {"id": 8, "file_name": "empty.jpg", "height": 20, "width": 30}],
+        "images": [
+            {"id": 7, "file_name": "photo.jpg", "height": 20, "width": 30},
+            {"id": 8, "file_name": "empty.jpg", "height": 20, "width": 30},
+        ],
         "annotations": [
             {"id": 1, "image_id": 7, "segmentation": [polygon], "category_id": 1},
-            {"id": 2, "image_id": 7, "segmentation": {"size": [20, 30], "counts": packed["counts"].decode()}, "category_id": 1, "score": 0.5},
+            {
+                "id": 2,
+                "image_id": 7,
+                "segmentation": {"size": [20, 30], "counts": packed["counts"].decode()},
+                "category_id": 1,
+                "score": 0.5,
+            },
         ],
     }
     path = tmp_path / "instances.json"

@@ -100,7 +100,8 @@ def test_blend_equals_the_slow_way():
     smooth = np.stack([fftconvolve(layer, kernel[::-1, ::-1], "valid") for layer, kernel in zip(layers, kernels)])
     weights = smooth / (smooth.sum(0) + 1e-6)
     expected = sum(
-        weight * np.stack([fftconvolve(channel, kernel[::-1, ::-1], "valid") for channel in image]) for weight, kernel in zip(weights, kernels)
+        weight * np.stack([fftconvolve(channel, kernel[::-1, ::-1], "valid") for channel in image])
+        for weight, kernel in zip(weights, kernels)
     )
     tensors = [torch.from_numpy(np.float32(array)) for array in (image, kernels, masks)]
     blurred, ours = blend(*tensors)
@@ -140,7 +141,7 @@ def test_responses_lead_back():
 def test_streaks_and_noise():
     dark = np.zeros((200, 220, 3), np.float32)
     bright = add_streaks(dark, rng(3))
-    assert dark.max() == 0 and 1 < bright.max() and 0 < (bright > 0).any(-1).mean() < 0.05
+    assert dark.max() == 0 and bright.max() > 1 and 0 < (bright > 0).any(-1).mean() < 0.05
     assert (bright[..., 0] == bright[..., 2]).all()
     rows, columns = np.nonzero(bright[..., 0])
     assert rows.min() >= 65 - 3 and rows.max() < 200 - 65 + 3 and columns.min() >= 65 - 4

@@ -274,7 +274,9 @@ def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make
             return 10 * np.log10(1 / ((one - two)[:, 4:-4, 4:-4] ** 2).mean().item())
 
         inner = list(zip(restored, frames[0][2:-2], frames[1][2:-2], strict=True))
-        rows[video] = [(psnr(ours, sharp), psnr(blurry, sharp) if video != "same" else 100, psnr(ours, blurry)) for ours, blurry, sharp in inner]
+        rows[video] = [
+            (psnr(ours, sharp), psnr(blurry, sharp) if video != "same" else 100, psnr(ours, blurry)) for ours, blurry, sharp in inner
+        ]
     gains = [np.mean([ours - before for ours, before, _ in rows[video]]) for video in ("a", "b")]
     assert metrics["worst_gain"] == pytest.approx(min(gains), abs=1e-3)
     assert metrics["psnr"] == pytest.approx(np.mean([ours for video in ("a", "b") for ours, _, _ in rows[video]]), abs=1e-3)

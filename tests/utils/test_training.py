@@ -131,7 +131,9 @@ def test_loss_falls_and_the_folder_is_complete(tmp_path):
     metrics = train(task, tmp_path, limits(200), False, "lr: 0.02\n")
     assert np.mean(task.losses[-20:]) < 0.2 * np.mean(task.losses[:20])
     assert metrics["score"] == -task.losses[-1]
-    expected = "last.pt best.pt last.safetensors best.safetensors config.yaml log.txt loss.csv metrics.csv curve.png validation.png tensorboard"
+    expected = (
+        "last.pt best.pt last.safetensors best.safetensors config.yaml log.txt loss.csv metrics.csv curve.png validation.png tensorboard"
+    )
     assert set(expected.split()) <= set(os.listdir(tmp_path))
     assert load_checkpoint(tmp_path / "best.pt")["best"] >= load_checkpoint(tmp_path / "last.pt")["best"] - 1e-9
 
