@@ -65,7 +65,7 @@ class RunLog:
             self.events.add_scalar(f"validation/{name}", value, step)
         self.say(f"step {step}  validation  " + "  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
         _append(self.folder / "metrics.csv", {"step": step, **metrics})
-        draw_curve(self.folder / "metrics.csv", self.folder / "curve.png")
+        draw_curves(self.folder)
         if examples:
             contact_sheet_of_rows(self.folder / "validation.png", examples)
             for name, pictures in examples.items():
@@ -78,21 +78,29 @@ class RunLog:
             self.events.close()
 
 
-def draw_curve(table: Path, picture: Path) -> None:
-    """Draw every column of a metrics.csv against its first, the step."""
+def draw_curves(folder: Path) -> None:
+    """Draw every column of metrics.csv and loss.csv against the step, each in its own panel, as curve.png."""
     from matplotlib.figure import Figure  # the object interface needs no display and no global state
 
-    with open(table, newline="", encoding="utf-8") as file:
-        head, *rows = csv.reader(file)
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    steps = [int(row[0]) for row in rows]
-    for column, name in enumerate(head[1:], 1):
-        axes.plot(steps, [float(row[column]) for row in rows], marker=".", label=name)
-    axes.set_xlabel("optimiser step")
-    axes.legend()
-    axes.grid(alpha=0.3)
-    figure.savefig(picture, dpi=120)
+    curves = {}
+    for table in ("metrics.csv", "loss.csv"):
+        if (folder / table).exists():
+            with open(folder / table, newline="", encoding="utf-8") as file:
+                head, *rows = csv.reader(file)
+            prefix = "loss " if table == "loss.csv" else ""
+            for column, name in enumerate(head[1:], 1):
+                curves[prefix + name] = [(int(row[0]), float(row[column])) for row in rows]
+    height = -(-len(curves) // 2)
+    figure = Figure(figsize=(10, 2.4 * height), layout="constrained")
+    panels = figure.subplots(height, 2, squeeze=False, sharex=True).flat
+    for panel, (name, points) in zip(panels, curves.items()):
+        panel.plot(*zip(*points), marker="." if len(points) < 100 else "")
+        panel.set_title(name, fontsize=10)
+        panel.grid(alpha=0.3)
+    for panel in panels[len(curves) :]:
+        panel.set_visible(False)
+    figure.supxlabel("optimiser step")
+    figure.savefig(folder / "curve.png", dpi=100)
 
 
 def _append(table: Path, row: dict[str, float]) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,14 @@ def score_files(triples: list[Triple], protocol: str, **about) -> Scores:
     with ThreadPoolExecutor(2) as pool:  # OpenCV and the decoders release the interpreter
         rows = list(tqdm(pool.map(score, triples), "scoring", len(triples), unit="image", disable=None, leave=False))
     return Scores(protocol, rows, **about)
+
+
+def check_paired(folder: Path, files: Collection[str], wanted: Collection[str], known: Collection[str], sharp_dir: Path) -> None:
+    """Raises UserError that names the first of the `wanted` images missing in a folder, or of its files that has no ground truth."""
+    if missing := [name for name in wanted if name not in files]:
+        raise UserError(f"{folder} lacks {len(missing)} of the {len(wanted)} images to score, the first is {missing[0]}")
+    if extra := [name for name in files if name not in known]:
+        raise UserError(f"{folder} holds {len(extra)} images without ground truth in {sharp_dir}, the first is {extra[0]}")
 
 
 def paper_row(tables: Path, weights: Path | None, data_path: Path | None) -> dict | None:

@@ -10,7 +10,7 @@ from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import write_text
 from utils.protocol import PROTOCOLS
-from utils.scoring import Scores, Triple, format_figure, format_table, read_tables, score_files
+from utils.scoring import Scores, Triple, check_paired, format_figure, format_table, read_tables, score_files
 
 
 def main(config: TestConfig) -> Scores | None:
@@ -40,12 +40,8 @@ def score_folders(config: TestConfig) -> Scores:
     blurry = _by_name(config.blurry_dir) if config.blurry_dir else None
     names = _scored(sharp, 0 if config.border else PROTOCOLS[config.protocol].video_ends)
     for folder, files in ((config.restored_dir, restored), (config.blurry_dir, blurry)):
-        if files is None:
-            continue
-        if missing := [name for name in names if name not in files]:
-            raise UserError(f"{folder} lacks {len(missing)} of the {len(names)} images to score, the first is {missing[0]}")
-        if extra := [name for name in files if name not in sharp]:
-            raise UserError(f"{folder} holds {len(extra)} images without ground truth in {config.sharp_dir}, the first is {extra[0]}")
+        if files is not None:
+            check_paired(folder, files, names, sharp, config.sharp_dir)
     triples = [Triple(name, restored[name], sharp[name], blurry and blurry[name]) for name in names]
     scores = score_files(triples, config.protocol, data_path=config.restored_dir)
     print(scores.table())

@@ -19,7 +19,7 @@ from utils.files import natural_key, write_text
 from utils.image import is_image, read_image
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, write_report
-from utils.scoring import Scores
+from utils.scoring import Scores, check_paired
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,8 @@ def find_items(config: TestConfig) -> list[Item]:
     restored = _by_key(config.restored_dir, leave_out=output)
     blurry = _by_key(config.blurry_dir) if config.blurry_dir else None
     for folder, files in ((config.restored_dir, restored), (config.blurry_dir, blurry)):
-        if files is None:
-            continue
-        if missing := [name for name in sharp if name not in files]:
-            raise UserError(f"{folder} lacks {len(missing)} of {len(sharp)} pictures, the first is {missing[0]}")
-        if extra := [name for name in files if name not in sharp]:
-            raise UserError(f"{folder} holds {len(extra)} pictures without ground truth in {config.sharp_dir}, the first is {extra[0]}")
+        if files is not None:
+            check_paired(folder, files, sharp, sharp, config.sharp_dir)
     return [Item(name, restored[name], path, blurry and blurry[name]) for name, path in sharp.items()]
 
 

@@ -73,14 +73,14 @@ def test_images_that_cannot_be_registered_are_named(realblur, capsys):
 
 def test_unpaired_and_odd_files_are_named(realblur, vectors):
     write_image(realblur.restored_dir / "scene009_blur_1.png", vectors[0]["gt"])
-    with pytest.raises(UserError, match="holds 1 pictures without ground truth in .*, the first is scene009_1"):
+    with pytest.raises(UserError, match="holds 1 images without ground truth in .*, the first is scene009_1"):
         test.main(realblur)
     (realblur.restored_dir / "scene009_blur_1.png").unlink()
     write_image(realblur.restored_dir / "scene001_blur_3.png", cv2.resize(vectors[0]["gt"], (100, 90)))
     with pytest.raises(UserError, match="scene001_blur_3.png is 100x90, but .*gt_3.png 260x240"):
         test.main(realblur)
     (realblur.restored_dir / "scene001_blur_3.png").unlink()
-    with pytest.raises(UserError, match="lacks 1 of 2 pictures, the first is scene001_3"):
+    with pytest.raises(UserError, match="lacks 1 of the 2 images to score, the first is scene001_3"):
         test.main(realblur)
     with pytest.raises(UserError, match="give --restored_dir"):
         test.main(ScoreConfig())
