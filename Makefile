@@ -26,6 +26,7 @@ format: .venv/dev.stamp
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.correlation
 	$(BIN)/python -m benchmarks.cdvd_tsp_streaming
+	$(BIN)/python -m benchmarks.synthesis
 
 docs: .venv/run.stamp
 	$(BIN)/python -m methods.tables
