@@ -98,6 +98,18 @@ def detect_layout(root: Path) -> str:
     return "frames"
 
 
+def holds_videos(path: Path) -> bool:
+    """Whether a path is a video file, or a folder of video files or of folders whose pictures are numbered in a row."""
+    if is_video(path):
+        return True
+    if not path.is_dir() or _images(path):
+        return False
+    if any(is_video(file) for file in path.iterdir()):
+        return True
+    numbers = [[path.stem for path in images] for folder in _folders(path) if (images := _images(folder))]
+    return any(all(stem.isdecimal() for stem in stems) and int(stems[-1]) - int(stems[0]) == len(stems) - 1 > 1 for stems in numbers)
+
+
 def find_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, in natural order of their relative paths."""
     _existing_folder(folder)

@@ -14,10 +14,12 @@ class GenerateConfig:
     Under torchrun every process makes its share; what is there already is kept, so a stopped run goes on where it was.
     """
 
-    data_path: Path = option(Path("dataset/sharp"), "sharp pictures; with --source videos: video files or folders of frames")
+    data_path: Path = option(Path("dataset/sharp"), "sharp pictures; for clips and sequences also video files or folders of frames")
     output_dir: Path = option(Path("dataset/generated"), "results go here")
     what: Literal["pairs", "clips", "sequences", "kernels"] = option("pairs", "what to make")
-    source: Literal["pictures", "videos"] = option("pictures", "clips, sequences: a camera moving over pictures, or exposures over videos")
+    source: Literal["auto", "pictures", "videos"] = option(
+        "auto", "clips, sequences: a camera moving over pictures, or exposures over videos (files, folders of numbered frames)"
+    )
     seed: int = option(1, "seed; a result depends on it and on its own name alone")
     mask_path: Path | None = option(None, "segmentation of the pictures' objects, see --mask_kind; none: one blur for the whole picture")
     mask_kind: Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"] = option(
@@ -55,7 +57,9 @@ class GenerateConfig:
     picture_format: Literal["png", "jpg"] = option("png", "pairs: file format; jpg (quality 95) as the published sets")
     only: str | None = option(None, "pairs: make this one (NAME_n) again, alone, whatever is there")
     shards: int = option(0, "pairs: write WebDataset tars of this many pairs instead of files; 0 = files")
-    exposure: float = option(0.8, "clips, sequences: time the shutter is open, in frame intervals; from pictures at most 1")
+    exposure: float | None = option(
+        None, "clips, sequences: time the shutter is open, in frame intervals; none: 0.8 from pictures (at most 1), 3 from videos"
+    )
     stride: int = option(0, "from videos: frames from one exposure to the next; 0 = the exposure rounded up")
     interpolate: bool = option(True, "from videos: fill the time between frames by optical flow; --no_interpolate averages whole frames")
     frames: int = option(9, "clips from pictures: frames per clip")

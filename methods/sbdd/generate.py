@@ -14,7 +14,7 @@ import yaml
 from scipy.io import savemat
 from tqdm import tqdm
 
-from data.catalog import Video, find_pictures, find_videos
+from data.catalog import Video, find_pictures, find_videos, holds_videos
 from data.clips import write_clip
 from data.sequences import write_metadata, write_sequence
 from data.shards import write_shard
@@ -43,6 +43,7 @@ Frames = Iterator[tuple[str, np.ndarray, np.ndarray]]  # name, blurry, sharp
 
 def main(config: GenerateConfig) -> None:
     """Write what is not there yet, contact_sheet.png and the configuration."""
+    config = _resolved(config)
     _check(config)
     if distributed.is_main():
         _keep_config(config)
@@ -287,6 +288,15 @@ def _sources(config: GenerateConfig) -> dict[str, Path] | dict[str, Video]:
         paths = find_pictures(config.data_path)
         return {str(path.relative_to(config.data_path).with_suffix("")).replace("/", "_"): path for path in paths}
     return {video.name: video for video in find_videos(config.data_path, "frames").videos}
+
+
+def _resolved(config: GenerateConfig) -> GenerateConfig:
+    """With the source that the data show and its usual exposure."""
+    source = config.source
+    if source == "auto":
+        source = "videos" if config.what in ("clips", "sequences") and holds_videos(config.data_path) else "pictures"
+    exposure = config.exposure if config.exposure is not None else {"pictures": 0.8, "videos": 3.0}[source]
+    return dataclasses.replace(config, source=source, exposure=exposure)
 
 
 def _check(config: GenerateConfig) -> None:

@@ -218,6 +218,19 @@ def test_sequences_are_hypercuts_folder(pairs, tmp_path):
     assert np.abs(frames[0] - frames[6]).mean() > max(steps)  # in order
 
 
+def test_the_source_is_seen(pictures, tmp_path):
+    (tmp_path / "videos").mkdir()
+    make_file(tmp_path / "videos" / "in.mp4", [index * 40 for index in range(9)])
+    generate.main(replace(pictures, data_path=tmp_path / "videos", output_dir=tmp_path / "a"))
+    assert "source: videos" in (tmp_path / "a/config.yaml").read_text() and "exposure: 3.0" in (tmp_path / "a/config.yaml").read_text()
+    for frame in range(6):
+        write_image(tmp_path / f"folders/walk/{frame:05d}.png", np.full((48, 64, 3), 40 * frame, np.uint8))
+    generate.main(replace(pictures, data_path=tmp_path / "folders", output_dir=tmp_path / "b"))
+    assert find_videos(tmp_path / "b").videos[0].frames == ["00002"]
+    generate.main(replace(pictures, output_dir=tmp_path / "c"))
+    assert "source: pictures" in (tmp_path / "c/config.yaml").read_text()
+
+
 def test_sequences_of_a_video(tmp_path):
     make_file(tmp_path / "in.mp4", [index * 40 for index in range(24)])
     config = GenerateConfig(tmp_path / "in.mp4", tmp_path / "out", "sequences", "videos")
