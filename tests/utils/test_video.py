@@ -31,7 +31,7 @@ def make_file(path: Path, times: list[int], size=(48, 64), sound: bool = False, 
             stream.set_display_rotation(rotation)
         audio = container.add_stream("aac", rate=44100, layout="mono") if sound else None
         for index, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(scene(index, size), "rgb24").reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
+            frame = av.VideoFrame.from_ndarray(scene(index % 60, size), "rgb24").reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
             frame.pts, frame.time_base = time, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
