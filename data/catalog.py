@@ -17,7 +17,7 @@ from utils.errors import UserError
 from utils.files import natural_key
 from utils.image import EXTENSIONS, image_size, is_image
 from utils.video import EXTENSIONS as VIDEO_EXTENSIONS
-from utils.video import is_video
+from utils.video import FrameFolder, VideoFile, is_video
 
 LAYOUTS = ("clips", "gopro", "dvd", "reds", "frames")
 GOPRO_BLURS = ("blur", "blur_gamma")  # a linear average of frames, and one through gamma 2.2
@@ -51,6 +51,10 @@ class Video:
     @property
     def frames(self) -> list[str]:
         return [path.stem for path in self.blurry]
+
+    def open(self) -> VideoFile | FrameFolder:
+        """Its (blurry) frames as pixels, one after the other."""
+        return VideoFile(self.file) if self.file else FrameFolder(self.blurry)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class ExposedVideos(Dataset):
 
 def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:
     """A sharp video with about `STEP` pixels of motion between frames, from its file in `cache`, which is made on the first call."""
-    source = VideoFile(video.file) if video.file else FrameFolder(video.blurry)
+    source = video.open()
     path = video.file or video.blurry[0]
     identity = f"{path.resolve()} {path.stat().st_mtime_ns} {source.count} {max_frames} {LONGEST} {STEP} {MOST_BETWEEN}"
     name = f"{video.name}_{zlib.crc32(identity.encode()):08x}"

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from data.augment import crop_and_turn, degrade
 from data.catalog import find_pictures
 from data.synthesis.kernels import KINDS, random_kernel
-from data.synthesis.masks import MaskSource, find_masks
+from data.synthesis.masks import MaskSource
 from data.synthesis.pair import Pair, PairSettings, make_pair
 from utils.errors import UserError
 from utils.image import read_image
@@ -54,13 +54,13 @@ class Made(NamedTuple):
 class PairMaker:
     """Makes pairs of the pictures below a folder."""
 
-    def __init__(self, folder: Path, masks: MaskSource | None, draw: Draw, settings: PairSettings, seed: int, least_side: int = 0):
+    def __init__(self, folder: Path, masks: MaskSource, draw: Draw, settings: PairSettings, seed: int, least_side: int = 0):
         pictures = find_pictures(folder)
         self.pictures = {str(path.relative_to(folder).with_suffix("")): path for path in pictures}
         if len(self.pictures) < len(pictures):
             raise UserError(f"{folder} holds pictures that differ only in their ending")
         self.names = list(self.pictures)
-        self.masks, self.draw, self.settings, self.seed = masks or find_masks(None), draw, settings, seed
+        self.masks, self.draw, self.settings, self.seed = masks, draw, settings, seed
         self.least_side = max(least_side, draw.size + 1)
         if not 0 <= draw.strong + draw.mild <= 1:
             raise UserError(f"the shares of strong and mild blur are {draw.strong:g} and {draw.mild:g}: together at most 1")
@@ -84,8 +84,8 @@ class PairMaker:
             scores=[float(score) for score in objects.scores],
             seed=self.seed,
             number=number,
+            name=name,
         )
-        made.record.update(name=name)
         return made
 
     def patch(self, rng: np.random.Generator, name: str, size: int) -> Made:

@@ -55,6 +55,12 @@ def contact_sheet_of_rows(path: Path, rows: dict[str, dict[str, np.ndarray]], wi
     _write_bands(path, bands)
 
 
+def spread(items: Sequence, most: int) -> list:
+    """At most `most` of the items, evenly spread over them."""
+    count = min(most, len(items))
+    return [items[int((place + 0.5) * len(items) / count)] for place in range(count)]
+
+
 def most_changed(example: Example) -> list[np.ndarray]:
     """The square region that the network changed most, cut from each of the example's pictures."""
     change = np.abs(example.restored.astype(np.float32) - example.blurry).sum(-1)

@@ -96,12 +96,18 @@ def score_files(triples: list[Triple], protocol: str, **about) -> Scores:
         sharp, row = read_image(triple.sharp), {"name": triple.name}
         for prefix, path in (("", triple.restored), ("input_", triple.blurry)):
             if path is not None:
-                row |= {prefix + name: value for name, value in _compare(path, sharp, triple.sharp, protocol).items()}
+                row |= {prefix + name: value for name, value in compare(path, sharp, triple.sharp, protocol).items()}
         return row
 
     with ThreadPoolExecutor(2) as pool:  # OpenCV and the decoders release the interpreter
         rows = list(tqdm(pool.map(score, triples), "scoring", len(triples), unit="image", disable=None, leave=False))
     return Scores(protocol, rows, **about)
+
+
+def check_size(path: Path, image: np.ndarray, sharp_path: Path, sharp: np.ndarray) -> None:
+    """Raises UserError that names both files of different sizes."""
+    if image.shape != sharp.shape:
+        raise UserError(f"{path} is {image.shape[1]}x{image.shape[0]}, but {sharp_path} {sharp.shape[1]}x{sharp.shape[0]}")
 
 
 def check_paired(folder: Path, files: Collection[str], wanted: Collection[str], known: Collection[str], sharp_dir: Path) -> None:
@@ -145,10 +151,10 @@ def format_table(rows: list[list[str]]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns))
 
 
-def _compare(path: Path, sharp: np.ndarray, sharp_path: Path, protocol: str) -> dict[str, float]:
+def compare(path: Path, sharp: np.ndarray, sharp_path: Path, protocol: str) -> dict[str, float]:
+    """Metrics of an image file against sharp pixels, whose file is named in errors."""
     image = read_image(path)
-    if image.shape != sharp.shape:
-        raise UserError(f"{path} is {image.shape[1]}x{image.shape[0]}, but {sharp_path} {sharp.shape[1]}x{sharp.shape[0]}")
+    check_size(path, image, sharp_path, sharp)
     try:
         return PROTOCOLS[protocol].score(image, sharp)
     except ValueError as error:

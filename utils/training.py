@@ -191,9 +191,7 @@ class _Run:
         parts = np.array_split(np.arange(len(generators)), min(limits.accumulate, len(generators)))
         for number, part in enumerate(parts):
             weight = len(part) / size if places else 0.0
-            losses, total = self._backward(
-                _part(batch, part, limits.device), [generators[i] for i in part], weight, number == len(parts) - 1
-            )
+            losses = self._backward(_part(batch, part, limits.device), [generators[i] for i in part], weight, number == len(parts) - 1)
             for name, loss in losses.items():
                 totals[name] = totals.get(name, 0.0) + weight * loss
         spent = limits.minutes and time.monotonic() - self.started > 60 * limits.minutes
@@ -211,7 +209,7 @@ class _Run:
             self.average.update_parameters(task.network)
         return dict(zip(totals, values)), wishes > 0
 
-    def _backward(self, batch: dict, generators: list[torch.Generator], weight: float, last: bool) -> tuple[dict[str, float], Tensor]:
+    def _backward(self, batch: dict, generators: list[torch.Generator], weight: float, last: bool) -> dict[str, float]:
         """Gradients of a part of the batch; they are exchanged between the processes after its last part."""
         exchange = contextlib.nullcontext() if last or distributed.world() == 1 else self.forward.no_sync()
         with exchange:
@@ -220,7 +218,7 @@ class _Run:
             total = sum(losses.values())
             # DistributedDataParallel takes the mean over the processes, the loss is a sum over all samples' shares
             self.scaler.scale(total * (weight * distributed.world())).backward()
-        return {name: float(loss.detach()) for name, loss in losses.items()}, total
+        return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _validate(self) -> None:
         with self._averaged():

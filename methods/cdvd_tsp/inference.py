@@ -23,7 +23,7 @@ from utils.errors import UserError
 from utils.files import write_text
 from utils.image import pad_to_multiple, read_image, to_8bit, to_tensor
 from utils.protocol import PROTOCOLS
-from utils.report import MOST_PANELS, Example, contact_sheet, flow_picture, write_report
+from utils.report import MOST_PANELS, Example, contact_sheet, flow_picture, spread, write_report
 from utils.scoring import Scores, Triple, paper_row, score_files
 from utils.video import FolderWriter, FrameFolder, VideoFile, VideoWriter
 
@@ -252,8 +252,7 @@ class _Restoration:
 
     def _wanted(self, indices: range) -> set[int]:
         """The frames of a video to show, spread evenly over it."""
-        count = max(MOST_PANELS // len(self.job.found.videos), 1)
-        return {indices[int((place + 0.5) * len(indices) / count)] for place in range(count) if indices}
+        return set(spread(indices, max(MOST_PANELS // len(self.job.found.videos), 1)))
 
 
 class _Recent:

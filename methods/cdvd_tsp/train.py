@@ -139,26 +139,24 @@ class CascadeTask:
 
     def _evaluate_video(self, video: Video) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:
         """(name, PSNR [frames, 4] of result, stage 1, input against the truth and of the result against the input, an example)."""
-        count, stages, psnr = self.config.val_frames or len(video.blurry), self.network.stages, PROTOCOLS["cdvd_train"].psnr
-        blurry = [to_tensor(read_image(path)) for path in video.blurry[:count]]
-        sharp = [to_tensor(read_image(path)) for path in video.sharp[:count]]
-        if len(blurry) < self.network.frames:
-            raise UserError(f"validation video {video.name} has {len(blurry)} frames, {self.network.frames} are needed (see --val_frames)")
-        first = list(sharp)  # the first stage's result of every frame
-        if stages == 1:
-            observe = None
-        else:
-            numbers = iter(range(1, count))
+        stages, psnr = self.network.stages, PROTOCOLS["cdvd_train"].psnr
+        paths = video.blurry[: self.config.val_frames or None]
+        if len(paths) < self.network.frames:
+            raise UserError(f"validation video {video.name} has {len(paths)} frames, {self.network.frames} are needed (see --val_frames)")
+        first: dict[int, Tensor] = {}  # the first stage's results that are still needed
+        numbers = iter(range(1, len(paths)))
 
-            def observe(stage: int, frame: Tensor) -> None:
-                if stage == 1:
-                    first[next(numbers)] = frame
+        def observe(stage: int, frame: Tensor) -> None:
+            if stage == 1:
+                first[next(numbers)] = frame
 
         predictor = Predictor(self.network, self.device, self.dtype, Path())
+        frames = (to_tensor(read_image(path)) for path in paths)
         rows = []
-        for index, restored in enumerate(predict(predictor, blurry, border=False, observe=observe), stages):
-            before, truth = blurry[index], sharp[index]
-            stage1 = restored if stages == 1 else first[index]
+        for index, restored in enumerate(predict(predictor, frames, border=False, observe=observe), stages):
+            before, truth = (to_tensor(read_image(path)) for path in (paths[index], video.sharp[index]))
+            stage1 = first.get(index, restored)  # a single stage is not observed
+            first = {number: frame for number, frame in first.items() if number > index}
             rows.append([psnr(restored, truth), psnr(stage1, truth), psnr(before, truth), psnr(restored, before)])
             example = {"blurry": before, "restored": restored, "sharp": truth}
         return video.name, np.array(rows), {label: to_8bit(picture) for label, picture in example.items()}

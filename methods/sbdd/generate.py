@@ -1,6 +1,7 @@
 """Make blurry/sharp pairs, clips, sequences of seven moments, or kernels. Resumable; torchrun splits the work."""
 
 import dataclasses
+import functools
 import json
 import math
 import zlib
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from data.catalog import Video, find_pictures, find_videos, holds_videos
 from data.clips import write_clip
-from data.sequences import write_metadata, write_sequence
+from data.sequences import FRAMES, write_metadata, write_sequence
 from data.shards import write_shard
 from data.synthesis.camera import Response
 from data.synthesis.exposure import exposed_frame, frames_needed
@@ -33,12 +34,11 @@ from utils.errors import UserError
 from utils.files import atomic_path, write_text
 from utils.image import encode_image, read_image, write_image
 from utils.report import contact_sheet_of_rows
-from utils.video import FrameFolder, VideoFile
 
 SHEET_ROWS = 6
-SEQUENCE_FRAMES = 7
 FREE_OPTIONS = ("output_dir", "n_images", "kernels", "only", "detector_weights")  # may change from run to run into one folder
 Frames = Iterator[tuple[str, np.ndarray, np.ndarray]]  # name, blurry, sharp
+Rows = Iterator[tuple[str, dict[str, np.ndarray]]]  # of the contact sheet: name, label -> picture; drawn by the main process alone
 
 
 def main(config: GenerateConfig) -> None:
@@ -48,12 +48,12 @@ def main(config: GenerateConfig) -> None:
     if distributed.is_main():
         _keep_config(config)
     sheet = {"pairs": make_pairs, "clips": make_clips, "sequences": make_sequences, "kernels": make_kernels}[config.what](config)
-    if distributed.is_main() and sheet:
-        contact_sheet_of_rows(config.output_dir / "contact_sheet.png", sheet)
+    if distributed.is_main() and (rows := dict(sheet)):
+        contact_sheet_of_rows(config.output_dir / "contact_sheet.png", rows)
         print(f"look at {config.output_dir / 'contact_sheet.png'}")
 
 
-def make_pairs(config: GenerateConfig) -> dict:
+def make_pairs(config: GenerateConfig) -> Rows:
     """OUTPUT_DIR/{blurry,sharp}/NAME_n.png and records/NAME_n.json, or shards of them; returns the rows of the contact sheet."""
     maker = pair_maker(config)
     jobs = {f"{name.replace('/', '_')}_{number}": (name, number) for name in maker.names for number in range(config.n_images)}
@@ -62,7 +62,7 @@ def make_pairs(config: GenerateConfig) -> dict:
             raise UserError(f"--only {config.only}: the pairs here are called {', '.join(list(jobs)[:3])}, ...")
         _write_pair(config, config.only, maker.make(*jobs[config.only]))
         print(f"made again: {config.only}")
-        return {}
+        return iter(())
     if config.shards:
         return _make_shards(config, maker, jobs)
     made, there, small = 0, 0, 0
@@ -79,32 +79,34 @@ def make_pairs(config: GenerateConfig) -> dict:
         raise UserError(
             f"all {len(maker.names)} pictures have a side of at most {maker.least_side} px: lower --min_img_size or --kernel_size"
         )
-    return {key: _sheet_row(pair) for key, job in list(jobs.items())[:SHEET_ROWS] if (pair := maker.make(*job))}
+    return _pair_rows(maker, jobs)
 
 
-def make_clips(config: GenerateConfig) -> dict:
+def make_clips(config: GenerateConfig) -> Rows:
     """OUTPUT_DIR/{blur,gt}/VIDEO/FRAME.png."""
     made, jobs = 0, _sources(config)
+    make = functools.partial(_clip_of_picture, masks(config)) if config.source == "pictures" else _clip_of_video
     for name, source in (share := _progress(config, list(jobs.items()))):
         if not (config.output_dir / "blur" / name).is_dir():
-            frames = _clip_of_picture(config, name, source) if config.source == "pictures" else _clip_of_video(config, name, source)
-            write_clip(config.output_dir, name, frames)
+            write_clip(config.output_dir, name, make(config, name, source))
             made += 1
     _summary(config, made, "clips", len(share) - made)
-    rows = {}
-    for name in list(jobs)[:SHEET_ROWS]:
-        frames = sorted((config.output_dir / "blur" / name).glob("*"))
+    return _clip_rows(config.output_dir, list(jobs)[:SHEET_ROWS])
+
+
+def _clip_rows(folder: Path, names: list[str]) -> Rows:
+    for name in names:
+        frames = sorted((folder / "blur" / name).glob("*"))
         if frames:  # else another process's share
             frame = frames[len(frames) // 2]
-            rows[f"{name}/{frame.stem}"] = {"blurry": read_image(frame), "sharp": read_image(config.output_dir / "gt" / name / frame.name)}
-    return rows
+            yield f"{name}/{frame.stem}", {"blurry": read_image(frame), "sharp": read_image(folder / "gt" / name / frame.name)}
 
 
-def make_sequences(config: GenerateConfig) -> dict:
+def make_sequences(config: GenerateConfig) -> Rows:
     """HyperCUT's folder: OUTPUT_DIR/SEQ/blur/0000.png, SEQ/sharp/0000_1.png ... 0000_7.png and metadata.json."""
     made, there = 0, 0
+    make = functools.partial(_sequence_of_picture, masks(config)) if config.source == "pictures" else _sequences_of_video
     for name, source in _progress(config, list(_sources(config).items())):
-        make = _sequence_of_picture if config.source == "pictures" else _sequences_of_video
         for key, sequence in make(config, name, source):
             if (config.output_dir / key / "blur").is_dir():
                 there += 1
@@ -113,15 +115,17 @@ def make_sequences(config: GenerateConfig) -> dict:
             made += 1
     write_metadata(config.output_dir)
     _summary(config, made, "sequences", there)
-    rows = {}
-    for path in sorted(config.output_dir.glob("*/blur/0000.png"))[:SHEET_ROWS]:
+    return _sequence_rows(config.output_dir)
+
+
+def _sequence_rows(root: Path) -> Rows:
+    for path in sorted(root.glob("*/blur/0000.png"))[:SHEET_ROWS]:
         folder = path.parents[1]
         moments = {f"moment {number}": read_image(folder / f"sharp/0000_{number}.png") for number in (1, 4, 7)}
-        rows[folder.name] = {"blurry": read_image(path), **moments}
-    return rows
+        yield folder.name, {"blurry": read_image(path), **moments}
 
 
-def make_kernels(config: GenerateConfig) -> dict:
+def make_kernels(config: GenerateConfig) -> Rows:
     """OUTPUT_DIR/kernelNNNNN.mat with an array K, as published."""
     made, there = 0, 0
     for index in _progress(config, list(range(config.kernels))):
@@ -133,9 +137,10 @@ def make_kernels(config: GenerateConfig) -> dict:
             savemat(temporary, {"K": random_kernel(np.random.default_rng((config.seed, index)), config.kernel_size)})
         made += 1
     _summary(config, made, "kernels", there)
-    shown = [random_kernel(np.random.default_rng((config.seed, index)), config.kernel_size) for index in range(min(config.kernels, 60))]
-    write_image(config.output_dir / "contact_sheet.png", kernel_sheet(shown))
-    return {}
+    if distributed.is_main():
+        shown = [random_kernel(np.random.default_rng((config.seed, index)), config.kernel_size) for index in range(min(config.kernels, 60))]
+        write_image(config.output_dir / "contact_sheet.png", kernel_sheet(shown))
+    return iter(())
 
 
 def pair_maker(config: GenerateConfig) -> PairMaker:
@@ -175,10 +180,8 @@ def response(config: GenerateConfig) -> Response:
     return Response("gamma", config.gamma) if config.gamma != 1 else Response("none")
 
 
-def masks(config: GenerateConfig) -> MaskSource | None:
-    """Where objects come from; None for none."""
-    if config.mask_path is None and config.mask_kind != "detector":
-        return None
+def masks(config: GenerateConfig) -> MaskSource:
+    """Where objects come from; opened once per run."""
     return find_masks(config.mask_path, config.mask_kind, config.detector_weights)
 
 
@@ -202,7 +205,7 @@ def _blurry_file(config: GenerateConfig, key: str) -> Path:
     return config.output_dir / "blurry" / f"{key}.{config.picture_format}"
 
 
-def _make_shards(config: GenerateConfig, maker: PairMaker, jobs: dict[str, tuple[str, int]]) -> dict:
+def _make_shards(config: GenerateConfig, maker: PairMaker, jobs: dict[str, tuple[str, int]]) -> Rows:
     """OUTPUT_DIR/pairs-NNNNN.tar; a shard is made whole or not at all, and holds the same pairs whoever makes it."""
     keys = list(jobs)
     parts = [(number, keys[first : first + config.shards]) for number, first in enumerate(range(0, len(keys), config.shards))]
@@ -215,33 +218,38 @@ def _make_shards(config: GenerateConfig, maker: PairMaker, jobs: dict[str, tuple
         pairs = ((key, pair) for key in part if (pair := maker.make(*jobs[key])))
         made += write_shard(path, ((key, _files(config, pair)) for key, pair in pairs))
     _summary(config, made, "pairs", there, "shards that were there are not counted one by one" if there else "")
-    return {key: _sheet_row(pair) for key in keys[:SHEET_ROWS] if (pair := maker.make(*jobs[key]))}
+    return _pair_rows(maker, jobs)
 
 
-def _clip_of_picture(config: GenerateConfig, name: str, path: Path) -> Frames:
-    scene = _scene(config, name, path, config.frames)
+def _pair_rows(maker: PairMaker, jobs: dict[str, tuple[str, int]]) -> Rows:
+    for key, job in list(jobs.items())[:SHEET_ROWS]:
+        if pair := maker.make(*job):
+            yield key, _sheet_row(pair)
+
+
+def _clip_of_picture(objects: MaskSource, config: GenerateConfig, name: str, path: Path) -> Frames:
+    scene = _scene(objects, config, name, path, config.frames)
     blurry, sharp = scene_clip(scene, config.frames, config.exposure, (config.height, config.width), response(config))
     for index, pair in enumerate(zip(blurry, sharp)):
         yield f"{index:05d}", *pair
 
 
-def _sequence_of_picture(config: GenerateConfig, name: str, path: Path) -> Iterator[tuple[str, Callable]]:
+def _sequence_of_picture(objects: MaskSource, config: GenerateConfig, name: str, path: Path) -> Iterator[tuple[str, Callable]]:
     def make() -> tuple[np.ndarray, list[np.ndarray]]:
-        scene = _scene(config, name, path, 3)
-        blurry, sharp = scene.expose(1, config.exposure, (config.height, config.width), SEQUENCE_FRAMES)
+        scene = _scene(objects, config, name, path, 3)
+        blurry, sharp = scene.expose(1, config.exposure, (config.height, config.width), FRAMES)
         return response(config).encoded(blurry), [response(config).encoded(moment) for moment in sharp]
 
     yield name, make
 
 
-def _scene(config: GenerateConfig, name: str, path: Path, frames: int) -> Scene:
+def _scene(source: MaskSource, config: GenerateConfig, name: str, path: Path, frames: int) -> Scene:
     """The picture, its objects and random motion for all of them."""
     picture = read_image(path)
     if picture.shape[0] < config.height or picture.shape[1] < config.width:
         raise UserError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, smaller than the window {config.width}x{config.height}")
     rng = np.random.default_rng((config.seed, zlib.crc32(name.encode())))
     camera = smooth_trajectory(rng, frames, config.blur / config.exposure, turn=0.01)
-    source = masks(config) or find_masks(None)
     objects = source(str(path.relative_to(config.data_path).with_suffix("")), picture)
     objects = objects.chosen(config.score_threshold, config.min_object_area, config.max_objects)
     motions = [smooth_trajectory(rng, frames, config.object_blur / config.exposure) for _ in objects.masks]
@@ -257,13 +265,13 @@ def _clip_of_video(config: GenerateConfig, name: str, video: Video) -> Frames:
 
 def _sequences_of_video(config: GenerateConfig, name: str, video: Video) -> Iterator[tuple[str, Callable]]:
     """Seven frames in a row are the moments; their exposure, filled in by optical flow, is the blurry picture."""
-    config = dataclasses.replace(config, exposure=float(SEQUENCE_FRAMES))
+    config = dataclasses.replace(config, exposure=float(FRAMES))
     for index, window in _windows(config, name, video, frames_needed(config.exposure, config.interpolate)):
-        first = (len(window) - SEQUENCE_FRAMES) // 2
+        first = (len(window) - FRAMES) // 2
 
         def make(window: list[np.ndarray] = window, first: int = first) -> tuple[np.ndarray, list[np.ndarray]]:
             blurry = exposed_frame(window, config.exposure, config.interpolate, response(config))
-            return blurry, window[first : first + SEQUENCE_FRAMES]
+            return blurry, window[first : first + FRAMES]
 
         yield f"{name}_{index:05d}", make
 
@@ -273,7 +281,7 @@ def _windows(config: GenerateConfig, name: str, video: Video, span: int) -> Iter
     stride = config.stride or math.ceil(config.exposure)
     window: deque[np.ndarray] = deque(maxlen=span)
     found = False
-    for index, pixels in enumerate(VideoFile(video.file) if video.file else FrameFolder(video.blurry)):
+    for index, pixels in enumerate(video.open()):
         window.append(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max)
         if len(window) == span and (index + 1 - span) % stride == 0:
             found = True

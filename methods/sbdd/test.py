@@ -18,8 +18,8 @@ from utils.errors import UserError
 from utils.files import natural_key, write_text
 from utils.image import is_image, read_image
 from utils.protocol import PROTOCOLS
-from utils.report import MOST_PANELS, Example, write_report
-from utils.scoring import Scores, check_paired
+from utils.report import MOST_PANELS, Example, spread, write_report
+from utils.scoring import Scores, check_paired, check_size, compare
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,8 @@ def main(config: TestConfig) -> Scores:
     write_text(output / "config.yaml", to_yaml(config))
     print(scores.table())
     if config.report and config.blurry_dir:
-        chosen = [items[int((place + 0.5) * len(items) / min(MOST_PANELS, len(items)))] for place in range(min(MOST_PANELS, len(items)))]
-        write_report(
-            output / "report.html", "SBDD: restored pictures", [_example(item) for item in chosen], {"data": remark}, scores.table()
-        )
+        examples = [_example(item) for item in spread(items, MOST_PANELS)]
+        write_report(output / "report.html", "SBDD: restored pictures", examples, {"data": remark}, scores.table())
     print(f"results: {output}")
     return scores
 
@@ -76,11 +74,12 @@ def find_items(config: TestConfig) -> list[Item]:
 
 def score(item: Item, protocol: str) -> dict:
     """One row: metrics of the restored picture and of its input."""
-    restored, frames = read_image(item.restored), read_truth(item.sharp)
+    frames = read_truth(item.sharp)
     row = {"name": item.name}
     if PROTOCOLS[protocol].aligned:
+        restored = read_image(item.restored)
         if protocol == "realblur":
-            _same_size(restored, frames[0], item.restored, item.sharp)
+            check_size(item.restored, restored, item.sharp, frames[0])
             found = compare_aligned(restored, frames[0])
         else:
             found = compare_with_trajectory(restored, frames)
@@ -88,9 +87,7 @@ def score(item: Item, protocol: str) -> dict:
         return row | ({"input_psnr": unaligned_psnr(read_image(item.blurry), frames[found.frame])} if item.blurry else {})
     for prefix, path in (("", item.restored), ("input_", item.blurry)):
         if path is not None:
-            image = read_image(path)
-            _same_size(image, frames[0], path, item.sharp)
-            row |= {prefix + name: value for name, value in PROTOCOLS[protocol].score(image, frames[0]).items()}
+            row |= {prefix + name: value for name, value in compare(path, frames[0], item.sharp, protocol).items()}
     return row
 
 
@@ -138,11 +135,6 @@ def _truths(folder: Path) -> dict[str, Path]:
     if not entries:
         raise UserError(f"no ground truth (.mat files, folders of pictures, pictures) in {folder}")
     return {pair_key(path, folder): path for path in sorted(entries, key=lambda path: natural_key(path.name))}
-
-
-def _same_size(image: np.ndarray, sharp: np.ndarray, path: Path, sharp_path: Path) -> None:
-    if image.shape != sharp.shape:
-        raise UserError(f"{path} is {image.shape[1]}x{image.shape[0]}, but {sharp_path} {sharp.shape[1]}x{sharp.shape[0]}")
 
 
 def _example(item: Item) -> Example:

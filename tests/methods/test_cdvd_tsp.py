@@ -263,12 +263,17 @@ def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make
     validation = task.evaluate()
     metrics = validation.metrics
     assert next(iter(metrics)) == "worst_gain" and set(validation.examples) == {"a", "b", "same"}
-    rows = {}
+    rows, inner_stage1 = {}, {}
     for video in ("a", "b", "same"):
         frames = [[to_tensor(read_image(path)) for path in sorted((root / kind / video).iterdir())] for kind in ("blur", "gt")]
         padded = [torch.nn.functional.pad(frame, (0, 6, 0, 2), mode="reflect") for frame in frames[0]]
+        seen = {}
+
+        def observe(stage, frame, seen=seen):
+            seen.setdefault(stage, []).append(frame[0, :, :30, :42])
+
         with torch.inference_mode():
-            restored = [frame[0, :, :30, :42] for frame in task.network.stream(frame[None] for frame in padded)]
+            restored = [frame[0, :, :30, :42] for frame in task.network.stream((frame[None] for frame in padded), observe)]
 
         def psnr(one, two):
             return 10 * np.log10(1 / ((one - two)[:, 4:-4, 4:-4] ** 2).mean().item())
@@ -277,6 +282,8 @@ def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make
         rows[video] = [
             (psnr(ours, sharp), psnr(blurry, sharp) if video != "same" else 100, psnr(ours, blurry)) for ours, blurry, sharp in inner
         ]
+        inner_stage1[video] = [psnr(ours, sharp) for ours, sharp in zip(seen[1][1:-1], frames[1][2:-2], strict=True)]
+    assert metrics["psnr_stage1"] == pytest.approx(np.mean(inner_stage1["a"] + inner_stage1["b"]), abs=1e-3)
     gains = [np.mean([ours - before for ours, before, _ in rows[video]]) for video in ("a", "b")]
     assert metrics["worst_gain"] == pytest.approx(min(gains), abs=1e-3)
     assert metrics["psnr"] == pytest.approx(np.mean([ours for video in ("a", "b") for ours, _, _ in rows[video]]), abs=1e-3)
