@@ -15,22 +15,23 @@ from data.synthesis.camera import GAMMA
 from data.synthesis.kernels import KINDS, Kind, random_kernel
 
 
-def crop_and_turn(images: list[Tensor], size: int, rng: np.random.Generator) -> list[Tensor]:
-    """The same random `size` x `size` patch of image stacks [...,H,W], flipped left-right, up-down and turned by 90 degrees.
+def crop_and_turn(images: list[Tensor], size: int, rng: np.random.Generator, mirror: bool = True, turn: bool = True) -> list[Tensor]:
+    """The same random `size` x `size` patch of image stacks [...,H,W], mirrored left-right, flipped up-down and transposed.
 
-    Each of the three with probability 0.5, as published with CDVD-TSP. Raises ValueError for images smaller than the patch.
+    Each of the three with probability 0.5, as published with CDVD-TSP; mirror allows the first, turn the other two. Raises ValueError for
+    images smaller than the patch.
     """
     height, width = images[0].shape[-2:]
     if min(height, width) < size:
         raise ValueError(f"patch of {size} px from an image of {width}x{height}: lower --patch_size")
     top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
-    mirror, flip, turn = rng.random(3) < 0.5
+    mirrored, flipped, transposed = (rng.random(3) < 0.5) & (mirror, turn, turn)
     patches = []
     for image in images:
         patch = image[..., top : top + size, left : left + size]
-        patch = patch.flip(-1) if mirror else patch
-        patch = patch.flip(-2) if flip else patch
-        patches.append((patch.transpose(-1, -2) if turn else patch).contiguous())
+        patch = patch.flip(-1) if mirrored else patch
+        patch = patch.flip(-2) if flipped else patch
+        patches.append((patch.transpose(-1, -2) if transposed else patch).contiguous())
     return patches
 
 

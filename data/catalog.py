@@ -1,15 +1,17 @@
-"""Every data set's folder layout, counts and name rules; the only place that knows folders.
+"""Every video data set's folder layout, counts and name rules.
 
-Video layouts (ROOT is what the user gives as data_path):
+Layouts (ROOT is what the user gives as data_path):
   clips  ROOT/blur/VIDEO/FRAME and ROOT/gt/VIDEO/FRAME                          CDVD-TSP's own
   gopro  ROOT/VIDEO/{blur|blur_gamma,sharp}/FRAME, as downloaded; or the flat repackaging ROOT/{input,target}/VIDEO_FRAME
   dvd    ROOT/VIDEO/{input,GT}/FRAME                                            DVD's quantitative_datasets
   reds   ROOT/{train,val}_blur/VIDEO/FRAME and ROOT/{train,val}_sharp/VIDEO/FRAME
   frames ROOT/FRAME, ROOT/VIDEO/FRAME or ROOT/VIDEO.mp4, nothing sharp          the user's own material
 Blurry and sharp frames are paired by name, never by position; extensions may differ.
+Single pictures: data/photo_catalog.py.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +33,6 @@ PUBLISHED_SPLITS = {
 DVD_TEST_VIDEOS = (
     "720p_240fps_2", "IMG_0003", "IMG_0021", "IMG_0030", "IMG_0031", "IMG_0032", "IMG_0033", "IMG_0037", "IMG_0039", "IMG_0049",
 )  # fmt: skip
-
-
-KIND_FOLDERS = ("blur", "blur_gamma", "blurry", "input", "sharp", "gt", "GT", "target")  # say what a picture is, not which
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def find_videos(root: Path, layout: str = "auto", gopro_blur: str = "blur", need
         videos = (_single_file(root),)
         _check(videos[0], need_sharp)
         return Videos("frames", videos)
-    _existing_folder(root)
+    existing_folder(root)
     if layout == "auto":
         layout = detect_layout(root)
     videos = tuple(sorted(_FINDERS[layout](root, gopro_blur), key=lambda video: natural_key(video.name)))
@@ -106,21 +105,12 @@ def holds_videos(path: Path) -> bool:
     """Whether a path is a video file, or a folder of video files or of folders whose pictures are numbered in a row."""
     if is_video(path):
         return True
-    if not path.is_dir() or _images(path):
+    if not path.is_dir() or images_in(path):
         return False
     if any(is_video(file) for file in path.iterdir()):
         return True
-    numbers = [[path.stem for path in images] for folder in _folders(path) if (images := _images(folder))]
+    numbers = [[path.stem for path in images] for folder in _folders(path) if (images := images_in(folder))]
     return any(all(stem.isdecimal() for stem in stems) and int(stems[-1]) - int(stems[0]) == len(stems) - 1 > 1 for stems in numbers)
-
-
-def find_pictures(folder: Path) -> list[Path]:
-    """All pictures below a folder, in natural order of their relative paths."""
-    _existing_folder(folder)
-    found = [path for path in folder.rglob("*") if is_image(path)]
-    if not found:
-        raise UserError(f"no pictures in {folder}")
-    return sorted(found, key=lambda path: natural_key(str(path.relative_to(folder))))
 
 
 def pair_by_name(blurry: list[Path], sharp: list[Path], where: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -131,24 +121,16 @@ def pair_by_name(blurry: list[Path], sharp: list[Path], where: str) -> tuple[tup
             twice = next(path for path in paths if names[path.stem] != path)
             raise UserError(f"{where}: two frames are called {twice.stem}")
     if ours.keys() != theirs.keys():
-        lonely = [f"{len(names)} without {kind}: {', '.join(sorted(names)[:3])}" for names, kind in (
-            (ours.keys() - theirs.keys(), "ground truth"), (theirs.keys() - ours.keys(), "a blurry frame")) if names]  # fmt: skip
-        raise UserError(f"{where}: found {len(ours.keys() & theirs.keys())} pairs, {'; '.join(lonely)}")
+        complain_unpaired(where, ours, theirs)
     names = sorted(ours, key=natural_key)
     return tuple(ours[name] for name in names), tuple(theirs[name] for name in names)
 
 
-def pair_key(path: Path, root: Path) -> str:
-    """What the files of one picture have in common in every data set, below its folder of blurry, sharp or restored pictures.
-
-    GoPro VIDEO/blur/F = VIDEO/sharp/F = VIDEO_F; RealBlur sceneN/blur/blur_M = sceneN/gt/gt_M = sceneN_blur_M (results of scene244 belong
-    to scene244_reflect); Koehler Blurry1_4 = GroundTruth1_4; else the relative path.
-    """
-    folders = [part for part in path.relative_to(root).parts[:-1] if part not in KIND_FOLDERS]
-    name = re.sub(r"^(?:Blurry|GroundTruth)(?=\d+_\d+)", "", path.stem)
-    key = "_".join([*folders, name])
-    key = re.sub(r"(^|_)(?:blur|gt)_(?=\d+$)", r"\1", key)
-    return re.sub(r"^scene244_reflect", "scene244", key)
+def complain_unpaired(where: Path | str, blurry: Mapping[str, Path], sharp: Mapping[str, Path]) -> None:
+    """Raises UserError that names the first files without a partner."""
+    lonely = [f"{len(names)} without {kind}: {', '.join(sorted(names)[:3])}" for names, kind in (
+        (blurry.keys() - sharp.keys(), "ground truth"), (sharp.keys() - blurry.keys(), "a blurry frame")) if names]  # fmt: skip
+    raise UserError(f"{where}: found {len(blurry.keys() & sharp.keys())} pairs, {'; '.join(lonely)}")
 
 
 def _two_trees(blurry: Path, sharp: Path) -> list[Video]:
@@ -181,7 +163,7 @@ def _find_gopro(root: Path, gopro_blur: str) -> list[Video]:
 
 def _flat_gopro(root: Path) -> list[Video]:
     """Files VIDEO_FRAME.png (or VIDEO-FRAME.png) of all videos in one folder; their names are cut where the frame number begins."""
-    blurry, sharp = pair_by_name(_images(root / "input"), _images(root / "target"), str(root))
+    blurry, sharp = pair_by_name(images_in(root / "input"), images_in(root / "target"), str(root))
     groups: dict[str, list[int]] = {}
     for index, path in enumerate(blurry):
         parts = re.fullmatch(r"(.+)[-_](\d+)", path.stem)
@@ -203,7 +185,7 @@ def _find_reds(root: Path, gopro_blur: str) -> list[Video]:
 
 
 def _find_frames(root: Path, gopro_blur: str) -> list[Video]:
-    images, files = _images(root), sorted(path for path in root.iterdir() if is_video(path) and path.is_file())
+    images, files = images_in(root), sorted(path for path in root.iterdir() if is_video(path) and path.is_file())
     if images and files:
         raise UserError(f"{root} holds both pictures ({images[0].name}, ...) and videos ({files[0].name}, ...): give one of them")
     if images:
@@ -211,19 +193,19 @@ def _find_frames(root: Path, gopro_blur: str) -> list[Video]:
     names = [path.stem for path in files]
     # two files of one name but different endings keep the ending
     videos = [Video(path.name if names.count(path.stem) > 1 else path.stem, file=path) for path in files]
-    return videos + [Video(folder.name, tuple(images)) for folder in _folders(root) if (images := _images(folder))]
+    return videos + [Video(folder.name, tuple(images)) for folder in _folders(root) if (images := images_in(folder))]
 
 
 _FINDERS = {"clips": _find_clips, "gopro": _find_gopro, "dvd": _find_dvd, "reds": _find_reds, "frames": _find_frames}
 
 
 def _video(name: str, blurry: Path, sharp: Path | None) -> Video:
-    frames = _images(blurry)
+    frames = images_in(blurry)
     if not frames:
         raise UserError(f"video {name} has no frames in {blurry}")
     if sharp is None or not sharp.is_dir():
         return Video(name, tuple(frames))
-    return Video(name, *pair_by_name(frames, _images(sharp), f"video {name}"))
+    return Video(name, *pair_by_name(frames, images_in(sharp), f"video {name}"))
 
 
 def _single_file(path: Path) -> Video:
@@ -234,7 +216,8 @@ def _single_file(path: Path) -> Video:
     raise UserError(f"{path} is neither a folder, nor a video ({', '.join(VIDEO_EXTENSIONS)}), nor a picture ({', '.join(EXTENSIONS)})")
 
 
-def _existing_folder(folder: Path) -> None:
+def existing_folder(folder: Path) -> None:
+    """Raises UserError unless there is such a folder."""
     if not folder.is_dir():
         raise UserError(f"no folder at {folder}: " + ("it is a file" if folder.exists() else "check the path"))
 
@@ -271,7 +254,8 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, in natural order."""
     if not folder.is_dir():
         return []
     return sorted((path for path in folder.iterdir() if is_image(path)), key=lambda path: natural_key(path.stem))

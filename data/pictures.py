@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from data.augment import degrade
-from data.catalog import find_pictures
+from data.photo_catalog import find_pictures
 from data.synthesis.motion import smooth_trajectory
 from data.synthesis.scene import moved_clip
 from utils.image import read_image, resize_to

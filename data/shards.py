@@ -7,7 +7,7 @@ seeking, streams from object storage are what the `webdataset` package is for.
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +34,15 @@ def write_shard(path: Path, pairs: Iterable[tuple[str, dict[str, bytes]]]) -> in
 
 
 class ShardedPairs(Dataset):
-    """Pairs {blurry [3,S,S], sharp [3,S,S], name} of all shards of a folder, RGB in [0,1]; size None = whole pictures, not turned.
+    """Pairs {blurry [3,S,S], sharp [3,S,S], name} of all shards of a folder, RGB in [0,1]; size None = whole pictures, not varied.
+
+    vary(images, size, rng): makes the patches, see data/pairs.py: Variation.
 
     An item depends only on (seed, epoch, index). Raises UserError, naming the file, for a shard that is damaged or lacks half a pair.
     """
 
-    def __init__(self, folder: Path, size: int | None, seed: int):
-        self.size, self.seed = size, seed
+    def __init__(self, folder: Path, size: int | None, seed: int, vary: Callable = crop_and_turn):
+        self.size, self.seed, self.vary = size, seed, vary
         shards = sorted(folder.glob("*.tar"), key=lambda path: natural_key(path.name))
         if not shards:
             raise UserError(f"no shards (.tar) in {folder}")
@@ -56,7 +58,7 @@ class ShardedPairs(Dataset):
             pictures = [_decoded(file, *places[kind], f"{shard}: {name}.{kind}") for kind in ("blurry", "sharp")]
         blurry, sharp = (to_tensor(pixels) for pixels in pictures)
         if self.size is not None:
-            blurry, sharp = crop_and_turn([blurry, sharp], self.size, np.random.default_rng((self.seed, epoch, index)))
+            blurry, sharp = self.vary([blurry, sharp], self.size, np.random.default_rng((self.seed, epoch, index)))
         return {"blurry": blurry, "sharp": sharp, "name": name}
 
 

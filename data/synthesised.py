@@ -4,7 +4,7 @@ A pair depends only on the seed, the picture's name and its number; everything t
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn, degrade
-from data.catalog import find_pictures
+from data.photo_catalog import find_pictures
 from data.synthesis.kernels import KINDS, random_kernel
 from data.synthesis.masks import MaskSource
 from data.synthesis.pair import Pair, PairSettings, make_pair
@@ -127,11 +127,12 @@ class PairMaker:
 class SynthesisedPairs(Dataset):
     """Training pairs {blurry [3,S,S], sharp [3,S,S], name} made on the fly, RGB in [0,1]; depend only on (seed, epoch, index).
 
-    noise_share, jpeg_share: of the blurry pictures, see data/augment.py: degrade.
+    noise_share, jpeg_share: of the blurry pictures, see data/augment.py: degrade. vary(images, size, rng): changes a pair at random, see
+    data/pairs.py: Variation.
     """
 
-    def __init__(self, maker: PairMaker, size: int, noise_share: float = 0.0, jpeg_share: float = 0.0):
-        self.maker, self.size, self.shares = maker, size, (noise_share, jpeg_share)
+    def __init__(self, maker: PairMaker, size: int, noise_share: float = 0.0, jpeg_share: float = 0.0, vary: Callable = crop_and_turn):
+        self.maker, self.size, self.shares, self.vary = maker, size, (noise_share, jpeg_share), vary
 
     def __len__(self) -> int:
         return len(self.maker.names)
@@ -144,7 +145,7 @@ class SynthesisedPairs(Dataset):
         blurry = degrade(rng, pair.blurry[None], *self.shares)[0]
         sharp = np.round(pair.sharp.clip(0, 1) * 255) / 255
         tensors = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)) for image in (blurry, sharp)]
-        blurry, sharp = crop_and_turn(tensors, self.size, rng)
+        blurry, sharp = self.vary(tensors, self.size, rng)
         return {"blurry": blurry, "sharp": sharp, "name": name}
 
 

@@ -9,6 +9,17 @@ def l1(restored: Tensor, sharp: Tensor) -> Tensor:
     return (restored - sharp).abs().mean()
 
 
+def mse(restored: Tensor, sharp: Tensor) -> Tensor:
+    """Mean squared error."""
+    return (restored - sharp).square().mean()
+
+
+def fft_l1(restored: Tensor, sharp: Tensor) -> Tensor:
+    """Mean absolute error of the full 2-D Fourier transforms, real and imaginary parts as separate numbers, not normalised (MIMO-UNet)."""
+    difference = torch.fft.fft2(restored.float() - sharp.float())
+    return torch.view_as_real(difference).abs().mean()
+
+
 def charbonnier(restored: Tensor, sharp: Tensor, epsilon: float = 0.02) -> Tensor:
     """Mean sqrt(error^2 + epsilon^2), epsilon in [0,1] units.
 

@@ -9,7 +9,7 @@ from utils.errors import UserError
 
 class Method(NamedTuple):
     summary: str
-    doors: dict[str, str]  # door -> module that holds main(config)
+    doors: dict[str, str]  # door -> module that holds main(config); "module:NAME" = with --config NAME where none is given
 
 
 METHODS = {
@@ -17,9 +17,13 @@ METHODS = {
         "video deblurring: optical flow, temporal sharpness prior, cascade (Pan et al., CVPR 2020)",
         {door: f"methods.cdvd_tsp.{door}" for door in ("train", "test", "inference")},
     ),
+    "image_deblur": Method(
+        "single-image deblurring: SRN, DeepDeblur, No-Blur U-Net, light dehazing network, Restormer, MIMO-UNet+, NAFNet",
+        {door: f"methods.image_deblur.{door}" for door in ("train", "test", "inference")},
+    ),
     "sbdd": Method(
         "blur synthesis from sharp pictures and videos (Carbajal et al., arXiv 2209.12675), and the scoring of real pairs",
-        {door: f"methods.sbdd.{door}" for door in ("test", "generate")},
+        {"train": "methods.image_deblur.train:sbdd", **{door: f"methods.sbdd.{door}" for door in ("test", "generate")}},
     ),
 }
 
@@ -55,9 +59,11 @@ def _run(door: str, arguments: list[str]) -> int:
         raise UserError(f"{name} has no {door}.py; it has {', '.join(f'{other}.py' for other in doors)}")
     from utils.config import parse
 
-    config_class = getattr(import_module(f"methods.{name}.config"), f"{door.capitalize()}Config")
-    config = parse(config_class, name, door, rest)
-    import_module(doors[door]).main(config)
+    module, _, preset = doors[door].partition(":")
+    owner = module.split(".")[1]
+    config_class = getattr(import_module(f"methods.{owner}.config"), f"{door.capitalize()}Config")
+    config = parse(config_class, owner, door, rest, preset)
+    import_module(module).main(config)
     return 0
 
 

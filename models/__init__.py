@@ -1,6 +1,7 @@
 """Networks: tensors in, tensors out. `load` builds the one that a weights file says it is."""
 
 import os
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -8,11 +9,19 @@ from torch import nn
 
 from utils.checkpoint import load_state, load_strict, read_description
 from utils.errors import UserError
+from utils.tensorflow_checkpoint import is_checkpoint
 
 # name in our weights' metadata -> (module, class)
 NETWORKS = {
     "cdvd_tsp": ("models.cdvd_tsp", "CDVDTSP"),
+    "deep_deblur": ("models.deep_deblur", "DeepDeblur"),
+    "light_dehaze": ("models.light_dehaze", "LightDehaze"),
+    "mimo_unet": ("models.mimo_unet", "MIMOUNet"),
+    "nafnet": ("models.nafnet", "NAFNet"),
+    "no_blur": ("models.unet", "NoBlurUNet"),
     "pwc_net": ("models.pwc_net", "PWCNet"),
+    "restormer": ("models.restormer", "Restormer"),
+    "srn": ("models.srn", "SRN"),
 }
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrain_models"
 
@@ -26,13 +35,27 @@ def build(name: str, **arguments) -> nn.Module:
 
 
 def find(path_or_name: str | os.PathLike) -> Path:
-    """The weights file meant by a path, or by the name of a file in pretrain_models/ (extension optional)."""
+    """The weights meant by a path, or by the name of a file in pretrain_models/ (extension optional).
+
+    Of a folder: its only weights file, or the latest of its (or its models/) model-EPOCH.pt, as DeepDeblur leaves them.
+    """
     candidates = [Path(path_or_name), SHIPPED / path_or_name, SHIPPED / f"{path_or_name}.safetensors"]
     for candidate in candidates:
-        if candidate.is_file():
+        if candidate.is_file() or is_checkpoint(candidate):
             return candidate
+        if candidate.is_dir():
+            return _latest(candidate)
     shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "none"
     raise UserError(f"no weights at {path_or_name}. Shipped by name: {shipped}; pretrain_models/README.md lists the authors' files")
+
+
+def _latest(folder: Path) -> Path:
+    files = [path for path in (*folder.glob("*"), *folder.glob("models/*")) if path.suffix in (".pt", ".pth", ".safetensors")]
+    epochs = {int(path.stem.removeprefix("model-")): path for path in files if re.fullmatch(r"model-\d+", path.stem)}
+    if len(files) != 1 and not epochs:
+        found = f"{len(files)} weights files: name one of them" if files else "no weights file (.pt, .pth, .safetensors)"
+        raise UserError(f"{folder} is a folder with {found}")
+    return epochs[max(epochs)] if epochs else files[0]
 
 
 def load(path_or_name: str | os.PathLike, **options) -> nn.Module:

@@ -1,6 +1,28 @@
 """Building blocks that several networks share."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class ImageNetwork(nn.Module):
+    """A network that restores images [B,3,H,W] in [0,1] of any size to unclamped ones; what training asks of all of them.
+
+    channels: of the images that `forward_scales` takes, 3 unless the network sees one colour at a time. multiple: sides that `forward`
+    pads to. bytes_per_pixel: an upper bound of what `forward` needs at its peak in float32, measured at 640x640.
+    """
+
+    channels = 3
+    multiple: int
+    bytes_per_pixel: int
+
+    def forward_scales(self, blurry: Tensor) -> list[Tensor]:
+        """The results at every scale the network is trained at; here the full one alone."""
+        return [self(blurry)]
+
+    def scales_of(self, sharp: Tensor) -> list[Tensor]:
+        """The sharp images that these results are compared with."""
+        return [sharp]
 
 
 class ResidualBlock(nn.Module):
@@ -14,3 +36,21 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.conv2(self.relu(self.conv1(features)))
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation of [B,C,H,W] over the channels of each pixel: biased variance, then weight and bias [C].
+
+    In channels_last memory the permutations cost nothing and the fused kernel runs on the pixels as they lie.
+    """
+
+    def __init__(self, channels: int, epsilon: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.epsilon = epsilon
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows = features.permute(0, 2, 3, 1)  # [B,H,W,C]
+        rows = F.layer_norm(rows, self.weight.shape, self.weight, self.bias, self.epsilon)
+        return rows.permute(0, 3, 1, 2)

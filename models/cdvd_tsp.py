@@ -18,7 +18,9 @@ from models.dis_flow import DISFlow
 from models.pwc_net import PUBLISHED_KEYS as PWC_KEYS
 from models.pwc_net import PWCNet
 from models.warp import warp
+from utils.tiling import restore_tiled
 
+TILE_OVERLAP = 128  # px
 PRIOR_WINDOW = 5  # the prior averages frames over 5x5 pixels first
 
 
@@ -52,8 +54,10 @@ class CDVDTSP(nn.Module):
         self.stages = stages
         self.frames = 2 * stages + 1
         self.multiple = 4 * downscale  # H and W must be multiples of this
-        # Peak of `stream` per pixel, an upper bound of what was measured with both flows at 128x192 .. 1440x2560 in float32.
-        self.bytes_per_pixel = 500 + 60 * width // downscale**2
+        # Peaks per pixel, upper bounds of what was measured with both flows at 128x192 .. 1440x2560 in float32: of `stream` without the
+        # reconstruction, and of the reconstruction.
+        self.stream_bytes_per_pixel, self.reconstruction_bytes_per_pixel = 500, 60 * width // downscale**2
+        self.tile = 0  # side of the tiles that the reconstruction works in, px; 0 = whole frames
         self.align_corners = align_corners
         self.flow = FLOWS[flow](align_corners)
         self.reconstruction = Reconstruction(width, blocks, kernel_size, downscale, global_skip, gate)
@@ -109,7 +113,10 @@ class CDVDTSP(nn.Module):
     def _restore(self, triplet: Sequence[Tensor], features: Sequence[list[Tensor]]) -> Tensor:
         """The restored centre of three frames whose flow features are known."""
         stacked, _ = self._align(triplet, features)
-        return self.reconstruction(stacked, triplet[1])
+        if not self.tile:
+            return self.reconstruction(stacked, triplet[1])
+        # the centre frame stands in the fourth to sixth channel
+        return restore_tiled(lambda part: self.reconstruction(part, part[:, 3:6]), stacked, self.tile, TILE_OVERLAP, self.multiple)
 
     def flow_and_prior(self, previous: Tensor, centre: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
         """What one stage sees of three frames [B,3,H,W]: the flow [B,2,H,W] centre -> following, and the prior [B,1,H,W]."""

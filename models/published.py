@@ -1,11 +1,14 @@
 """The authors' published checkpoints in our networks.
 
-Each network file ends with PUBLISHED_KEYS (their key prefixes -> ours) and, where sizes vary, published_arguments(state).
+Each network file ends with PUBLISHED_KEYS (see rename) and, where sizes vary, published_arguments(state); SRN, whose files are
+TensorFlow's, with published_state(state), which gives our keys and shapes.
 """
 
 import os
 from importlib import import_module
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from models import NETWORKS, build
@@ -15,7 +18,12 @@ from utils.errors import UserError
 # name -> (a key that only this network's files have, prefixes that wrap the whole network in some files)
 PUBLISHED = {
     "cdvd_tsp": ("recons_net.inBlock.0.0.weight", ()),
+    "deep_deblur": ("body_models.0.body.0.weight", ()),
+    "mimo_unet": ("feat_extract.0.main.0.weight", ()),
+    "nafnet": ("encoders.0.0.sca.1.weight", ()),
     "pwc_net": ("moduleExtractor.moduleOne.0.weight", ("flow_net.moduleNetwork.", "moduleNetwork.")),
+    "restormer": ("patch_embed.proj.weight", ()),
+    "srn": ("g_net/enc1_1/weights", ()),
 }
 
 
@@ -28,7 +36,7 @@ def load_published(name: str, source: str | os.PathLike | dict, **options) -> nn
     if name not in PUBLISHED:
         raise UserError(f"no published form of {name!r} is known: choose from {', '.join(PUBLISHED)}")
     is_file = not isinstance(source, dict)
-    state = load_state(source) if is_file else unwrap(source)
+    state = load_state(source) if is_file else unwrap({key: _tensor(value) for key, value in source.items()})
     for prefix in PUBLISHED[name][1]:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
@@ -38,7 +46,8 @@ def load_published(name: str, source: str | os.PathLike | dict, **options) -> nn
     module = import_module(NETWORKS[name][0])
     arguments = module.published_arguments(state) if hasattr(module, "published_arguments") else {}
     network = build(name, **{**arguments, **options})
-    load_strict(network, rename(state, module.PUBLISHED_KEYS), label)
+    state = module.published_state(state) if hasattr(module, "published_state") else rename(state, module.PUBLISHED_KEYS)
+    load_strict(network, state, label)
     return network.eval()
 
 
@@ -53,9 +62,21 @@ def identify(state: dict[str, Tensor], source: str | os.PathLike) -> str:
 
 
 def rename(state: dict[str, Tensor], table: list[tuple[str, str]]) -> dict[str, Tensor]:
-    """Replace each key's prefix by the first pair of `table` that fits; other keys stay (the strict load then names them)."""
+    """Replace each key's prefix by the first pair of `table` that fits, then every part that a pair `*part` names, wherever it stands.
+
+    Other keys stay as they are (the strict load then names them).
+    """
+    prefixes = [pair for pair in table if not pair[0].startswith("*")]
+    parts = [(theirs[1:], ours) for theirs, ours in table if theirs.startswith("*")]
     renamed = {}
     for key, value in state.items():
-        pair = next(((theirs, ours) for theirs, ours in table if key.startswith(theirs)), ("", ""))
-        renamed[pair[1] + key.removeprefix(pair[0])] = value
+        theirs, ours = next((pair for pair in prefixes if key.startswith(pair[0])), ("", ""))
+        key = ours + key.removeprefix(theirs)
+        for theirs, ours in parts:
+            key = key.replace(theirs, ours)
+        renamed[key] = value
     return renamed
+
+
+def _tensor(value: object) -> object:
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from utils.errors import UserError
 from utils.files import atomic_path
+from utils.tensorflow_checkpoint import is_checkpoint, read_checkpoint
 
 VERSION = "0.1"
 # Names under which published programs put the state dict inside a checkpoint, most wanted first.
@@ -54,11 +55,13 @@ def read_description(path: str | os.PathLike) -> dict | None:
 
 
 def load_state(path: str | os.PathLike) -> dict[str, Tensor]:
-    """State dict of a weights file: .safetensors, or a PyTorch file of any age (.pt .pth .pytorch .tar .pkl).
+    """State dict of a weights file: .safetensors, a PyTorch file of any age (.pt .pth .pytorch .tar .pkl), or TensorFlow's (.index).
 
     Wrappers (state_dict, params, ...) and `module.` prefixes are taken off. Raises UserError, naming the class, for a file that
     holds more than tensors and plain containers.
     """
+    if is_checkpoint(Path(path)):
+        return {name: torch.from_numpy(value) for name, value in read_checkpoint(Path(path)).items()}
     if Path(path).suffix == ".safetensors":
         from safetensors.torch import load_file
 

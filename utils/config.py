@@ -36,6 +36,26 @@ ALIASES: dict[tuple[str, str], dict[str, str]] = {
         "--max_objects_to_blur": "--max_objects",
         "--gamma_factor": "--gamma",
     },
+    ("image_deblur", "test"): {
+        "-b": "--blurry_dir",
+        "-s": "--sharp_dir",
+        "-r": "--restored_dir",
+        "-o": "--output_dir",
+        "--gopro_blur": "--blur_folder",
+        "--training_dir": "--weights",
+        "--save_dir": "--weights",
+    },
+    ("image_deblur", "inference"): {
+        "--input_path": "--data_path",
+        "--output_path": "--output_dir",
+        "-o": "--output_dir",
+        "--gopro_blur": "--blur_folder",
+        "--training_dir": "--weights",
+        "--save_dir": "--weights",
+        "--demo_input_dir": "--data_path",
+        "--demo_output_dir": "--output_dir",
+    },
+    ("image_deblur", "train"): {"--gopro_blur": "--blur_folder", "--save_dir": "--save", "--n_threads": "--workers"},
     ("sbdd", "test"): {"-b": "--blurry_dir", "-s": "--sharp_dir", "-r": "--restored_dir", "-o": "--output_dir"},
     ("cdvd_tsp", "train"): {
         "--dir_data": "--data_path",
@@ -62,18 +82,25 @@ ALIASES: dict[tuple[str, str], dict[str, str]] = {
 }
 
 
-def option(default: Any, help: str, bare: Any = None) -> Any:
-    """A configuration field: its default, its meaning with unit, and what the option without a value means (`bare`)."""
-    metadata = {"help": help, "bare": bare}
+def option(default: Any, help: str, bare: Any = None, configs: dict[str, str] | None = None) -> Any:
+    """A configuration field: its default, its meaning with unit, and what the option without a value means (`bare`).
+
+    configs: value -> the file in configs/ that holds where the command line gives this value and no --config.
+    """
+    metadata = {"help": help, "bare": bare, "configs": configs}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def parse(config_class: type, method: str, door: str, arguments: list[str]) -> Any:
-    """The configuration that a command line means. Exits after --help and --print_config; raises UserError for a mistake."""
+def parse(config_class: type, method: str, door: str, arguments: list[str], preset: str = "") -> Any:
+    """The configuration that a command line means. Exits after --help and --print_config; raises UserError for a mistake.
+
+    preset: the --config that holds where the command line names none.
+    """
     folder = ROOT / "methods" / method / "configs"
     chosen, arguments = _take_config(arguments)
+    chosen = chosen or _config_of_value(config_class, arguments) or preset
     values = _read_yaml(chosen, folder, config_class, door) if chosen else {}
     parser = _parser(config_class, method, door, folder)
     if values:
@@ -86,6 +113,17 @@ def parse(config_class: type, method: str, door: str, arguments: list[str]) -> A
         print(to_yaml(config), end="")
         sys.exit(0)
     return config
+
+
+def _config_of_value(config_class: type, arguments: list[str]) -> str | None:
+    """The configuration that goes with an option's value (see `option`: configs)."""
+    for field in dataclasses.fields(config_class):
+        name, configs = f"--{field.name}", field.metadata["configs"]
+        given = [after for word, after in zip(arguments, [*arguments[1:], ""]) if word == name]
+        given += [word.removeprefix(name + "=") for word in arguments if word.startswith(name + "=")]
+        if configs and given and given[-1] in configs:
+            return configs[given[-1]]
+    return None
 
 
 def to_yaml(config: Any) -> str:
@@ -131,8 +169,8 @@ def _add_option(parser: ArgumentParser, names: list[str], field: dataclasses.Fie
     settings: dict[str, Any] = {"help": field.metadata["help"], "default": default}
     if bool in (field.type, *get_args(field.type)):
         settings |= {"action": ActionYesNo, "nargs": "?"}
-    elif get_origin(field.type) is list:
-        settings |= {"type": get_args(field.type)[0], "nargs": "+"}
+    elif listed := [kind for kind in (field.type, *get_args(field.type)) if get_origin(kind) is list]:
+        settings |= {"type": get_args(listed[0])[0], "nargs": "+"}
     elif field.metadata["bare"] is not None:
         settings |= {"type": field.type, "nargs": "?", "const": field.metadata["bare"]}
     else:

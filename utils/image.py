@@ -1,4 +1,4 @@
-"""Reading, writing, rounding and padding of images.
+"""Reading, writing and rounding of images.
 
 On disk: any of EXTENSIONS, 8 or 16 bits, grey, palette, RGB or RGBA. In memory: RGB float32 in [0,1], gamma-encoded.
 """
@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -51,7 +52,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
                 exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
         except UnidentifiedImageError:  # a 16-bit TIFF, for one
             return read_image(path).shape[:2]
-    turned = exif.get(0x0112, 1) >= 5  # orientations 5 .. 8 exchange the axes
+    turned = exif.get(_ORIENTATION, 1) >= 5  # orientations 5 .. 8 exchange the axes
     return (width, height) if turned else (height, width)
 
 
@@ -78,6 +79,58 @@ def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
         temporary.write_bytes(encode_image(pixels, path.suffix))
 
 
+class Photo(NamedTuple):
+    """A photo file's pixels [H,W,3] (see read_image) and what a restored copy keeps of it.
+
+    alpha: transparency [H,W] of the pixels' type, or None. grey: whether the file holds no colours. profile: its ICC profile of RGB
+    colours. exif: the camera's notes, without the orientation, as the pixels are upright.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    grey: bool = False
+    profile: bytes | None = None
+    exif: bytes | None = None
+
+
+def read_photo(path: str | os.PathLike) -> Photo:
+    """As read_image, with what a restored copy keeps."""
+    with _damage_as_sentence(path):
+        data = Path(path).read_bytes()
+        if _may_have_16_bits(data):
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            alpha = np.ascontiguousarray(pixels[..., 3]) if pixels is not None and pixels.ndim == 3 and pixels.shape[2] == 4 else None
+            return Photo(decode_image(data, path), alpha, grey=pixels is not None and pixels.ndim == 2)
+        with Image.open(io.BytesIO(data)) as image:
+            exif = image.getexif()
+            upright = ImageOps.exif_transpose(image)
+            transparent = upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info
+            alpha = np.asarray(upright.convert("RGBA").getchannel("A")) if transparent else None
+            exif.pop(_ORIENTATION, None)
+            profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
+            grey = image.mode in ("1", "L", "LA")
+            return Photo(np.asarray(upright.convert("RGB")), alpha, grey, profile, exif.tobytes() if len(exif) else None)
+
+
+def write_photo(path: str | os.PathLike, image: Tensor, photo: Photo) -> None:
+    """Write a restored image [3,H,W] in [0,1] as PNG with the bit depth, transparency, profile and notes of the photo it came from."""
+    deep = photo.pixels.dtype == np.uint16
+    pixels = to_16bit(image) if deep else to_8bit(image)
+    if photo.grey:
+        pixels = np.round(pixels.mean(-1, keepdims=True)).astype(pixels.dtype)
+    if photo.alpha is not None:
+        pixels = np.concatenate((pixels, photo.alpha[..., None]), -1)
+    with atomic_path(path) as temporary:
+        if deep:
+            order = {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]
+            temporary.write_bytes(cv2.imencode(".png", np.ascontiguousarray(pixels[..., order]))[1].tobytes())
+        else:
+            notes = {"icc_profile": photo.profile, "exif": photo.exif}
+            Image.fromarray(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels).save(
+                temporary, "PNG", **{name: value for name, value in notes.items() if value}
+            )
+
+
 def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
     """Content of a picture file (.png, .jpg with quality 95, ...) of pixels [H,W,3] uint8 or uint16."""
     settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
@@ -94,19 +147,9 @@ def to_8bit(image: Tensor) -> np.ndarray:
     return (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
 
 
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Extend [...,H,W] at the bottom and right to multiples of `multiple` by reflection; crop the result with [..., :H, :W].
-
-    Sides shorter than the padding are reflected again and again, so any size works.
-    """
-    for axis in (-2, -1):
-        size = image.shape[axis]
-        missing = -size % multiple
-        if missing:
-            period = max(2 * (size - 1), 1)  # positions of an endless reflection without repeating the border
-            position = torch.arange(size + missing, device=image.device) % period
-            image = image.index_select(axis, torch.where(position < size, position, period - position))
-    return image
+def to_16bit(image: Tensor) -> np.ndarray:
+    """round(clip(x,0,1)*65535) of [3,H,W] as uint16 [H,W,3]."""
+    return (image.detach().double().clamp(0, 1) * 65535).round().movedim(-3, -1).cpu().numpy().astype(np.uint16)
 
 
 def resize_to(pixels: np.ndarray, longest: int) -> np.ndarray:
@@ -133,6 +176,7 @@ def _decode_16bit(data: bytes) -> np.ndarray:
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
+_ORIENTATION = 0x0112  # the EXIF tag
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 

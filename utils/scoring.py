@@ -5,25 +5,29 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Collection
+import os
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import yaml
+from scipy.io import loadmat
 from tqdm import tqdm
 
+from utils.alignment import compare_aligned, compare_with_trajectory, unaligned_psnr
 from utils.checkpoint import VERSION
 from utils.errors import UserError
-from utils.files import write_text
-from utils.image import read_image
+from utils.files import natural_key, write_text
+from utils.image import is_image, read_image
 from utils.protocol import PROTOCOLS
 
 
 @dataclass(frozen=True)
 class Triple:
-    """Files of one image: the restored one, its ground truth and the unrestored input."""
+    """Files of one image: the restored one, its ground truth (see read_truth) and the unrestored input."""
 
     name: str
     restored: Path
@@ -87,21 +91,62 @@ class Scores:
         return "\n".join([title, format_table(lines)])
 
 
-def score_files(triples: list[Triple], protocol: str, **about) -> Scores:
-    """Scores of restored files; `about` fills the other fields of Scores. Raises UserError naming a file of another size."""
+def score_files(triples: list[Triple], protocol: str, workers: int = 0, **about) -> Scores:
+    """Scores of restored files, `workers` at the same time (0 = one per core); `about` fills the other fields of Scores.
+
+    The remark tells how many images could not be registered. Raises UserError naming a file of another size.
+    """
     if not triples:
         raise UserError("nothing to score: no image has ground truth")
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # one image per core is faster than one image on all
+    try:
+        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            work = pool.map(lambda triple: score(triple, protocol), triples)
+            rows = list(tqdm(work, "scoring", len(triples), unit="image", disable=None, leave=False))
+    finally:
+        cv2.setNumThreads(threads)
+    remarks = [about.pop("remark", "")]
+    if failed := [row["name"] for row in rows if not row.get("aligned", True)]:
+        remarks.append(f"{len(failed)} images could not be registered and were compared as they are: {', '.join(failed)}")
+    if PROTOCOLS[protocol].aligned and triples[0].blurry:
+        remarks.append("the input is compared unregistered, as published")
+    return Scores(protocol, rows, remark="; ".join(filter(None, remarks)), **about)
 
-    def score(triple: Triple) -> dict:
-        sharp, row = read_image(triple.sharp), {"name": triple.name}
-        for prefix, path in (("", triple.restored), ("input_", triple.blurry)):
-            if path is not None:
-                row |= {prefix + name: value for name, value in compare(path, sharp, triple.sharp, protocol).items()}
-        return row
 
-    with ThreadPoolExecutor(2) as pool:  # OpenCV and the decoders release the interpreter
-        rows = list(tqdm(pool.map(score, triples), "scoring", len(triples), unit="image", disable=None, leave=False))
-    return Scores(protocol, rows, **about)
+def score(triple: Triple, protocol: str) -> dict:
+    """One row: metrics of the restored image and of its input."""
+    frames, row = read_truth(triple.sharp), {"name": triple.name}
+    if PROTOCOLS[protocol].aligned:
+        restored = read_image(triple.restored)
+        if protocol == "realblur":
+            check_size(triple.restored, restored, triple.sharp, frames[0])
+            found = compare_aligned(restored, frames[0])
+        else:
+            found = compare_with_trajectory(restored, frames)
+        row |= {"psnr": found.psnr, "ssim": found.ssim, "aligned": found.aligned, "frame": found.frame}
+        return row | ({"input_psnr": unaligned_psnr(read_image(triple.blurry), frames[found.frame])} if triple.blurry else {})
+    for prefix, path in (("", triple.restored), ("input_", triple.blurry)):
+        if path is not None:
+            row |= {prefix + name: value for name, value in compare(path, frames[0], triple.sharp, protocol).items()}
+    return row
+
+
+def read_truth(path: Path) -> list[np.ndarray]:
+    """The sharp frames [H,W,3] 8-bit of a picture file, of a folder of pictures or of a .mat file (GroundTruth [H,W,3,N])."""
+    if path.is_dir():
+        return [read_image(file) for file in sorted(filter(is_image, path.iterdir()), key=lambda file: natural_key(file.name))]
+    if path.suffix != ".mat":
+        return [read_image(path)]
+    try:
+        frames = loadmat(path)["GroundTruth"]
+    except (KeyError, ValueError, TypeError, NotImplementedError, OSError) as error:
+        raise UserError(f"{path} can't be read as ground truth (an array GroundTruth [H,W,3,N] is expected): {error}") from error
+    if frames.ndim != 4 or frames.shape[2] != 3:
+        raise UserError(f"{path}: GroundTruth has shape {frames.shape}, [H,W,3,N] is expected")
+    if frames.dtype != np.uint8:
+        frames = np.round(frames * (255 if frames.max() <= 1 else 1)).astype(np.uint8)
+    return list(np.moveaxis(frames, -1, 0))
 
 
 def check_size(path: Path, image: np.ndarray, sharp_path: Path, sharp: np.ndarray) -> None:
@@ -133,6 +178,42 @@ def read_tables(path: Path) -> list[dict]:
     rows = yaml.safe_load(path.read_text(encoding="utf-8"))
     anchors = {"data_path": root, "weights": root / "pretrain_models"}
     return [{**row, **{key: row[key] and base / row[key] for key, base in anchors.items()}} for row in rows]
+
+
+def run_table(tables: Path, wanted: str, run: Callable[[dict], Scores]) -> str:
+    """Run the rows of a tables.yaml (`all`, or those of one data set) whose data and weights are in place.
+
+    Returns paper / ours / difference of every row as text; a difference beyond the row's tolerance is marked by "!".
+    """
+    rows = read_tables(tables)
+    names = list(dict.fromkeys(row["dataset"] for row in rows))
+    if wanted != "all" and wanted not in names:
+        raise UserError(f"tables.yaml has no data set {wanted!r}: choose from {', '.join(names)}")
+    lines = [["data set", *(["network"] if any("network" in row for row in rows) else [])]]
+    lines[0] += ["metric", "paper", "ours", "difference", "protocol", "remark"]
+    for row in rows:
+        if wanted in ("all", row["dataset"]):
+            lines += _table_lines(row, tables.resolve().parents[2], run)
+    return format_table(lines)
+
+
+def _table_lines(row: dict, root: Path, run: Callable[[dict], Scores]) -> list[list[str]]:
+    missing = [str(path.relative_to(root)) for key in ("data_path", "weights") if (path := row[key]) and not path.exists()]
+    ours, remark = {}, row["remark"]
+    if missing:
+        remark = f"not run: needs {' and '.join(missing)}"
+    elif row["value"] and row["data_path"]:
+        ours = run(row).mean
+    lines = []
+    for metric, paper in (row["value"] or dict.fromkeys(PROTOCOLS[row["protocol"]].metrics)).items():
+        value = ours.get(metric)
+        difference = None if value is None or paper is None else value - paper
+        figures = [format_figure(metric, paper), format_figure(metric, value), format_figure(metric, difference, "+")]
+        if difference is not None and abs(difference) > row["tolerance"][metric]:
+            figures[-1] += " !"
+        names = [row["dataset"], *([row["network"]] if "network" in row else [])]
+        lines.append([*names, metric, *figures, row["protocol"], remark])
+    return lines
 
 
 def sha256(path: Path) -> str:

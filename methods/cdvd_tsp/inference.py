@@ -16,15 +16,16 @@ from data.catalog import Video, Videos, find_videos
 from data.sample import sample_folder
 from methods.cdvd_tsp.config import InferenceConfig, TestConfig
 from models import find, load_network
-from models.cdvd_tsp import CDVDTSP
+from models.cdvd_tsp import CDVDTSP, TILE_OVERLAP
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import pad_to_multiple, read_image, to_8bit, to_tensor
+from utils.image import read_image, to_8bit, to_tensor
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, contact_sheet, flow_picture, spread, write_report
 from utils.scoring import Scores, Triple, paper_row, score_files
+from utils.tiling import SHARE, pad_to_multiple, tile_for
 from utils.video import FolderWriter, FrameFolder, VideoFile, VideoWriter
 
 TABLES = Path(__file__).with_name("tables.yaml")
@@ -140,15 +141,25 @@ def extended(frames: Iterable[Tensor], count: int) -> Iterator[Tensor]:
     yield from [last[-1]] * (count - len(last))
 
 
-def check_memory(predictor: Predictor, size: tuple[int, int], name: str) -> None:
-    """Raises UserError with the largest size that fits if frames of `size` (height, width) would not."""
-    available, needed = available_memory(predictor.device), predictor.network.bytes_per_pixel * size[0] * size[1]
-    if available is not None and needed > available:
-        scale = (available / needed) ** 0.5
+def fit_memory(predictor: Predictor, size: tuple[int, int], name: str) -> None:
+    """Let the reconstruction work in tiles if frames of `size` (height, width) need more memory than is free.
+
+    Raises UserError with the largest size that fits if the flow alone, which sees whole frames, needs more.
+    """
+    network, available = predictor.network, available_memory(predictor.device)
+    flow, network.tile = network.stream_bytes_per_pixel * size[0] * size[1], 0
+    left = None if available is None else available - flow / SHARE
+    try:
+        tile = tile_for(size, network.reconstruction_bytes_per_pixel, left, TILE_OVERLAP, network.multiple)
+    except ValueError:
+        scale = (available * SHARE / flow) ** 0.5
         raise UserError(
-            f"{name}: frames of {size[1]}x{size[0]} need about {needed / 2**30:.1f} GB, {available / 2**30:.1f} GB are free on "
-            f"{predictor.device}; the largest size of this shape that fits is {int(size[1] * scale)}x{int(size[0] * scale)}"
-        )
+            f"{name}: frames of {size[1]}x{size[0]} need about {flow / 2**30:.1f} GB for the flow alone, {available / 2**30:.1f} GB are free "
+            f"on {predictor.device}; the largest size of this shape that fits is about {int(size[1] * scale)}x{int(size[0] * scale)}"
+        ) from None
+    if tile < max(size):
+        network.tile = tile
+        print(f"{name}: frames of {size[1]}x{size[0]} are restored in tiles of {tile} px, as {available / 2**30:.1f} GB are free")
 
 
 def plan(config: InferenceConfig | TestConfig) -> Job:
@@ -219,7 +230,7 @@ class _Restoration:
         if count == 1:
             self.bar.write(f"{video.name}: a single frame, restored as a still (its own copies stand for the neighbours)")
         source = FrameFolder(video.blurry)
-        check_memory(self.predictor, source.size, video.name)
+        fit_memory(self.predictor, source.size, video.name)
         recent, wanted = _Recent(enumerate(source), 2 * stages + 3), self._wanted(indices)
         observe = _StageWatch(video, indices, -stages if border else 0, self.result) if video.sharp else None
         for index, frame in zip(indices, predict(self.predictor, recent, border, self.bar.update, observe), strict=True):
@@ -237,7 +248,7 @@ class _Restoration:
         if self.skip_existing and target.is_file():
             self.bar.write(f"{video.name}: {target} exists, skipped")
             return 0
-        check_memory(self.predictor, source.size, video.name)
+        fit_memory(self.predictor, source.size, video.name)
         border = self.border or (source.count or 2 * stages + 1) < 2 * stages + 1
         first, done = 0 if border else stages, 0
         recent, wanted = _Recent(source.timed(), 2 * stages + 3), self._wanted(range(first, (source.count or 300) - first))

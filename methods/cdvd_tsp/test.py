@@ -3,20 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
-from data.catalog import find_pictures
+from data.photo_catalog import find_pictures
 from methods.cdvd_tsp.config import TestConfig
 from methods.cdvd_tsp.inference import TABLES, finish, load, plan, restore_all, score_job
 from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import write_text
 from utils.protocol import PROTOCOLS
-from utils.scoring import Scores, Triple, check_paired, format_figure, format_table, read_tables, score_files
+from utils.scoring import Scores, Triple, check_paired, run_table, score_files
 
 
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
     if config.table:
-        return run_table(config)
+        print(run_table(TABLES, config.table, lambda row: restore_and_score(_configured(config, row))))
+        return None
     if config.restored_dir or config.sharp_dir or config.blurry_dir:
         return score_folders(config)
     return restore_and_score(config)
@@ -51,40 +52,12 @@ def score_folders(config: TestConfig) -> Scores:
     return scores
 
 
-def run_table(config: TestConfig) -> None:
-    """Run the rows of tables.yaml whose data and weights are in place and print paper / ours / difference for all."""
-    rows = read_tables(TABLES)
-    names = sorted({row["dataset"] for row in rows})
-    if config.table != "all" and config.table not in names:
-        raise UserError(f"tables.yaml has no data set {config.table!r}: choose from {', '.join(names)}")
-    lines = [["data set", "metric", "paper", "ours", "difference", "protocol", "remark"]]
-    for row in rows:
-        if config.table in ("all", row["dataset"]):
-            lines += _table_lines(row, config)
-    print(format_table(lines))
-
-
-def _table_lines(row: dict, config: TestConfig) -> list[list[str]]:
-    needed = [row["data_path"], *([row["weights"]] if row["weights"] else [])]
-    missing = [str(path.relative_to(ROOT)) for path in needed if not path.exists()]
-    ours, remark = {}, row["remark"]
-    if missing:
-        remark = f"not run: needs {' and '.join(missing)}"
-    elif row["value"]:
-        folder = (config.output_dir or ROOT / "infer_results") / row["dataset"]
-        chosen = replace(
-            config, data_path=row["data_path"], weights=row["weights"], output_dir=folder, protocol=row["protocol"], border=row["border"]
-        )
-        ours = restore_and_score(chosen).mean
-    lines = []
-    for metric, paper in (row["value"] or dict.fromkeys(PROTOCOLS[row["protocol"]].metrics)).items():
-        value = ours.get(metric)
-        difference = None if value is None or paper is None else value - paper
-        figures = [format_figure(metric, paper), format_figure(metric, value), format_figure(metric, difference, "+")]
-        if difference is not None and abs(difference) > row["tolerance"][metric]:
-            figures[-1] += " !"
-        lines.append([row["dataset"], metric, *figures, row["protocol"], remark])
-    return lines
+def _configured(config: TestConfig, row: dict) -> TestConfig:
+    """The configuration that repeats a row of tables.yaml."""
+    folder = (config.output_dir or ROOT / "infer_results") / row["dataset"]
+    return replace(
+        config, data_path=row["data_path"], weights=row["weights"], output_dir=folder, protocol=row["protocol"], border=row["border"]
+    )
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -15,8 +15,9 @@ import yaml
 from scipy.io import savemat
 from tqdm import tqdm
 
-from data.catalog import Video, find_pictures, find_videos, holds_videos
+from data.catalog import Video, find_videos, holds_videos
 from data.clips import write_clip
+from data.photo_catalog import find_pictures
 from data.sequences import FRAMES, write_metadata, write_sequence
 from data.shards import write_shard
 from data.synthesis.camera import Response

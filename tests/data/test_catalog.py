@@ -3,7 +3,8 @@ import shutil
 import numpy as np
 import pytest
 
-from data.catalog import DVD_TEST_VIDEOS, find_pictures, find_videos
+from data.catalog import DVD_TEST_VIDEOS, find_videos
+from data.photo_catalog import find_pictures
 from tests.conftest import LAYOUT_FILES
 from utils.errors import UserError
 from utils.image import read_image, write_image

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from data.catalog import pair_key
+from data.photo_catalog import pair_key
 from methods.sbdd import test
 from methods.sbdd.config import TestConfig as ScoreConfig  # pytest would collect a class called Test...
 from utils.errors import UserError

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from utils.errors import UserError
-from utils.image import image_size, pad_to_multiple, read_image, resize_to, to_8bit, to_tensor, write_image
+from utils.image import image_size, read_image, resize_to, to_8bit, to_tensor, write_image
+from utils.tiling import pad_to_multiple
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -1,0 +1,162 @@
+"""Options of the image_deblur doors, and the networks that --model names. Lengths in pixels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from utils.config import nearest, option
+from utils.errors import UserError
+
+# --model -> (network in models/, its arguments, the recipe in configs/ that train.py takes without --config)
+MODELS = {
+    "SRN": ("srn", {}, "srn"),
+    "DeepDeblur": ("deep_deblur", {}, "deep_deblur"),
+    "NoBlur": ("no_blur", {}, "no_blur"),
+    "LightDehaze": ("light_dehaze", {}, "light_dehaze"),
+    "Restormer": ("restormer", {}, "restormer"),
+    "MIMO-UNet": ("mimo_unet", {"blocks": 8}, "mimo_unet"),
+    "MIMO-UNet+": ("mimo_unet", {"blocks": 20}, "mimo_unet"),
+    "NAFNet-32": ("nafnet", {"width": 32}, "nafnet"),
+    "NAFNet-64": ("nafnet", {"width": 64}, "nafnet64"),
+}
+SRN_VARIANTS = ("color", "lstm", "gray")
+DEFAULT_MODEL = "NAFNet-32"
+
+BlurFolder = Literal["blur", "blur_gamma", "blur_jpeg", "blurry", "input"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Augmentation = Literal["mirror", "turn", "colour", "noise"]
+
+_NAMES = ", ".join(MODELS)
+_MODEL = f"network: {_NAMES}"
+_VARIANT = "SRN: color, or lstm and gray, which see one colour at a time"
+_BLUR_FOLDER = "which blurry folder, where the data have several: GoPro's blur (linear average) or blur_gamma; none: blur"
+_WEIGHTS = "weights file, ours or the authors' (SRN: a TensorFlow checkpoint or its folder), or the name of one in pretrain_models/"
+_LOCAL = "NAFNet: average its channel attention over windows as large as in training (TLC), as its published test does"
+_DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
+_PRECISION = "arithmetic of the network; auto: bf16 on a GPU that has it, else fp32"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a network into experiment/SAVE. Without --config: the published recipe of --model."""
+
+    data_path: Path | None = option(Path("dataset/GoPro/train"), "training data, see --source; null: the embedded sample")
+    val_path: Path | None = option(Path("dataset/GoPro/test"), "validation pairs on disk; null: none")
+    val_pictures: int = option(0, "pairs validated, evenly spread over them; 0 = all")
+    source: Literal["auto", "pairs", "shards", "pictures", "no_blur"] = option(
+        "auto",
+        "pairs: blurry and sharp pictures on disk; shards: tar files of them; pictures: sharp ones, blurred while training; "
+        "no_blur: sharp ones through six Gaussians, the rule of the No-Blur U-Net; auto looks at the folder",
+    )
+    blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
+    model: str = option(DEFAULT_MODEL, _MODEL, configs={name: recipe for name, (_, _, recipe) in MODELS.items()})
+    variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
+    network: dict | None = option(None, "further arguments of the network, {NAME: VALUE, ...}; see its file in models/")
+    weights: Path | None = option(None, "start from the weights of a network of the same shape")
+    save: str = option("image_deblur", "name of the run")
+    resume: bool = option(False, "go on from the run's last checkpoint")
+    epochs: int = option(0, "epochs; 0 = see --steps")
+    steps: int = option(200_000, "optimiser steps, where --epochs is 0")
+    val_every: int = option(0, "steps between validations; 0 = an epoch")
+    batch_size: int = option(32, "pairs per optimiser step")
+    patch_size: int = option(256, "side of the training patch, px")
+    phases: list[str] | None = option(None, "growing patches: PATCHxBATCH:STEPS ..., e.g. 128x64:92000 160x40:64000")
+    tile_size: int = option(512, "cut the pictures into tiles of this side first, px; 0 = whole pictures")
+    tile_step: int = option(256, "distance between two of these tiles, px")
+    augment: list[Augmentation] = option(["turn"], "mirror: left-right; turn: the eight flips and turns; colour, noise: as in DeepDeblur")
+    optimizer: Literal["adam", "adamw"] = option("adamw", "optimiser")
+    betas: list[float] = option([0.9, 0.9], "its decay rates")
+    weight_decay: float = option(1e-3, "its weight decay")
+    lr: float = option(1e-3, "learning rate at the start")
+    lr_min: float = option(1e-7, "cosine: learning rate at the end")
+    schedule: Literal["constant", "cosine", "step", "power"] = option(
+        "cosine", "cosine to --lr_min, step at --milestones, power (1 - share)^lr_power"
+    )
+    lr_hold: int = option(0, "cosine: steps at the full rate first")
+    lr_power: float = option(0.3, "power: its exponent")
+    milestones: list[int] | None = option(None, "step: epochs at which the rate drops")
+    lr_gamma: float = option(0.5, "step: factor of a drop")
+    loss: str = option("1*PSNR", "weighted sum of L1, MSE, PSNR (its negative), FFT, ADV (adversarial), over every scale of the network")
+    psnr_floor: float = option(1e-8, "added to the squared error inside PSNR")
+    gradient_norm: float = option(0.01, "clip the norm of the gradient to this; 0 = no clipping")
+    accumulate: int = option(1, "parts a batch is worked through in, to save memory")
+    average: float = option(0.0, "decay of the moving average of the weights that is validated and exported; 0 = none")
+    mask_path: Path | None = option(None, "--source pictures: masks of the objects, as for generate.py sbdd; none: one blur a picture")
+    mask_kind: Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"] = option("auto", "its kind")
+    kernel_path: Path | None = option(None, "--source pictures: blur kernels; none: generated ones")
+    kernel_size: int = option(65, "--source pictures: side of the kernels")
+    strong: float = option(1.0, "--source pictures: share with the kernels as they come")
+    mild: float = option(0.0, "--source pictures: share with kernels of at most 4 px; what is left has no blur")
+    gamma: float = option(2.2, "--source pictures: camera response, linear = picture^gamma")
+    augment_illumination: bool = option(False, "--source pictures: up to three times more light, which saturates")
+    noise_share: float = option(0.0, "--source pictures: share of noisy blurry patches, Gaussian of deviation U(0, 0.015)")
+    jpeg_share: float = option(0.0, "--source pictures: share of blurry patches compressed as JPEG of quality 70 .. 95")
+    max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
+    workers: int = option(6, "loader processes")
+    seed: int = option(1, "seed of all randomness")
+    device: str = option("auto", _DEVICE)
+    precision: Precision = option("auto", _PRECISION)
+
+
+@dataclass(frozen=True)
+class _RestoreConfig:
+    """What inference and test share."""
+
+    data_path: Path | None = option(None, "a photo, a folder of photos or of pairs, or a video file; none: the embedded sample")
+    weights: Path | None = option(None, _WEIGHTS)
+    model: str | None = option(None, f"the network that the weights must hold: {_NAMES}; not needed")
+    variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
+    step: int | None = option(None, "SRN: which of a folder's TensorFlow checkpoints; none: the latest")
+    output_dir: Path | None = option(None, "results OUTPUT_DIR/NAME.png or VIDEO.mp4, and scores; default experiment/image_deblur_DOOR")
+    blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
+    ensemble: bool = option(False, "average over the eight flips and turns of the image: eight times slower, a little better")
+    local_statistics: bool = option(True, _LOCAL)
+    tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
+    tile_overlap: int = option(64, "pixels that neighbouring tiles share, blended smoothly")
+    memory: float = option(0.0, "GB that may be used; 0 = what is free")
+    skip_existing: bool = option(False, "leave pictures alone whose result is there")
+    report: bool = option(True, "write report.html")
+    compile: bool = option(False, "compile the network (slower start, faster images; best for many of one size)")
+    device: str = option("auto", _DEVICE)
+    precision: Precision = option("auto", _PRECISION)
+
+
+@dataclass(frozen=True)
+class InferenceConfig(_RestoreConfig):
+    """Restore photos: a file, a folder, or a video frame by frame. Without options: the shipped network on the embedded sample."""
+
+    lossless: bool = option(False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4")
+
+
+@dataclass(frozen=True)
+class TestConfig(_RestoreConfig):
+    """Restore pictures and score the written files, score files that exist (-b -s -r), or run the published table (--table)."""
+
+    protocol: Literal["auto", "image", "image_float", "realblur", "kohler"] = option(
+        "auto", "how pictures are compared, see utils/protocol.py; auto: realblur or kohler for data of such a name, else image"
+    )
+    table: str | None = option(
+        None, "run the rows of tables.yaml whose data and weights are in place (all, or those of one data set)", bare="all"
+    )
+    blurry_dir: Path | None = option(None, "score files: folder of blurry pictures")
+    sharp_dir: Path | None = option(None, "score files: folder of sharp pictures")
+    restored_dir: Path | None = option(None, "score files: folder of restored pictures, paired by name")
+
+
+def chosen_model(model: str, variant: str | None = None) -> tuple[str, dict]:
+    """(network, arguments) that --model and --variant mean; SRN's published --model lstm, color and gray are understood."""
+    if model in SRN_VARIANTS:
+        model, variant = "SRN", model
+    found = {plain(name): name for name in MODELS} | {"nafnet": DEFAULT_MODEL}
+    if plain(model) not in found:
+        raise UserError(f"unknown model {model!r}{nearest(model, list(MODELS))} choose from {_NAMES}")
+    name = found[plain(model)]
+    if variant and name != "SRN":
+        raise UserError(f"--variant {variant} belongs to SRN, not to {name}")
+    network, arguments, _ = MODELS[name]
+    return network, {**arguments, **({"variant": variant} if variant else {})}
+
+
+def plain(name: str) -> str:
+    """A model's name as it is compared: without case and hyphens."""
+    return name.lower().replace("-", "").replace("_", "")

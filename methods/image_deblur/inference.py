@@ -1,0 +1,272 @@
+"""Restore photos with a single-image network: `load` it, `predict` one image, `main` reads, writes and reports."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.photo_catalog import Picture, find_pairs
+from data.sample import sample_folder
+from methods.image_deblur.config import MODELS, InferenceConfig, TestConfig, chosen_model
+from models import NETWORKS, find, load_network
+from models.blocks import ImageNetwork
+from models.nafnet import NAFNet
+from utils.config import ROOT, to_yaml
+from utils.device import autocast, available_memory, choose_device, choose_precision
+from utils.errors import UserError
+from utils.files import write_text
+from utils.image import read_image, read_photo, to_8bit, to_tensor, write_photo
+from utils.protocol import PROTOCOLS
+from utils.report import MOST_PANELS, Example, contact_sheet, spread, write_report
+from utils.scoring import Scores, Triple, paper_row, read_truth, score_files
+from utils.tensorflow_checkpoint import find_prefix, is_checkpoint
+from utils.tiling import count_tiles, restore_tiled, tile_for
+from utils.video import VideoFile, VideoWriter, is_video
+
+TABLES = Path(__file__).with_name("tables.yaml")
+SHIPPED_WEIGHTS = "image_deblur.safetensors"
+Config = InferenceConfig | TestConfig
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network on its device, the file it came from, and how it is applied to an image.
+
+    tile: side of the tiles, 0 = whole images where `memory` bytes (None = what is free) allow.
+    """
+
+    network: ImageNetwork
+    device: torch.device
+    dtype: torch.dtype
+    weights: Path
+    ensemble: bool = False
+    tile: int = 0
+    overlap: int = 64
+    memory: float | None = None
+
+
+@dataclass
+class Restored:
+    """What restoring gave: the results by the names of the pictures, pictures to show, and how fast it was."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+    speed: str = ""
+
+
+def main(config: InferenceConfig) -> Scores | None:
+    """Restore a video into OUTPUT_DIR/NAME.mp4, or pictures into OUTPUT_DIR/NAME.png; with ground truth also score them."""
+    path = config.data_path
+    if path is not None and is_video(path):
+        return restore_video(config)
+    config = replace(config, output_dir=config.output_dir or ROOT / "experiment" / "image_deblur_inference")
+    pictures, remark = plan(config)
+    predictor = load(config)
+    restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
+    write_text(config.output_dir / "config.yaml", to_yaml(config))
+    scores = score_pictures(config, pictures, restored, predictor, "image", remark) if pictures[0].sharp else None
+    finish(config, restored, scores, predictor, remark)
+    return scores
+
+
+def load(config: Config) -> Predictor:
+    """The network that the weights describe, on its device."""
+    device = choose_device(config.device)
+    weights = find(config.weights or SHIPPED_WEIGHTS)
+    if is_checkpoint(weights):
+        weights = find_prefix(weights, config.step)
+    network = load_network(weights, ImageNetwork)
+    if config.model or config.variant:
+        _check_model(config, network, weights)
+    if isinstance(network, NAFNet):
+        network.use_local_statistics(config.local_statistics)
+    network = network.to(device, memory_format=torch.channels_last)
+    if config.compile:
+        network.compile()
+    memory = config.memory * 2**30 or None
+    dtype = choose_precision(config.precision, device)
+    return Predictor(network, device, dtype, weights, config.ensemble, config.tile, config.tile_overlap, memory)
+
+
+@torch.inference_mode()
+def predict(predictor: Predictor, image: Tensor, progress: Callable[[], object] | None = None) -> Tensor:
+    """The restored image [3,H,W] float32, not clamped, on the CPU, of an image [3,H,W] in [0,1] of any size.
+
+    Large images are worked out in tiles (see Predictor); progress is called per tile. Raises UserError where even a tile does not fit.
+    """
+    network, multiple = predictor.network, predictor.network.multiple
+
+    def restore(part: Tensor) -> Tensor:
+        part = part.contiguous(memory_format=torch.channels_last)
+        with autocast(predictor.device, predictor.dtype):
+            if not predictor.ensemble:
+                return network(part)
+            return sum(turned_back(network(turned(part, way)).float(), way) for way in range(8)) / 8
+
+    tile = tile_of(predictor, image.shape[-2:])
+    return restore_tiled(restore, image[None], tile, predictor.overlap, multiple, predictor.device, progress)[0].float().cpu()
+
+
+def tile_of(predictor: Predictor, size: tuple[int, int]) -> int:
+    """The side of the tiles for an image of a size (height, width); the longer side means the whole image."""
+    multiple = predictor.network.multiple
+    if predictor.tile:
+        if predictor.tile <= 2 * predictor.overlap:
+            raise UserError(f"--tile {predictor.tile} must be larger than two overlaps of {predictor.overlap} px (--tile_overlap)")
+        return predictor.tile
+    available = predictor.memory or available_memory(predictor.device)
+    try:
+        return tile_for(size, predictor.network.bytes_per_pixel, available, predictor.overlap, multiple)
+    except ValueError as error:
+        raise UserError(f"not enough memory on {predictor.device}: {error}; close other programs or lower --tile_overlap") from error
+
+
+def turned(image: Tensor, way: int) -> Tensor:
+    """One of the eight flips and turns of [...,H,W]; way 0 is the image itself."""
+    image = image.transpose(-1, -2) if way & 4 else image
+    axes = [axis for axis, bit in ((-1, 1), (-2, 2)) if way & bit]
+    return image.flip(axes).contiguous(memory_format=torch.channels_last)
+
+
+def turned_back(image: Tensor, way: int) -> Tensor:
+    """The inverse of `turned`."""
+    image = image.flip([axis for axis, bit in ((-1, 1), (-2, 2)) if way & bit])
+    return image.transpose(-1, -2) if way & 4 else image
+
+
+def plan(config: Config) -> tuple[tuple[Picture, ...], str]:
+    """The pictures that a configuration means and a remark about them; raises UserError before anything is computed."""
+    path = config.data_path
+    if path is None:
+        path = sample_folder()
+        print(f"no --data_path: the embedded sample {path}")
+    elif not path.exists():
+        raise UserError(f"there is no {path}: give a photo, a folder of photos or of pairs, or a video file")
+    found = find_pairs(path, config.blur_folder, need_sharp=isinstance(config, TestConfig))
+    sources = {file.resolve() for picture in found.pictures for file in (picture.blurry, picture.sharp) if file}
+    for picture in found.pictures:
+        if result_path(config.output_dir, picture).resolve() in sources:
+            raise UserError(f"the result of {picture.name} would overwrite a picture in {config.output_dir}: choose another --output_dir")
+    truth, remark = ", with ground truth" if found.pictures[0].sharp else "", f" ({found.remark})" if found.remark else ""
+    print(f"{len(found.pictures)} picture{'s' * (len(found.pictures) > 1)}{truth}{remark}")
+    return found.pictures, found.remark
+
+
+def result_path(output_dir: Path, picture: Picture) -> Path:
+    """Where a picture's result goes."""
+    return output_dir / f"{picture.name}.png"
+
+
+def restore_pictures(predictor: Predictor, pictures: tuple[Picture, ...], output_dir: Path, skip_existing: bool) -> Restored:
+    """Write OUTPUT_DIR/NAME.png of every picture, one after the other; what is finished stays whatever happens later."""
+    result, seconds, done = Restored(), 0.0, 0
+    shown = {picture.name for picture in spread(pictures, MOST_PANELS)}
+    overlap, multiple = predictor.overlap, predictor.network.multiple
+    with tqdm(total=len(pictures), unit="picture", disable=None) as bar:
+        for picture in pictures:
+            target = result_path(output_dir, picture)
+            result.files[picture.name] = target
+            if not (skip_existing and target.is_file()):
+                photo, started = read_photo(picture.blurry), time.monotonic()
+                size = photo.pixels.shape[:2]
+                tiles = count_tiles(size, tile_of(predictor, size), overlap, multiple)
+                with tqdm(total=tiles, unit="tile", leave=False, disable=None if tiles > 1 else True) as tile_bar:
+                    restored = predict(predictor, to_tensor(photo.pixels), tile_bar.update)
+                write_photo(target, restored, photo)
+                seconds, done = seconds + time.monotonic() - started, done + 1
+            if picture.name in shown:
+                result.examples.append(_example(picture, target))
+            bar.update()
+    if done:
+        result.speed = f"{done} pictures in {seconds:.1f} s, {seconds / done:.2f} s each with writing ({predictor.device})"
+        print(f"restored {result.speed}")
+    return result
+
+
+def restore_video(config: InferenceConfig) -> None:
+    """Restore a video file frame by frame, each as a photo of its own, with its sound."""
+    source = VideoFile(config.data_path)
+    output_dir = config.output_dir or ROOT / "experiment" / "image_deblur_inference"
+    target = output_dir / f"{config.data_path.stem}{'.mkv' if config.lossless else '.mp4'}"
+    if target.resolve() == config.data_path.resolve():
+        raise UserError(f"the result would overwrite {config.data_path}: choose another --output_dir")
+    if config.skip_existing and target.is_file():
+        print(f"{target} exists, skipped")
+        return
+    predictor = load(config)
+    result, started, done = Restored({config.data_path.stem: target}), time.monotonic(), 0
+    wanted = set(spread(range(source.count or MOST_PANELS * 30), MOST_PANELS))
+    with VideoWriter(target, source, config.lossless) as writer, tqdm(total=source.count, unit="frame", disable=None) as bar:
+        for moment, pixels in source.timed():
+            restored = to_8bit(predict(predictor, to_tensor(pixels)))
+            writer.write(restored, moment)
+            if done in wanted:
+                result.examples.append(Example(f"{config.data_path.stem}, frame {done}", pixels, restored))
+            done += 1
+            bar.update()
+    seconds = time.monotonic() - started
+    result.speed = f"{done} frames in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
+    print(f"restored {result.speed}; frame by frame: for video `inference.py cdvd_tsp` also uses the neighbouring frames")
+    write_text(output_dir / "config.yaml", to_yaml(config))
+    finish(replace(config, output_dir=output_dir), result, None, predictor, "")
+
+
+def score_pictures(
+    config: Config, pictures: tuple[Picture, ...], restored: Restored, predictor: Predictor, protocol: str, remark: str
+) -> Scores:
+    """Score the written files by a named protocol and write scores.json and scores.csv beside them."""
+    triples = [Triple(picture.name, restored.files[picture.name], picture.sharp, picture.blurry) for picture in pictures]
+    paper = paper_row(TABLES, predictor.weights, config.data_path)
+    scores = score_files(triples, protocol, weights=predictor.weights, data_path=config.data_path, remark=remark, paper=paper)
+    scores.write(config.output_dir)
+    return scores
+
+
+def finish(config: Config, restored: Restored, scores: Scores | None, predictor: Predictor, remark: str) -> None:
+    """Print the scores, draw contact_sheet.png and report.html, say where everything is."""
+    table = scores.table() if scores else ""
+    if table:
+        print(table)
+    if restored.examples:
+        contact_sheet(config.output_dir / "contact_sheet.png", restored.examples)
+        if config.report:
+            facts = {"input": str(config.data_path or "the embedded sample"), "weights": str(predictor.weights)}
+            facts |= {"speed": restored.speed, "data": remark}
+            write_report(config.output_dir / "report.html", "Restored pictures", restored.examples, facts, table)
+    print(f"results: {config.output_dir}" + (" (open report.html there)" if restored.examples and config.report else ""))
+
+
+def _example(picture: Picture, result: Path) -> Example:
+    blurry, restored = (to_8bit(to_tensor(read_image(path))) for path in (picture.blurry, result))
+    if picture.sharp is None or not picture.sharp.is_file() or picture.sharp.suffix == ".mat":
+        return Example(picture.name, blurry, restored)
+    sharp = to_8bit(to_tensor(read_truth(picture.sharp)[0]))
+    if sharp.shape != restored.shape:
+        return Example(picture.name, blurry, restored)
+    before, after = (PROTOCOLS["image"].psnr(image, sharp) for image in (blurry, restored))
+    return Example(picture.name, blurry, restored, sharp, words=f"PSNR {before:.2f} dB before, {after:.2f} dB after (protocol image)")
+
+
+def _check_model(config: Config, network: ImageNetwork, weights: Path) -> None:
+    """Raises UserError naming both where --model or --variant is not what the weights hold."""
+    name, arguments = chosen_model(config.model or "SRN", config.variant)
+    holds = next(known for known, (_, attribute) in NETWORKS.items() if attribute == type(network).__name__)
+    wanted = {key: value for key, value in arguments.items() if getattr(network, key, value) != value}
+    if name != holds or wanted:
+        found = [known for known, (other, settings, _) in MODELS.items() if other == holds and _fits(network, settings)]
+        raise UserError(
+            f"{weights} holds {' or '.join(found) or holds}{_variant_of(network)}, not {config.model or 'SRN'}"
+            f"{f' {config.variant}' if config.variant else ''}: leave --model out, the weights say what they are"
+        )
+
+
+def _fits(network: ImageNetwork, settings: dict) -> bool:
+    return all(getattr(network, key, value) == value for key, value in settings.items())
+
+
+def _variant_of(network: ImageNetwork) -> str:
+    return f" ({network.variant})" if hasattr(network, "variant") else ""

@@ -1,0 +1,66 @@
+"""Score single-image networks: restore and score, score files that exist (-b -s -r), or run the published table (--table)."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from data.photo_catalog import find_results
+from methods.image_deblur.config import TestConfig
+from methods.image_deblur.inference import TABLES, finish, load, plan, restore_pictures, score_pictures
+from utils.config import ROOT, to_yaml
+from utils.errors import UserError
+from utils.files import write_text
+from utils.scoring import Scores, run_table, score_files
+
+FOLDER = ROOT / "experiment" / "image_deblur_test"
+
+
+def main(config: TestConfig) -> Scores | None:
+    """Returns the scores (None for --table)."""
+    if config.table:
+        print(run_table(TABLES, config.table, lambda row: restore_and_score(_configured(config, row))))
+        return None
+    if config.restored_dir or config.sharp_dir or config.blurry_dir:
+        return score_folders(config)
+    return restore_and_score(config)
+
+
+def restore_and_score(config: TestConfig) -> Scores:
+    """Restore every picture with ground truth, then score the written files."""
+    config = replace(config, output_dir=config.output_dir or FOLDER, protocol=chosen_protocol(config))
+    pictures, remark = plan(config)
+    predictor = load(config)
+    restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
+    write_text(config.output_dir / "config.yaml", to_yaml(config))
+    scores = score_pictures(config, pictures, restored, predictor, config.protocol, remark)
+    finish(config, restored, scores, predictor, remark)
+    return scores
+
+
+def score_folders(config: TestConfig) -> Scores:
+    """Score restored files against sharp ones (and the blurry input, if given), paired by name; no network is loaded."""
+    if not (config.restored_dir and config.sharp_dir):
+        raise UserError("to score files give --restored_dir (-r) and --sharp_dir (-s), and --blurry_dir (-b) for the input's figures")
+    protocol = chosen_protocol(config)
+    triples = find_results(config.restored_dir, config.sharp_dir, config.blurry_dir, protocol, config.output_dir)
+    scores = score_files(triples, protocol, data_path=config.restored_dir)
+    print(scores.table())
+    if config.output_dir:
+        scores.write(config.output_dir)
+        print(f"results: {config.output_dir}")
+    return scores
+
+
+def chosen_protocol(config: TestConfig) -> str:
+    """The protocol of the data set that a path names: RealBlur and Koehler are compared after registration."""
+    if config.protocol != "auto":
+        return config.protocol
+    path = str(config.data_path or config.sharp_dir or "").lower()
+    return "realblur" if "realblur" in path else "kohler" if "kohler" in path or "koehler" in path else "image"
+
+
+def _configured(config: TestConfig, row: dict) -> TestConfig:
+    """The configuration that repeats a row of tables.yaml."""
+    folder = (config.output_dir or FOLDER) / Path(row["dataset"].replace(" ", "_"))
+    return replace(
+        config, data_path=row["data_path"], weights=row["weights"], output_dir=folder, protocol=row["protocol"], **row.get("options", {})
+    )

@@ -1,0 +1,222 @@
+"""Train a single-image network: every published recipe is a file in configs/, the shipped network's is default.yaml."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.data import DataLoader, Dataset
+
+from data.pairs import FolderPairs, NoBlurPairs, Variation
+from data.photo_catalog import find_pairs
+from data.sample import sample_folder
+from data.shards import ShardedPairs
+from data.synthesis.camera import Response
+from data.synthesis.kernels import load_kernels
+from data.synthesis.masks import find_masks
+from data.synthesis.pair import PairSettings
+from data.synthesised import Draw, PairMaker, SynthesisedPairs
+from losses.pixel import fft_l1, l1, mse, negative_psnr
+from methods.image_deblur.config import TrainConfig, chosen_model
+from models import build, load
+from models.deep_deblur import Discriminator
+from utils import distributed
+from utils.checkpoint import load_strict, save_weights
+from utils.config import ROOT, to_yaml
+from utils.device import autocast, choose_device, choose_precision
+from utils.errors import UserError
+from utils.image import read_image, to_8bit, to_tensor
+from utils.protocol import PROTOCOLS
+from utils.report import spread
+from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
+
+PLAIN_LOSSES = {"L1": l1, "MSE": mse, "FFT": fft_l1}
+LOSSES = (*PLAIN_LOSSES, "PSNR", "ADV")
+LUMINANCE = (0.2989, 0.587, 0.114)
+MOST_EXAMPLES = 6  # pictures in validation.png
+
+
+def main(config: TrainConfig) -> dict[str, float]:
+    """Train and return the last validation metrics; everything lands in experiment/NAME."""
+    task = DeblurTask(config)
+    limits = Limits(
+        steps=task.steps,
+        minutes=config.max_minutes,
+        device=task.device,
+        dtype=task.dtype,
+        seed=config.seed,
+        gradient_norm=config.gradient_norm,
+        accumulate=config.accumulate,
+        average=config.average,
+    )
+    return train(task, ROOT / "experiment" / config.save, limits, config.resume, to_yaml(config))
+
+
+class DeblurTask:
+    """What the loop asks of a single-image network (see utils/training.py: Task)."""
+
+    unused_parameters = False
+
+    def __init__(self, config: TrainConfig):
+        self.config = config
+        self.device = choose_device(config.device)
+        self.dtype = choose_precision(config.precision, self.device)
+        self.name, arguments = chosen_model(config.model, config.variant)
+        self.arguments = {**arguments, **(config.network or {})}
+        torch.manual_seed(config.seed)
+        self.restorer = build(self.name, **self.arguments).to(memory_format=torch.channels_last)
+        if config.weights:
+            load_strict(self.restorer, load(config.weights).state_dict(), config.weights)
+        self.loss = parse_loss(config.loss)
+        self.network = AdversarialPair(self.restorer) if "ADV" in self.loss else self.restorer
+        self.phases = parse_phases(config)
+        self.sets = {size: self._training_set(size) for size in {size for size, _, _ in self.phases}}
+        length = len(next(iter(self.sets.values())))
+        self.epoch = StepSampler(length, config.batch_size, config.seed).steps_per_epoch
+        self.steps = config.epochs * self.epoch or config.steps
+        self.steps_per_epoch = config.val_every or self.epoch
+        pictures = find_pairs(config.val_path, config.blur_folder, need_sharp=True).pictures if config.val_path else ()
+        self.validation_set = spread(pictures, config.val_pictures or len(pictures))
+        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+        self.optimizer = optimizer(self.network.parameters(), config.lr, tuple(config.betas), weight_decay=config.weight_decay)
+
+    def schedule(self, step: int) -> Phase:
+        starts = [sum(steps for _, _, steps in self.phases[:place]) for place in range(len(self.phases))]
+        place = sum(start <= step for start in starts) - 1
+        size, batch, _ = self.phases[place]
+        return Phase((rate(self.config, step, self.steps, self.epoch),), batch, size, since=starts[place])
+
+    def loader(self, phase: Phase, start: int) -> DataLoader:
+        dataset = self.sets[phase.patch_size]
+        sampler = StepSampler(len(dataset), phase.batch_size, self.config.seed, 1, start - phase.since)
+        return endless_loader(dataset, sampler, self.config.workers)
+
+    def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
+        """Every term over all scales of the network, summed, as published with each of them; ADV on the full scale alone."""
+        blurry, sharp = batch["blurry"], batch["sharp"]
+        if self.restorer.channels == 1:
+            weights = blurry.new_tensor(LUMINANCE).view(3, 1, 1)
+            blurry, sharp = ((image * weights).sum(1, keepdim=True) for image in (blurry, sharp))
+        scales = list(zip(self.restorer.forward_scales(blurry), self.restorer.scales_of(sharp), strict=True))
+        losses = {}
+        for name, weight in self.loss.items():
+            if name == "ADV":
+                full = max(scales, key=lambda scale: scale[1].shape[-1])
+                losses[name], losses["discriminator"] = self.network.losses(*full, weight)
+            else:
+                losses[name] = weight * sum(self._term(name, restored.float(), truth) for restored, truth in scales)
+        return losses
+
+    def evaluate(self) -> Validation:
+        """Mean PSNR by protocol `image` of results and inputs, and the least that any picture gains."""
+        share = [self._evaluate(picture) for picture in distributed.shared(list(self.validation_set))]
+        rows = distributed.gathered(share)
+        if not rows:
+            return Validation()
+        restored, blurry = np.array([figures for _, figures, _ in rows]).T
+        metrics = {"psnr": restored.mean(), "psnr_input": blurry.mean(), "worst_gain": (restored - blurry).min()}
+        return Validation({name: float(value) for name, value in metrics.items()}, {name: shown for name, _, shown in rows[:MOST_EXAMPLES]})
+
+    def _evaluate(self, picture) -> tuple[str, tuple[float, float], dict[str, np.ndarray]]:
+        blurry, sharp = (to_tensor(read_image(path)) for path in (picture.blurry, picture.sharp))
+        with autocast(self.device, self.dtype):
+            restored = self.restorer(blurry[None].to(self.device, memory_format=torch.channels_last))[0].float().cpu()
+        psnr = PROTOCOLS["image"].psnr
+        shown = {"blurry": blurry, "restored": restored, "sharp": sharp}
+        return picture.name, (psnr(restored, sharp), psnr(blurry, sharp)), {label: to_8bit(image) for label, image in shown.items()}
+
+    def export(self, path: Path) -> None:
+        save_weights(path, self.restorer, self.name, self.arguments, "image_deblur")
+
+    def _term(self, name: str, restored: Tensor, sharp: Tensor) -> Tensor:
+        if name == "PSNR":
+            return negative_psnr(restored, sharp, self.config.psnr_floor)
+        return PLAIN_LOSSES[name](restored, sharp)
+
+    def _training_set(self, size: int) -> Dataset:
+        config = self.config
+        path = config.data_path or sample_folder()
+        vary = Variation(**{name: name in config.augment for name in ("mirror", "turn", "colour", "noise")})
+        source = source_of(path) if config.source == "auto" else config.source
+        if source == "shards":
+            return ShardedPairs(path, size, config.seed, vary)
+        if source == "no_blur":
+            return NoBlurPairs(path, size, config.seed, vary)
+        if source == "pairs":
+            found = find_pairs(path, config.blur_folder, need_sharp=True)
+            return FolderPairs(found.pictures, size, config.seed, vary, config.tile_size, config.tile_step)
+        draw = Draw(
+            size=config.kernel_size,
+            kernels=load_kernels(config.kernel_path, config.kernel_size) if config.kernel_path else None,
+            strong=config.strong,
+            mild=config.mild,
+        )
+        response = Response(value=config.gamma) if config.gamma != 1 else Response("none")
+        settings = PairSettings(response, illumination=3.0 if config.augment_illumination else 1.0)
+        maker = PairMaker(path, find_masks(config.mask_path, config.mask_kind), draw, settings, config.seed)
+        return SynthesisedPairs(maker, size, config.noise_share, config.jpeg_share, vary)
+
+
+class AdversarialPair(nn.Module):
+    """A network and the discriminator it is trained against; both learn in the same step (Nah et al., CVPR 2017)."""
+
+    def __init__(self, restorer: nn.Module):
+        super().__init__()
+        self.restorer, self.discriminator = restorer, Discriminator()
+
+    def losses(self, restored: Tensor, sharp: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Sigmoid cross entropies: the network's (it wants to pass for sharp), times a weight, and the discriminator's own."""
+        if sharp.shape[-1] != 256:
+            raise UserError(f"the adversarial term needs --patch_size 256, not {sharp.shape[-1]}")
+        frozen = {name: value.detach() for name, value in self.discriminator.named_parameters()}
+        passed = functional_call(self.discriminator, frozen, (restored,))
+        seen = self.discriminator(torch.cat((sharp, restored.detach())))
+        truth = torch.cat((torch.ones_like(passed), torch.zeros_like(passed)))
+        entropy = nn.functional.binary_cross_entropy_with_logits
+        return weight * entropy(passed, torch.ones_like(passed)), entropy(seen, truth)
+
+
+def source_of(path: Path) -> str:
+    """What a folder of training data holds: shards, pairs, or sharp pictures alone."""
+    if path.is_dir() and any(path.glob("*.tar")):
+        return "shards"
+    return "pairs" if any(picture.sharp for picture in find_pairs(path).pictures) else "pictures"
+
+
+def rate(config: TrainConfig, step: int, steps: int, epoch: int) -> float:
+    """The learning rate at a step of `steps`, `epoch` of which are an epoch."""
+    if config.schedule == "cosine":
+        share = max(step - config.lr_hold, 0) / max(steps - config.lr_hold, 1)
+        return config.lr_min + (config.lr - config.lr_min) * 0.5 * (1 + math.cos(math.pi * min(share, 1)))
+    if config.schedule == "power":
+        return config.lr * max(1 - step / steps, 0) ** config.lr_power
+    if config.schedule == "step":
+        return config.lr * config.lr_gamma ** sum(step // epoch >= milestone for milestone in config.milestones or ())
+    return config.lr
+
+
+def parse_phases(config: TrainConfig) -> list[tuple[int, int, int]]:
+    """(patch size, batch size, steps) one after the other; the last goes on to the end."""
+    if not config.phases:
+        return [(config.patch_size, config.batch_size, 0)]
+    phases = []
+    for text in config.phases:
+        found = re.fullmatch(r"(\d+)x(\d+):(\d+)", text)
+        if found is None:
+            raise UserError(f"can't read the phase {text!r}: write PATCHxBATCH:STEPS, e.g. 128x64:92000")
+        phases.append(tuple(int(number) for number in found.groups()))
+    return phases
+
+
+def parse_loss(text: str) -> dict[str, float]:
+    """{"L1": 1.0, "FFT": 0.1} of "1*L1+0.1*FFT"."""
+    weights = {}
+    for term in text.split("+"):
+        parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\*(\w+)\s*", term)
+        if parts is None or parts[2] not in LOSSES:
+            raise UserError(f"can't read {term!r} in the loss {text!r}: write a sum of {', '.join(LOSSES)} like 1*L1+0.1*FFT")
+        weights[parts[2]] = float(parts[1])
+    return weights
