@@ -19,6 +19,7 @@ from utils.image import is_image
 from utils.scoring import Triple, check_paired
 
 BLURRY_FOLDERS = ("blur", "blur_gamma", "blur_jpeg", "blurry", "input")  # say what a picture is, not which; REDS puts train_ or val_ before
+EXACT_FOLDERS = ("blur", "blur_gamma", "blur_jpeg")  # say how the blur was made: another one is never taken instead
 SHARP_FOLDERS = ("sharp", "gt", "target")
 # (data set, pairs) of the published sets of single pictures, recognised by their number
 PUBLISHED_PAIRS = (
@@ -142,6 +143,8 @@ def _by_kind(root: Path, blur_folder: str | None) -> tuple[dict[str, Path], dict
     if not blurs:
         return _by_path([path for paths in groups.values() for path in paths], root), {}
     chosen = blur_folder or ("blur" if "blur" in blurs else blurs[0])
+    if len(blurs) == 1 and blurs[0] not in EXACT_FOLDERS:
+        chosen = blurs[0]
     if chosen not in blurs or not blur_folder and "blur" not in blurs and len(blurs) > 1:
         raise UserError(f"{root} holds the blurry folders {', '.join(blurs)}: choose one with --blur_folder")
     blurry = by_key(groups[chosen], root)

@@ -4,6 +4,7 @@ The figures come from methods/METHOD/tables.yaml alone; in a page they stand bet
 """
 
 import re
+import shlex
 
 import yaml
 
@@ -33,18 +34,21 @@ def filled(text: str) -> str:
 def table(method: str) -> str:
     """A method's published figures as a Markdown table."""
     rows = yaml.safe_load((ROOT / "methods" / method / "tables.yaml").read_text(encoding="utf-8"))
-    lines = ["| data set | published | tolerance | protocol | command | measured here | remark |", "|---|---|---|---|---|---|---|"]
+    named = any("network" in row for row in rows)
+    heads = [*(["network"] if named else []), "data set", "published", "tolerance", "protocol", "command", "measured here", "remark"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
         value, tolerance = (_figures(row[key]) if row["value"] else "no text source" for key in ("value", "tolerance"))
         needs = " and ".join(f"`{name}`" for name in (row["data_path"], row["weights"] and f"pretrain_models/{row['weights']}") if name)
-        ours = _figures(row["ours"]) if row.get("ours") else f"not run here: needs {needs}"
-        command = f"`python test.py {method} --table {row['dataset']}`"
-        lines.append(f"| {row['dataset']} | {value} | {tolerance} | `{row['protocol']}` | {command} | {ours} | {row['remark']} |")
+        ours = _figures(row["ours"]) if row.get("ours") else f"not run here: needs {needs}" if needs else "not run here"
+        command = f"`python test.py {method} --table {shlex.quote(row['dataset'])}`" if row["data_path"] else "-"
+        cells = [row["dataset"], value, tolerance, f"`{row['protocol']}`", command, ours, row["remark"]]
+        lines.append(f"| {' | '.join([row['network'], *cells] if named else cells)} |")
     return "\n".join(lines)
 
 
 def _figures(values: dict) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or "-"
 
 
 if __name__ == "__main__":

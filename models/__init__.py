@@ -3,6 +3,7 @@
 import os
 import re
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 from torch import nn
@@ -31,7 +32,11 @@ def build(name: str, **arguments) -> nn.Module:
     if name not in NETWORKS:
         raise UserError(f"unknown network {name!r}: this version knows {', '.join(NETWORKS)}")
     module, attribute = NETWORKS[name]
-    return getattr(import_module(module), attribute)(**arguments)
+    network = getattr(import_module(module), attribute)
+    known = list(signature(network).parameters)
+    if unknown := [argument for argument in arguments if argument not in known]:
+        raise UserError(f"{attribute} has no argument {unknown[0]!r}: it has {', '.join(known) or 'none'}")
+    return network(**arguments)
 
 
 def find(path_or_name: str | os.PathLike) -> Path:

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -82,10 +83,10 @@ ALIASES: dict[tuple[str, str], dict[str, str]] = {
 }
 
 
-def option(default: Any, help: str, bare: Any = None, configs: dict[str, str] | None = None) -> Any:
+def option(default: Any, help: str, bare: Any = None, configs: Callable[[str], str | None] | None = None) -> Any:
     """A configuration field: its default, its meaning with unit, and what the option without a value means (`bare`).
 
-    configs: value -> the file in configs/ that holds where the command line gives this value and no --config.
+    configs: gives the file in configs/ that holds where the command line has a value for this option and no --config.
     """
     metadata = {"help": help, "bare": bare, "configs": configs}
     if isinstance(default, list):
@@ -121,8 +122,8 @@ def _config_of_value(config_class: type, arguments: list[str]) -> str | None:
         name, configs = f"--{field.name}", field.metadata["configs"]
         given = [after for word, after in zip(arguments, [*arguments[1:], ""]) if word == name]
         given += [word.removeprefix(name + "=") for word in arguments if word.startswith(name + "=")]
-        if configs and given and given[-1] in configs:
-            return configs[given[-1]]
+        if configs and given:
+            return configs(given[-1])
     return None
 
 

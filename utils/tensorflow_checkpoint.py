@@ -4,6 +4,7 @@ Formats: tensorflow/core/lib/io/format (the table, LevelDB's, without compressio
 are varints (7 bits a byte, low ones first); integers of fixed width and values are little-endian.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,17 +19,27 @@ _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 1
 
 
 def find_prefix(path: Path, step: int | None = None) -> Path:
-    """The checkpoint meant by a prefix, by its .index or .data file, or by a folder of checkpoints (its latest, or the one of a step)."""
+    """The checkpoint meant by a prefix, by its .index or .data file, or by a folder of checkpoints.
+
+    Of a folder: the one of a step, else the one that its `checkpoint` file names, else the latest.
+    """
     if path.is_dir():
         found = {int(end): file for file in path.glob("*.index") if (end := file.stem.rpartition("-")[2]).isdecimal()}
         if not found or (step is not None and step not in found):
             there = f"it has the steps {', '.join(map(str, sorted(found)))}" if found else "no PREFIX-STEP.index is there"
             raise UserError(f"no TensorFlow checkpoint{f' of step {step}' if step is not None else ''} in {path}: {there}")
-        path = found[max(found) if step is None else step]
+        path = found[_current(path, max(found)) if step is None else step]
     prefix = path.with_suffix("") if path.suffix == ".index" or path.suffix.startswith(".data-") else path
     if not _beside(prefix, ".index").is_file():
         raise UserError(f"no TensorFlow checkpoint at {prefix}: {_beside(prefix, '.index').name} is missing")
     return prefix
+
+
+def _current(folder: Path, latest: int) -> int:
+    """The step in the folder's `checkpoint` file if that checkpoint is there."""
+    file = folder / "checkpoint"
+    named = re.match(r'model_checkpoint_path: ".*?-(\d+)"', file.read_text(encoding="utf-8")) if file.is_file() else None
+    return int(named[1]) if named and any(folder.glob(f"*-{named[1]}.index")) else latest
 
 
 def is_checkpoint(path: Path) -> bool:

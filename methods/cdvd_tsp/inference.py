@@ -154,8 +154,8 @@ def fit_memory(predictor: Predictor, size: tuple[int, int], name: str) -> None:
     except ValueError:
         scale = (available * SHARE / flow) ** 0.5
         raise UserError(
-            f"{name}: frames of {size[1]}x{size[0]} need about {flow / 2**30:.1f} GB for the flow alone, {available / 2**30:.1f} GB are free "
-            f"on {predictor.device}; the largest size of this shape that fits is about {int(size[1] * scale)}x{int(size[0] * scale)}"
+            f"{name}: frames of {size[1]}x{size[0]} need about {flow / 2**30:.1f} GB for the flow alone, {available / 2**30:.1f} GB are "
+            f"free on {predictor.device}; the largest size of this shape that fits is about {int(size[1] * scale)}x{int(size[0] * scale)}"
         ) from None
     if tile < max(size):
         network.tile = tile

@@ -32,16 +32,46 @@ _VARIANT = "SRN: color, or lstm and gray, which see one colour at a time"
 _BLUR_FOLDER = "which blurry folder, where the data have several: GoPro's blur (linear average) or blur_gamma; none: blur"
 _WEIGHTS = "weights file, ours or the authors' (SRN: a TensorFlow checkpoint or its folder), or the name of one in pretrain_models/"
 _LOCAL = "NAFNet: average its channel attention over windows as large as in training (TLC), as its published test does"
+_GAMMA = "the network sees the picture to this power, its result is taken to the inverse (SRN of SBDD)"
 _DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
 _PRECISION = "arithmetic of the network; auto: bf16 on a GPU that has it, else fp32"
+
+
+def recipe_of(model: str) -> str | None:
+    """The file in configs/ with the published recipe of a model."""
+    name = _known_name(model)
+    return MODELS[name][2] if name else None
+
+
+def chosen_model(model: str, variant: str | None = None) -> tuple[str, dict]:
+    """(network, arguments) that --model and --variant mean; SRN's published --model lstm, color and gray are understood."""
+    if model in SRN_VARIANTS:
+        variant = model
+    name = _known_name(model)
+    if name is None:
+        raise UserError(f"unknown model {model!r}{nearest(model, list(MODELS))} choose from {_NAMES}")
+    if variant and name != "SRN":
+        raise UserError(f"--variant {variant} belongs to SRN, not to {name}")
+    network, arguments, _ = MODELS[name]
+    return network, {**arguments, **({"variant": variant} if variant else {})}
+
+
+def _known_name(model: str) -> str | None:
+    """A key of MODELS, whatever its case and hyphens."""
+    others = {"nafnet": DEFAULT_MODEL, **dict.fromkeys(SRN_VARIANTS, "SRN")}
+    return ({_plain(name): name for name in MODELS} | others).get(_plain(model))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a network into experiment/SAVE. Without --config: the published recipe of --model."""
 
-    data_path: Path | None = option(Path("dataset/GoPro/train"), "training data, see --source; null: the embedded sample")
-    val_path: Path | None = option(Path("dataset/GoPro/test"), "validation pairs on disk; null: none")
+    data_path: Path | None = option(Path("dataset/GOPRO/train"), "training data, see --source; null: the embedded sample")
+    val_path: Path | None = option(Path("dataset/GOPRO/test"), "validation pairs on disk; null: none")
     val_pictures: int = option(0, "pairs validated, evenly spread over them; 0 = all")
     source: Literal["auto", "pairs", "shards", "pictures", "no_blur"] = option(
         "auto",
@@ -49,7 +79,7 @@ class TrainConfig:
         "no_blur: sharp ones through six Gaussians, the rule of the No-Blur U-Net; auto looks at the folder",
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
-    model: str = option(DEFAULT_MODEL, _MODEL, configs={name: recipe for name, (_, _, recipe) in MODELS.items()})
+    model: str = option(DEFAULT_MODEL, _MODEL, configs=recipe_of)
     variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
     network: dict | None = option(None, "further arguments of the network, {NAME: VALUE, ...}; see its file in models/")
     weights: Path | None = option(None, "start from the weights of a network of the same shape")
@@ -89,8 +119,10 @@ class TrainConfig:
     mild: float = option(0.0, "--source pictures: share with kernels of at most 4 px; what is left has no blur")
     gamma: float = option(2.2, "--source pictures: camera response, linear = picture^gamma")
     augment_illumination: bool = option(False, "--source pictures: up to three times more light, which saturates")
+    gamma_factor: float = option(1.0, _GAMMA)
     noise_share: float = option(0.0, "--source pictures: share of noisy blurry patches, Gaussian of deviation U(0, 0.015)")
     jpeg_share: float = option(0.0, "--source pictures: share of blurry patches compressed as JPEG of quality 70 .. 95")
+    compile: bool = option(False, "compile the network for training (slower start, faster steps)")
     max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
     workers: int = option(6, "loader processes")
     seed: int = option(1, "seed of all randomness")
@@ -109,6 +141,7 @@ class _RestoreConfig:
     step: int | None = option(None, "SRN: which of a folder's TensorFlow checkpoints; none: the latest")
     output_dir: Path | None = option(None, "results OUTPUT_DIR/NAME.png or VIDEO.mp4, and scores; default experiment/image_deblur_DOOR")
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
+    gamma_factor: float = option(1.0, _GAMMA)
     ensemble: bool = option(False, "average over the eight flips and turns of the image: eight times slower, a little better")
     local_statistics: bool = option(True, _LOCAL)
     tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
@@ -125,6 +158,7 @@ class _RestoreConfig:
 class InferenceConfig(_RestoreConfig):
     """Restore photos: a file, a folder, or a video frame by frame. Without options: the shipped network on the embedded sample."""
 
+    demo: bool = option(True, "as DeepDeblur's command has it; this door is the demo, so it changes nothing")
     lossless: bool = option(False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4")
 
 
@@ -141,22 +175,3 @@ class TestConfig(_RestoreConfig):
     blurry_dir: Path | None = option(None, "score files: folder of blurry pictures")
     sharp_dir: Path | None = option(None, "score files: folder of sharp pictures")
     restored_dir: Path | None = option(None, "score files: folder of restored pictures, paired by name")
-
-
-def chosen_model(model: str, variant: str | None = None) -> tuple[str, dict]:
-    """(network, arguments) that --model and --variant mean; SRN's published --model lstm, color and gray are understood."""
-    if model in SRN_VARIANTS:
-        model, variant = "SRN", model
-    found = {plain(name): name for name in MODELS} | {"nafnet": DEFAULT_MODEL}
-    if plain(model) not in found:
-        raise UserError(f"unknown model {model!r}{nearest(model, list(MODELS))} choose from {_NAMES}")
-    name = found[plain(model)]
-    if variant and name != "SRN":
-        raise UserError(f"--variant {variant} belongs to SRN, not to {name}")
-    network, arguments, _ = MODELS[name]
-    return network, {**arguments, **({"variant": variant} if variant else {})}
-
-
-def plain(name: str) -> str:
-    """A model's name as it is compared: without case and hyphens."""
-    return name.lower().replace("-", "").replace("_", "")

@@ -44,6 +44,7 @@ class Predictor:
     dtype: torch.dtype
     weights: Path
     ensemble: bool = False
+    gamma: float = 1.0  # the network sees the image to this power
     tile: int = 0
     overlap: int = 64
     memory: float | None = None
@@ -76,7 +77,8 @@ def main(config: InferenceConfig) -> Scores | None:
 def load(config: Config) -> Predictor:
     """The network that the weights describe, on its device."""
     device = choose_device(config.device)
-    weights = find(config.weights or SHIPPED_WEIGHTS)
+    run = ROOT / "experiment" / (config.weights or "")  # DeepDeblur's --save_dir is the name of a run
+    weights = find(run if config.weights and not config.weights.exists() and run.exists() else config.weights or SHIPPED_WEIGHTS)
     if is_checkpoint(weights):
         weights = find_prefix(weights, config.step)
     network = load_network(weights, ImageNetwork)
@@ -89,7 +91,7 @@ def load(config: Config) -> Predictor:
         network.compile()
     memory = config.memory * 2**30 or None
     dtype = choose_precision(config.precision, device)
-    return Predictor(network, device, dtype, weights, config.ensemble, config.tile, config.tile_overlap, memory)
+    return Predictor(network, device, dtype, weights, config.ensemble, config.gamma_factor, config.tile, config.tile_overlap, memory)
 
 
 @torch.inference_mode()
@@ -108,7 +110,9 @@ def predict(predictor: Predictor, image: Tensor, progress: Callable[[], object] 
             return sum(turned_back(network(turned(part, way)).float(), way) for way in range(8)) / 8
 
     tile = tile_of(predictor, image.shape[-2:])
-    return restore_tiled(restore, image[None], tile, predictor.overlap, multiple, predictor.device, progress)[0].float().cpu()
+    image = image**predictor.gamma if predictor.gamma != 1 else image
+    restored = restore_tiled(restore, image[None], tile, predictor.overlap, multiple, predictor.device, progress)[0].float().cpu()
+    return restored.clamp(min=0) ** (1 / predictor.gamma) if predictor.gamma != 1 else restored
 
 
 def tile_of(predictor: Predictor, size: tuple[int, int]) -> int:
@@ -220,7 +224,7 @@ def score_pictures(
 ) -> Scores:
     """Score the written files by a named protocol and write scores.json and scores.csv beside them."""
     triples = [Triple(picture.name, restored.files[picture.name], picture.sharp, picture.blurry) for picture in pictures]
-    paper = paper_row(TABLES, predictor.weights, config.data_path)
+    paper = paper_row(TABLES, predictor.weights, config.data_path, config)
     scores = score_files(triples, protocol, weights=predictor.weights, data_path=config.data_path, remark=remark, paper=paper)
     scores.write(config.output_dir)
     return scores

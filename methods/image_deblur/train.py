@@ -70,6 +70,7 @@ class DeblurTask:
         self.restorer = build(self.name, **self.arguments).to(memory_format=torch.channels_last)
         if config.weights:
             load_strict(self.restorer, load(config.weights).state_dict(), config.weights)
+        self.forward = torch.compile(self.restorer.forward_scales) if config.compile else self.restorer.forward_scales
         self.loss = parse_loss(config.loss)
         self.network = AdversarialPair(self.restorer) if "ADV" in self.loss else self.restorer
         self.phases = parse_phases(config)
@@ -97,10 +98,12 @@ class DeblurTask:
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
         """Every term over all scales of the network, summed, as published with each of them; ADV on the full scale alone."""
         blurry, sharp = batch["blurry"], batch["sharp"]
+        if self.config.gamma_factor != 1:
+            blurry, sharp = (image**self.config.gamma_factor for image in (blurry, sharp))
         if self.restorer.channels == 1:
             weights = blurry.new_tensor(LUMINANCE).view(3, 1, 1)
             blurry, sharp = ((image * weights).sum(1, keepdim=True) for image in (blurry, sharp))
-        scales = list(zip(self.restorer.forward_scales(blurry), self.restorer.scales_of(sharp), strict=True))
+        scales = list(zip(self.forward(blurry), self.restorer.scales_of(sharp), strict=True))
         losses = {}
         for name, weight in self.loss.items():
             if name == "ADV":

@@ -3,8 +3,6 @@
 An SRN (color) of width 1 under the published variable names, with some of the optimiser's slots, saved as SRN's own program does it.
 """
 
-import tensorflow as tf
-
 from tests.golden.fill import fill_state_dict
 
 
@@ -30,7 +28,9 @@ def variables(width: int = 1, channels: int = 3) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-if __name__ == "__main__":
+def main() -> None:
+    import tensorflow as tf  # no requirement of the project
+
     tf.compat.v1.disable_eager_execution()
     values = fill_state_dict(variables())
     everything = [tf.compat.v1.Variable(value, name=name) for name, value in values.items()]
@@ -42,3 +42,7 @@ if __name__ == "__main__":
         session.run(tf.compat.v1.global_variables_initializer())
         saver = tf.compat.v1.train.Saver(everything)
         saver.save(session, "tests/golden/srn_tiny.model", global_step=523000, write_meta_graph=False, write_state=False)
+
+
+if __name__ == "__main__":
+    main()

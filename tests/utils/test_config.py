@@ -1,6 +1,6 @@
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -128,7 +128,9 @@ def test_every_alias_means_its_option(method, door):
     config_class = getattr(import_module(f"methods.{method}.config"), f"{door.capitalize()}Config")
     types = {field.name: field.type for field in dataclasses.fields(config_class)}
     for alias, ours in ALIASES[method, door].items():
-        value = "3" if types[ours[2:]] in (int, float) else "value"
+        annotation = types[ours[2:]]
+        choices = next((get_args(kind) for kind in (annotation, *get_args(annotation)) if get_origin(kind) is Literal), ())
+        value = choices[-1] if choices else "3" if annotation in (int, float) else "value"
         assert parse(config_class, method, door, [alias, value]) == parse(config_class, method, door, [ours, value]), alias
 
 

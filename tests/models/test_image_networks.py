@@ -1,0 +1,249 @@
+"""Single-image networks against the authors' programs, and what training and tiling ask of all of them."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from skimage.transform import pyramid_gaussian
+
+from models import build, load
+from models.blocks import ChannelNorm
+from models.deep_deblur import Discriminator, halved
+from models.nafnet import NAFNet, local_average
+from models.published import load_published
+from models.restormer import ChannelAttention
+from models.srn import SameConv, resize
+from tests.golden.fill import fill_state_dict
+from tests.golden.make_srn_checkpoint import variables
+from utils.errors import UserError
+
+SMALL = {
+    "srn": {"width": 4},
+    "deep_deblur": {"width": 8, "blocks": 1},
+    "no_blur": {"width": 4},
+    "light_dehaze": {"width": 8},
+    "restormer": {"width": 8, "blocks": (1, 1, 1, 1), "refinement": 1},
+    "mimo_unet": {"width": 8, "blocks": 1},
+    "nafnet": {"width": 8, "encoder": (1, 1), "middle": 1, "decoder": (1, 1)},
+}
+
+
+def largest(difference: torch.Tensor) -> float:
+    return float(difference.detach().abs().max())
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", ["nafnet_w32", "restormer"])
+def test_results_are_the_authors(golden, name, memory):
+    vectors = golden(name)
+    network = load_published(name.split("_")[0], vectors.state()).to(memory_format=memory)
+    assert sum(parameter.numel() for parameter in network.parameters()) == vectors.manifest["param_count"]
+    with torch.inference_mode():
+        assert largest(network(vectors["x"].to(memory_format=memory)) - vectors["out"]) <= vectors.tolerance("out")
+
+
+def test_nafnet_with_local_statistics_is_the_authors(golden):
+    vectors = golden("nafnet_local_w32")
+    network = load_published("nafnet", vectors.state(), training_size=64)
+    with torch.inference_mode():
+        assert largest(network(vectors["x"]) - vectors["out"]) > 0.01  # the windows matter
+        assert largest(network.use_local_statistics()(vectors["x"]) - vectors["out"]) <= vectors.tolerance("out")
+
+
+@pytest.mark.parametrize("window", [3, 4, 9])
+def test_local_average_is_a_mean_over_windows(window):
+    features = torch.rand(2, 3, 7, 12, generator=torch.Generator().manual_seed(0))
+    rows, columns = min(window, 7), window
+    slow = F.avg_pool2d(features.double(), (rows, columns), 1)
+    missing = [length - side for length, side in zip((7, 12), slow.shape[-2:])]
+    padding = [missing[1] // 2, missing[1] - missing[1] // 2, missing[0] // 2, missing[0] - missing[0] // 2]
+    assert largest(local_average(features, window) - F.pad(slow, padding, mode="replicate")) < 1e-6
+
+
+def test_mimo_unet_is_the_authors(golden):
+    vectors = golden("mimo_unet_plus")
+    network = load_published("mimo_unet", vectors.state())
+    assert sum(parameter.numel() for parameter in network.parameters()) == 16_107_651 and network.dropout == 0.1
+    with torch.inference_mode():
+        for number, result in enumerate(network.forward_scales(vectors["x"])):
+            assert largest(result - vectors[f"out_{number}"]) <= vectors.tolerance(f"out_{number}")
+    assert sum(parameter.numel() for parameter in build("mimo_unet", blocks=8).parameters()) == 6_807_171
+
+
+@pytest.mark.parametrize(("name", "count"), [("srn_color", 6_881_251), ("srn_lstm", 8_056_609)])
+def test_srn_is_the_authors(golden, name, count):
+    vectors = golden(name)
+    variables = {key: value.numpy() for key, value in vectors.state().items()}
+    network = load_published("srn", {**variables, "g_net/enc1_1/weights/Adam": np.zeros(3), "Variable": np.array(523000)})
+    assert sum(parameter.numel() for parameter in network.parameters()) == count
+    with torch.inference_mode():
+        results = network.forward_scales(vectors["x"].permute(0, 3, 1, 2))
+    for number in (1, 2):
+        expected = vectors[f"out_{number}"].permute(0, 3, 1, 2)
+        assert largest(results[number] - expected) <= 2e-5 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("case", ["even", "odd", "mixed"])
+def test_tensorflow_conventions_are_the_authors(golden, case):
+    vectors = golden("srn_tf_ops")
+    x = vectors[f"{case}_x"].permute(0, 3, 1, 2)
+    results = {}
+    for stride in (1, 2):
+        convolution = SameConv(3, 4, stride)
+        convolution.weight.data = vectors[f"{case}_k5"].permute(3, 2, 0, 1)
+        torch.nn.init.zeros_(convolution.bias)
+        results[f"conv5_s{stride}"] = convolution(x)
+    results["convT4_s2"] = F.conv_transpose2d(x, vectors[f"{case}_k4t"].permute(3, 2, 0, 1), stride=2, padding=1)
+    for kind in ("up2", "down2", "odd", "same"):
+        expected = vectors[f"{case}_resize_{kind}"]
+        results[f"resize_{kind}"] = resize(x, expected.shape[1:3])
+    for key, ours in results.items():
+        assert largest(ours.permute(0, 2, 3, 1) - vectors[f"{case}_{key}"]) <= 5e-6, key
+
+
+def test_deep_deblur_is_the_authors(golden):
+    vectors = golden("deepdeblur_msresnet")
+    network = load_published("deep_deblur", {"G": vectors.state(), "D": {}})
+    assert sum(parameter.numel() for parameter in network.parameters()) == 11_721_321
+    with torch.inference_mode():
+        results = network.restore_pyramid([vectors[f"x_{scale}"] / 255 for scale in range(3)])
+    for scale, result in enumerate(results):
+        assert largest(result * 255 - vectors[f"out_{scale}"]) <= vectors.tolerance(f"out_{scale}")
+
+
+def test_pyramid_is_the_authors(golden):
+    vectors = golden("deepdeblur_pyramid")
+    level = vectors["img"].permute(2, 0, 1)[None] / 255
+    for number in (1, 2):
+        level = halved(level)
+        assert largest(level[0].permute(1, 2, 0) * 255 - vectors[f"level_{number}"]) < 1e-4
+
+
+def test_pyramid_is_scikit_images():
+    image = np.random.default_rng(0).random((8, 12, 3))
+    expected = list(pyramid_gaussian(image, 2, 2, channel_axis=-1))[1:]
+    ours = torch.from_numpy(image).permute(2, 0, 1)[None]
+    for level in expected:
+        ours = halved(ours)
+        assert np.abs(ours[0].permute(1, 2, 0).numpy() - level).max() < 1e-12
+
+
+def test_budgets_of_the_networks_without_vectors():
+    unet = build("no_blur")
+    assert sum(parameter.numel() for parameter in unet.parameters()) == 8_600_067
+    running = sum(value.numel() for key, value in unet.state_dict().items() if "running" in key)
+    assert running == 4_864
+    light = sum(parameter.numel() for parameter in build("light_dehaze").parameters())
+    assert abs(light - 280_350) <= 0.01 * 280_350
+
+
+def test_no_blur_pads_as_keras_does():
+    """SAME at stride 2: output p is centred on input 2p + 1; the transposed layer is its adjoint."""
+    network = build("no_blur", width=1)
+    down, up = network.downs[0].convolution, network.ups[0].convolution
+    image = torch.zeros(1, 3, 8, 8)
+    image[..., 3, 5] = 1
+    down.weight.data.zero_()
+    down.weight.data[:, :, 1, 1] = 1
+    features = F.conv2d(F.pad(image, network.downs[0].padding), down.weight, stride=2)
+    assert features[0, 0, 1, 2] == 3 and features.sum() == 3
+    weight = torch.rand(2, 5, 3, 3)
+    x, y = torch.rand(1, 5, 8, 8), torch.rand(1, 2, 4, 4)
+    forward = F.conv2d(F.pad(x, (0, 1, 0, 1)), weight, stride=2)
+    backward = F.conv_transpose2d(y, weight, stride=2)[..., :-1, :-1]
+    assert torch.isclose((forward * y).sum(), (x * backward).sum())
+    assert up.stride == (2, 2) and up.padding == (0, 0)
+
+
+def test_channel_norm_is_the_formula():
+    norm = ChannelNorm(5, 1e-6)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = torch.rand(2, 5, 3, 4)
+    mean, variance = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
+    expected = (x - mean) / (variance + 1e-6).sqrt() * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+    assert largest(norm(x) - expected) < 1e-5
+    assert norm(x.to(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_merged_attention_is_the_plain_one(memory):
+    """Values and gradients of the published order: normalise q and k, softmax, times v, 1x1 convolution."""
+    torch.manual_seed(0)
+    attention = ChannelAttention(8, 2)
+    attention.temperature.data = torch.tensor([0.7, 1.9]).view(2, 1, 1)
+    x = torch.rand(3, 8, 6, 5).to(memory_format=memory).requires_grad_()
+
+    def plain(x):
+        q, k, v = (part.reshape(3, 2, 4, 30) for part in attention.qkv_depthwise(attention.qkv(x)).chunk(3, 1))
+        weights = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1) * attention.temperature).softmax(-1)
+        return attention.output((weights @ v).reshape(3, 8, 6, 5))
+
+    ours, theirs = attention(x), plain(x)
+    assert largest(ours - theirs) < 1e-6
+    direction = torch.rand_like(theirs)
+    parameters = [x, *attention.parameters()]
+    for a, b in zip(*(torch.autograd.grad((result * direction).sum(), parameters) for result in (ours, theirs))):
+        assert largest(a - b) <= 1e-5 * max(1, largest(b))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_any_size_and_every_scale(name):
+    torch.manual_seed(0)
+    network = build(name, **SMALL[name]).eval()
+    with torch.inference_mode():
+        for size in ((1, 1), (5, 33), (48, 64)):
+            assert network(torch.rand(2, 3, *size)).shape == (2, 3, *size)
+        image = torch.rand(1, network.channels, 32, 48)
+        results, truths = network.forward_scales(image), network.scales_of(image)
+    assert [result.shape for result in results] == [truth.shape for truth in truths]
+    assert network.multiple >= 1 and network.bytes_per_pixel > 0
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_padding_is_cut_off_again(name):
+    """The result of an image that needs no padding does not depend on the padding code: sides of a multiple give the inner result."""
+    torch.manual_seed(1)
+    network = build(name, **SMALL[name]).eval()
+    image = torch.rand(1, 3, 3 * network.multiple, 4 * network.multiple)
+    with torch.inference_mode():
+        whole = network(image)
+        full = max(network.forward_scales(image.reshape(-1, network.channels, *image.shape[-2:])), key=lambda result: result.shape[-1])
+    assert torch.equal(whole, full.reshape(whole.shape))
+
+
+def test_dropout_of_mimo_unet_plus_is_for_training_alone():
+    network = build("mimo_unet", width=8, blocks=1, dropout=0.5)
+    image = torch.rand(1, 3, 16, 16)
+    assert torch.equal(network.eval()(image), network(image))
+    network.train()
+    assert not torch.equal(network(image), network(image))
+
+
+def test_discriminator_judges_256_px():
+    discriminator = Discriminator()
+    assert discriminator(torch.rand(2, 3, 256, 256)).shape == (2, 1, 1, 1)
+    convolutions = [layer for layer in discriminator.layers if isinstance(layer, torch.nn.Conv2d)]
+    assert len(convolutions) == 11 and all(layer.bias is None for layer in convolutions)
+    assert [layer.stride[0] for layer in convolutions] == [1, 2, 1, 2, 1, 4, 1, 4, 1, 4, 1]
+
+
+def test_tensorflow_checkpoint_loads_without_tensorflow(tmp_path):
+    """Written by TensorFlow's own saver; see tests/golden/make_srn_checkpoint.py."""
+    folder = __file__.rsplit("/", 2)[0] + "/golden"
+    values = fill_state_dict(variables())
+    for source in (folder, f"{folder}/srn_tiny.model-523000", f"{folder}/srn_tiny.model-523000.index"):
+        network = load(source)
+        assert network.variant == "color"
+        assert np.array_equal(network.encoders[0][0].weight.detach().numpy(), values["g_net/enc1_1/weights"].transpose(3, 2, 0, 1))
+        assert np.array_equal(network.ups[1].weight.detach().numpy(), values["g_net/dec2_4/weights"].transpose(3, 2, 0, 1))
+        assert np.array_equal(network.output.bias.detach().numpy(), values["g_net/dec1_0/biases"])
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match="encoder of 2 levels and a decoder of 1"):
+        NAFNet(8, (1, 1), 1, (1,))
+    state = fill_state_dict(variables())
+    del state["g_net/dec1_0/biases"]
+    with pytest.raises(UserError, match=r"1 missing \(output.bias"):
+        load_published("srn", state)

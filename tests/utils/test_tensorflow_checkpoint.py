@@ -1,0 +1,55 @@
+"""The reader of TensorFlow's checkpoints on a file that TensorFlow wrote, whole and damaged."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.golden.fill import fill_state_dict
+from tests.golden.make_srn_checkpoint import variables
+from utils.errors import UserError
+from utils.tensorflow_checkpoint import find_prefix, is_checkpoint, read_checkpoint
+
+PREFIX = Path(__file__).parents[1] / "golden" / "srn_tiny.model-523000"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for file in PREFIX.parent.glob("srn_tiny.model*"):
+        shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+def test_every_variable_is_read():
+    found, expected = read_checkpoint(PREFIX), fill_state_dict(variables())
+    others = {"g_net/enc1_1/weights/Adam", "g_net/enc1_1/weights/Adam_1", "beta1_power", "beta2_power", "Variable"}
+    assert found.keys() == expected.keys() | others
+    assert all(np.array_equal(found[name], value) and found[name].dtype == np.float32 for name, value in expected.items())
+    assert found["Variable"] == 523000 and found["Variable"].dtype == np.int64 and found["Variable"].shape == ()
+
+
+def test_a_folder_means_its_latest_step(copy):
+    for ending in ("index", "data-00000-of-00001"):
+        shutil.copy(copy / f"srn_tiny.model-523000.{ending}", copy / f"srn_tiny.model-90.{ending}")
+    assert is_checkpoint(copy) and find_prefix(copy).name == "srn_tiny.model-523000"
+    assert find_prefix(copy, 90).name == "srn_tiny.model-90"
+    with pytest.raises(UserError, match="no TensorFlow checkpoint of step 7 in .* it has the steps 90, 523000"):
+        find_prefix(copy, 7)
+
+
+def test_damage_is_named(copy):
+    index, data = (copy / f"srn_tiny.model-523000.{ending}" for ending in ("index", "data-00000-of-00001"))
+    content = index.read_bytes()
+    index.write_bytes(content[:-30])
+    with pytest.raises(UserError, match="is no index of a TensorFlow checkpoint, or it is damaged: the magic number"):
+        read_checkpoint(index)
+    index.write_bytes(content)
+    data.write_bytes(data.read_bytes()[:20000])
+    with pytest.raises(UserError, match="ends before variable g_net/"):
+        read_checkpoint(index)
+    data.unlink()
+    with pytest.raises(UserError, match="data-00000-of-00001 is missing"):
+        read_checkpoint(index)
+    with pytest.raises(UserError, match="no TensorFlow checkpoint at .*nothing.index is missing"):
+        find_prefix(copy / "nothing")
