@@ -69,13 +69,13 @@ def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
     Ours say in their metadata what to build; the authors' files are recognised by their keys (`options` go to
     models.published.load_published). Raises UserError for a file that fits no network or does not fit its own.
     """
-    from models.published import identify, load_published  # it knows the network files, and they import this package
+    from models.published import from_state, identify  # it knows the network files, and they import this package
 
     path = find(path_or_name)
     description = read_description(path)
     if description is None:
         state = load_state(path)
-        return load_published(identify(state, path), state, **options)
+        return from_state(identify(state, path), state, path, **options)
     network = build(description["network"], **description["arguments"])
     load_strict(network, load_state(path), path)
     return network.eval()
@@ -85,5 +85,6 @@ def load_network(path_or_name: str | os.PathLike, expected: type[nn.Module], **o
     """`load`, but a file of any other network than `expected` is refused."""
     network = load(path_or_name, **options)
     if not isinstance(network, expected):
-        raise UserError(f"{path_or_name} holds a {type(network).__name__}, this command needs a {expected.__name__}")
+        needed = getattr(expected, "kind", expected.__name__)
+        raise UserError(f"{path_or_name} holds a {type(network).__name__}, this command needs a {needed}")
     return network

@@ -12,6 +12,7 @@ class ImageNetwork(nn.Module):
     pads to. bytes_per_pixel: an upper bound of what `forward` needs at its peak in float32, measured at 640x640.
     """
 
+    kind = "network for single images"
     channels = 3
     multiple: int
     bytes_per_pixel: int

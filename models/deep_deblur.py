@@ -4,6 +4,8 @@ Scales are numbered 0 (full) to 2 (quarter). Inside, images are on the 0..255 sc
 handed to the next finer scale.
 """
 
+import re
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -112,6 +114,6 @@ PUBLISHED_KEYS = [
 def published_arguments(state: dict[str, Tensor]) -> dict:
     """Constructor arguments read off the authors' state dict."""
     width, _, kernel_size, _ = state["body_models.0.body.0.weight"].shape
-    blocks = sum(key.startswith("body_models.0.body.") and key.endswith(".body.2.weight") for key in state)
-    scales = sum(key.endswith("body.0.weight") and key.count(".") == 4 for key in state)
+    blocks = sum(re.fullmatch(r"body_models\.0\.body\.\d+\.body\.2\.weight", key) is not None for key in state)
+    scales = sum(re.fullmatch(r"body_models\.\d+\.body\.0\.weight", key) is not None for key in state)
     return {"width": width, "blocks": blocks, "kernel_size": kernel_size, "scales": scales}

@@ -35,19 +35,25 @@ def load_published(name: str, source: str | os.PathLike | dict, **options) -> nn
     """
     if name not in PUBLISHED:
         raise UserError(f"no published form of {name!r} is known: choose from {', '.join(PUBLISHED)}")
-    is_file = not isinstance(source, dict)
-    state = load_state(source) if is_file else unwrap({key: _tensor(value) for key, value in source.items()})
+    if isinstance(source, dict):
+        state, source = unwrap({key: _tensor(value) for key, value in source.items()}), "the state dict"
+    else:
+        state = load_state(source)
+    return from_state(name, state, source, **options)
+
+
+def from_state(name: str, state: dict[str, Tensor], source: str | os.PathLike, **options) -> nn.Module:
+    """As load_published, of a state dict that was read already; `source` names it in errors."""
     for prefix in PUBLISHED[name][1]:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
-    label = source if is_file else "the state dict"
     if PUBLISHED[name][0] not in state:
-        raise UserError(f"{label} is not a published {name} checkpoint: it has no entry {PUBLISHED[name][0]}")
+        raise UserError(f"{source} is not a published {name} checkpoint: it has no entry {PUBLISHED[name][0]}")
     module = import_module(NETWORKS[name][0])
     arguments = module.published_arguments(state) if hasattr(module, "published_arguments") else {}
     network = build(name, **{**arguments, **options})
     state = module.published_state(state) if hasattr(module, "published_state") else rename(state, module.PUBLISHED_KEYS)
-    load_strict(network, state, label)
+    load_strict(network, state, source)
     return network.eval()
 
 

@@ -166,9 +166,9 @@ def check_paired(folder: Path, files: Collection[str], wanted: Collection[str], 
 def paper_row(tables: Path, weights: Path | None, data_path: Path | None, config: object = None) -> dict | None:
     """The row of a tables.yaml that a run with these weights on this data (and a row's further options) repeats, if there is one."""
     for row in read_tables(tables):
-        same_data = data_path is not None and data_path.resolve() == row["data_path"].resolve()
+        same_data = data_path is not None and row["data_path"] is not None and data_path.resolve() == row["data_path"].resolve()
         same_options = all(getattr(config, name) == value for name, value in row.get("options", {}).items())
-        if weights is not None and row["value"] and weights.name == row["weights"].name and same_data and same_options:
+        if weights is not None and row["value"] and row["weights"] and weights.name == row["weights"].name and same_data and same_options:
             return row
     return None
 

@@ -1,0 +1,340 @@
+"""inference.py and test.py image_deblur: photos of every kind, data sets in their true shapes, large images, mistakes."""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from methods.image_deblur import inference, test
+from methods.image_deblur.config import InferenceConfig
+from methods.image_deblur.config import TestConfig as ScoreConfig  # pytest would collect a class called Test...
+from models import build
+from utils.checkpoint import save_weights
+from utils.errors import UserError
+from utils.image import read_image, to_tensor, write_image
+from utils.metrics import psnr
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A function that writes a small network's weights; NAFNet without a name. It changes the picture visibly."""
+
+    def make(name: str = "nafnet", file: str = "small.safetensors", **arguments) -> Path:
+        default = {"nafnet": {"width": 8, "encoder": [1], "middle": 1, "decoder": [1], "training_size": 32}}
+        arguments = arguments or default.get(name, {})
+        torch.manual_seed(0)
+        network = build(name, **arguments)
+        for key, value in network.named_parameters():
+            if key.endswith((".beta", ".gamma")):  # NAFNet's blocks start as nothing
+                value.data.fill_(0.5)
+        save_weights(tmp_path / file, network, name, arguments, "image_deblur", dtype=torch.float32)
+        return tmp_path / file
+
+    return make
+
+
+@pytest.fixture
+def restore(weights, tmp_path):
+    def run(path, **options):
+        given = {"data_path": path, "weights": weights(), "output_dir": tmp_path / "out", "device": "cpu"} | options
+        return inference.main(InferenceConfig(**given))
+
+    return run
+
+
+@pytest.fixture
+def identity(monkeypatch):
+    """The network gives back what it gets: what is left is reading and writing."""
+    monkeypatch.setattr(inference, "predict", lambda predictor, image, progress=None: image)
+
+
+def smooth(size=(40, 56), seed=0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def test_a_single_photo(restore, weights, tmp_path, capsys):
+    write_image(tmp_path / "photo.jpg", smooth((37, 53)))
+    assert restore(tmp_path / "photo.jpg") is None
+    restored = read_image(tmp_path / "out/photo.png")
+    predictor = inference.load(InferenceConfig(weights=weights(), device="cpu"))
+    image = to_tensor(read_image(tmp_path / "photo.jpg"))
+    with torch.inference_mode():
+        expected = predictor.network(image[None])[0].clamp(0, 1) * 255
+    assert np.abs(restored - expected.permute(1, 2, 0).numpy()).max() <= 0.51
+    assert (tmp_path / "out/report.html").is_file() and (tmp_path / "out/contact_sheet.png").is_file()
+    assert "restored 1 pictures" in capsys.readouterr().out
+
+
+def test_folders_keep_their_shape_and_namesakes_their_endings(restore, identity, tmp_path):
+    for name in ("a.png", "trip/a.png", "trip/deep/b.jpg", "twin.jpg", "twin.png"):
+        write_image(tmp_path / "in" / name, smooth())
+    restore(tmp_path / "in")
+    written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")} - {"contact_sheet.png"}
+    assert written == {"a.png", "trip/a.png", "trip/deep/b.png", "twin.jpg.png", "twin.png.png"}
+
+
+def test_photos_come_out_upright_with_what_can_be_kept(restore, identity, tmp_path):
+    pixels = smooth()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    turned = Image.fromarray(np.rot90(pixels))  # stored lying on its side
+    exif = turned.getexif()
+    exif[0x0112], exif[0x0110] = 6, "a camera"  # orientation: turn clockwise to see it; model
+    turned.save(folder / "turned.png", exif=exif, icc_profile=b"profile of some screen")
+    alpha = np.uint8(np.arange(40 * 56).reshape(40, 56) % 256)
+    Image.fromarray(np.dstack((pixels, alpha))).save(folder / "alpha.png")
+    Image.fromarray(pixels).convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "palette.png")
+    Image.fromarray(pixels).convert("CMYK").save(folder / "cmyk.jpg", quality=98)
+    Image.fromarray(pixels).convert("L").save(folder / "grey.png")
+    deep = (pixels.astype(np.uint16) * 257) + 3
+    write_image(folder / "deep.png", np.minimum(deep, 65535))
+    cv2.imwrite(str(folder / "deep_alpha.png"), np.dstack((pixels.astype(np.uint16) * 256, alpha.astype(np.uint16) * 200)))
+    restore(folder)
+    out = tmp_path / "out"
+    assert np.array_equal(read_image(out / "turned.png"), pixels)
+    with Image.open(out / "turned.png") as image:
+        assert image.info["icc_profile"] == b"profile of some screen" and dict(image.getexif()) == {0x0110: "a camera"}
+    with Image.open(out / "alpha.png") as image:
+        assert np.array_equal(np.asarray(image), np.dstack((pixels, alpha)))
+    assert np.array_equal(read_image(out / "palette.png"), read_image(folder / "palette.png"))
+    assert np.abs(read_image(out / "cmyk.png").astype(int) - pixels).mean() < 4
+    with Image.open(out / "grey.png") as image:
+        assert image.mode == "L" and np.array_equal(np.asarray(image), read_image(folder / "grey.png")[..., 0])
+    assert np.array_equal(read_image(out / "deep.png"), read_image(folder / "deep.png")) and read_image(out / "deep.png").dtype == np.uint16
+    both = cv2.imread(str(out / "deep_alpha.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(both, cv2.imread(str(folder / "deep_alpha.png"), cv2.IMREAD_UNCHANGED)) and both.shape[2] == 4
+
+
+def test_pairs_are_scored_as_numpy_says(restore, make_videos, tmp_path):
+    root = make_videos("gopro", {"a": 2, "b": 1}, size=(24, 40))
+    scores = restore(root)
+    assert [row["name"] for row in scores.rows] == ["a_000000", "a_000001", "b_000000"] and scores.protocol == "image"
+    for row in scores.rows:
+        video, frame = row["name"].split("_")
+        sharp = read_image(root / video / "sharp" / f"{frame}.png").astype(float)
+        restored = read_image(tmp_path / "out" / f"{row['name']}.png").astype(float)
+        assert row["psnr"] == pytest.approx(10 * np.log10(255**2 / ((restored - sharp) ** 2).mean()), abs=1e-9)
+    assert json.loads((tmp_path / "out/scores.json").read_text())["mean"] == scores.mean
+
+
+def test_blurry_folder_is_chosen(restore, make_videos, tmp_path):
+    root = make_videos("gopro", {"a": 1}, size=(24, 40))
+    write_image(root / "a/blur_gamma/000000.png", np.zeros((24, 40, 3), np.uint8))
+    plain, gamma = (restore(root, blur_folder=folder).input_mean["psnr"] for folder in (None, "blur_gamma"))
+    assert plain > gamma + 5
+    with pytest.raises(UserError, match="holds the blurry folders blur, blur_gamma: choose one with --blur_folder"):
+        restore(root, blur_folder="input")
+
+
+def test_files_from_elsewhere_are_scored_without_a_network(make_videos, tmp_path, capsys):
+    root = make_videos("gopro_flat", {"a": 2}, size=(24, 40))
+    folders = {"blurry_dir": root / "input", "sharp_dir": root / "target", "restored_dir": root / "input"}
+    scores = test.main(ScoreConfig(**folders, output_dir=tmp_path / "scores"))
+    assert scores.mean["psnr"] == scores.input_mean["psnr"] and (tmp_path / "scores/scores.csv").is_file()
+    (root / "input/a_000001.png").rename(root / "input/c_000001.png")
+    with pytest.raises(UserError, match="lacks 1 of the 2 images to score, the first is a_000001"):
+        test.main(ScoreConfig(**folders))
+    with pytest.raises(UserError, match="give --restored_dir"):
+        test.main(ScoreConfig(restored_dir=root))
+
+
+def test_protocol_goes_with_the_data(tmp_path):
+    for path, protocol in (("RealBlur-J", "realblur"), ("my/Kohler", "kohler"), ("GOPRO/test", "image")):
+        assert test.chosen_protocol(ScoreConfig(data_path=tmp_path / path)) == protocol
+    assert test.chosen_protocol(ScoreConfig(data_path=tmp_path / "RealBlur-J", protocol="image")) == "image"
+
+
+def test_realblur_by_its_list_file(weights, tmp_path, identity):
+    """Downloaded as it is: a list of two paths per line, ground truth first; scored after registration."""
+    root = tmp_path / "RealBlur-J"
+    with np.load(Path(__file__).parents[1] / "golden" / "sbdd_ecc.npz") as arrays:
+        for scene in ("scene001", "scene002"):
+            write_image(root / scene / "blur/blur_1.png", arrays["blurred"])
+            write_image(root / scene / "gt/gt_1.png", arrays["gt"])
+    (root / "RealBlur_J_test_list.txt").write_text("".join(f"scene00{n}/gt/gt_1.png scene00{n}/blur/blur_1.png\n" for n in (1, 2)))
+    config = {"weights": weights(), "output_dir": tmp_path / "out", "device": "cpu"}
+    listed = test.main(ScoreConfig(data_path=root / "RealBlur_J_test_list.txt", **config))
+    found = test.main(ScoreConfig(data_path=root, **config))
+    assert listed.protocol == found.protocol == "realblur" and listed.mean == found.mean
+    assert [row["name"] for row in listed.rows] == ["scene001_1", "scene002_1"]
+    (root / "bad.txt").write_text("scene001/gt/gt_1.png\n")
+    with pytest.raises(UserError, match="bad.txt, line 1: two paths are expected"):
+        test.main(ScoreConfig(data_path=root / "bad.txt", **config))
+
+
+def test_koehlers_set_as_folders(weights, tmp_path, identity):
+    with np.load(Path(__file__).parents[1] / "golden" / "sbdd_ecc.npz") as arrays:
+        write_image(tmp_path / "Kohler/input/Blurry1_4.png", arrays["blurred"])
+        for frame in range(3):
+            write_image(tmp_path / f"Kohler/gt/GroundTruth1_4/{frame}.png", arrays["kohler_gt"][..., frame])
+    scores = test.main(ScoreConfig(data_path=tmp_path / "Kohler", weights=weights(), output_dir=tmp_path / "out", device="cpu"))
+    assert scores.protocol == "kohler" and scores.rows[0]["name"] == "1_4" and scores.rows[0]["psnr"] > 15
+
+
+def test_table_says_what_is_missing(capsys):
+    assert test.main(ScoreConfig(table="all")) is None
+    text = capsys.readouterr().out
+    assert "33.71" in text and "30.40" in text and ("not run: needs" in text or "difference" in text)
+
+
+def test_tiles_give_the_whole_result(weights, tmp_path):
+    """A network of short reach; the seams are below half a grey level."""
+    config = InferenceConfig(weights=weights("mimo_unet", width=8, blocks=1), device="cpu")
+    image = to_tensor(smooth((150, 260)))
+    whole = inference.predict(inference.load(config), image)
+    tiled = inference.load(InferenceConfig(weights=config.weights, device="cpu", tile=96, tile_overlap=40))
+    calls = []
+    assert (inference.predict(tiled, image, lambda: calls.append(1)) - whole).abs().max() < 0.5 / 255
+    assert len(calls) == 2 * 4
+    with pytest.raises(UserError, match="--tile 64 must be larger than two overlaps of 40 px"):
+        inference.predict(inference.load(InferenceConfig(weights=config.weights, device="cpu", tile=64, tile_overlap=40)), image)
+
+
+def test_memory_decides_on_tiles(weights):
+    predictor = inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.1))
+    assert inference.tile_of(predictor, (100, 200)) == 200
+    tile = inference.tile_of(predictor, (4000, 6000))
+    assert 128 < tile < 400 and tile % predictor.network.multiple == 0
+    with pytest.raises(UserError, match="not enough memory on cpu: 0.00 GB are free, tiles of .* px need"):
+        inference.tile_of(inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.001)), (4000, 6000))
+
+
+def test_ensemble_is_the_mean_over_flips_and_turns(weights):
+    image = to_tensor(smooth((24, 40)))
+    single, ensemble = (inference.load(InferenceConfig(weights=weights(), device="cpu", ensemble=on)) for on in (False, True))
+    slow = []
+    for turns in range(4):
+        for mirror in (False, True):
+            view = torch.rot90(image, turns, (1, 2))
+            view = view.flip(2) if mirror else view
+            result = inference.predict(single, view)
+            slow.append(torch.rot90(result.flip(2) if mirror else result, -turns, (1, 2)))
+    assert (inference.predict(ensemble, image) - sum(slow) / 8).abs().max() < 1e-5
+    for way in range(8):
+        assert torch.equal(inference.turned_back(inference.turned(image[None], way), way), image[None])
+
+
+def test_gamma_is_put_around_the_network(weights, monkeypatch):
+    predictor = inference.load(InferenceConfig(weights=weights(), device="cpu", gamma_factor=2.2))
+    image = to_tensor(smooth((24, 40)))
+    with torch.inference_mode():
+        expected = predictor.network(image[None] ** 2.2)[0].clamp(min=0) ** (1 / 2.2)
+    torch.testing.assert_close(inference.predict(predictor, image), expected, atol=1e-5, rtol=0)
+
+
+def test_local_statistics_are_for_nafnet(weights):
+    on, off = (inference.load(InferenceConfig(weights=weights(), device="cpu", local_statistics=flag)) for flag in (True, False))
+    image = to_tensor(smooth((120, 130)))
+    assert (inference.predict(on, image) - inference.predict(off, image)).abs().max() > 1e-4
+    assert inference.load(InferenceConfig(weights=weights("light_dehaze", width=8), device="cpu")).network.multiple == 2
+
+
+def test_wrong_model_is_named_with_the_right_one(weights, tmp_path):
+    nafnet = weights()
+    with pytest.raises(UserError, match=r"small.safetensors holds nafnet.*, not Restormer: leave --model out"):
+        inference.load(InferenceConfig(weights=nafnet, model="Restormer", device="cpu"))
+    lstm = weights("srn", "lstm.safetensors", variant="lstm", width=4)
+    assert inference.load(InferenceConfig(weights=lstm, model="SRN", device="cpu")).network.variant == "lstm"
+    assert inference.load(InferenceConfig(weights=lstm, model="lstm", device="cpu")).network.variant == "lstm"
+    with pytest.raises(UserError, match=r"lstm.safetensors holds SRN \(lstm\), not color"):
+        inference.load(InferenceConfig(weights=lstm, model="color", device="cpu"))
+    plus = weights("mimo_unet", "plus.safetensors", width=4, blocks=20)
+    with pytest.raises(UserError, match=r"plus.safetensors holds MIMO-UNet\+, not MIMO-UNet:"):
+        inference.load(InferenceConfig(weights=plus, model="MIMO-UNet", device="cpu"))
+    with pytest.raises(UserError, match="holds a CDVDTSP, this command needs a network for single images"):
+        inference.load(InferenceConfig(weights=Path("cdvd_tsp"), device="cpu"))
+
+
+def test_srn_from_tensorflows_folder(restore, tmp_path):
+    write_image(tmp_path / "photo.png", smooth((20, 30)))
+    golden = Path(__file__).parents[1] / "golden"
+    restore(tmp_path / "photo.png", weights=golden, model="SRN", step=523000)
+    assert read_image(tmp_path / "out/photo.png").shape == (20, 30, 3)
+    with pytest.raises(UserError, match="no TensorFlow checkpoint of step 7"):
+        restore(tmp_path / "photo.png", weights=golden, step=7)
+
+
+def test_deep_deblurs_folder_means_its_last_epoch(weights, tmp_path):
+    for epoch in (9, 10):
+        network = build("deep_deblur", width=4, blocks=1)
+        network.bodies[0][0].bias.data.fill_(epoch)
+        state = {_theirs(key): value for key, value in network.state_dict().items()}
+        (tmp_path / "models").mkdir(exist_ok=True)
+        torch.save({"G": state, "D": None}, tmp_path / f"models/model-{epoch}.pt")
+    found = inference.load(InferenceConfig(weights=tmp_path, model="DeepDeblur", device="cpu")).network
+    assert found.bodies[0][0].bias[0] == 10
+
+
+def _theirs(key: str) -> str:
+    key = key.replace("bodies.", "body_models.").replace("conv1", "body.0").replace("conv2", "body.2")
+    if key.startswith("lifts."):
+        return f"conv_end_models.{int(key[6]) + 1}.uppath{key[7:]}"
+    scale, rest = key.removeprefix("body_models.").split(".", 1)
+    return f"body_models.{scale}.body.{rest}"
+
+
+def test_mistakes_are_one_sentence_and_results_stay(restore, tmp_path):
+    for number in range(3):
+        write_image(tmp_path / f"in/{number}.png", smooth(seed=number))
+    content = (tmp_path / "in/2.png").read_bytes()
+    (tmp_path / "in/2.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="2.png can't be read, it may be truncated"):
+        restore(tmp_path / "in")
+    first = (tmp_path / "out/0.png").stat().st_mtime_ns
+    (tmp_path / "in/2.png").write_bytes(content)
+    restore(tmp_path / "in", skip_existing=True)
+    assert (tmp_path / "out/0.png").stat().st_mtime_ns == first and (tmp_path / "out/2.png").is_file()
+    with pytest.raises(UserError, match="there is no .*nowhere"):
+        restore(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no pictures in"):
+        restore(tmp_path / "empty")
+    (tmp_path / "notes.pdf").write_text("no picture")
+    with pytest.raises(UserError, match="notes.pdf is not an image this program can read"):
+        restore(tmp_path / "notes.pdf")
+    with pytest.raises(UserError, match="would overwrite a picture in"):
+        restore(tmp_path / "in", output_dir=tmp_path / "in")
+
+
+def test_an_unwritable_output_is_one_sentence(tmp_path, weights, monkeypatch, capsys):
+    from methods import run
+
+    write_image(tmp_path / "photo.png", smooth())
+    (tmp_path / "out").write_text("a file, not a folder")
+    words = [
+        "--data_path",
+        str(tmp_path / "photo.png"),
+        "--weights",
+        str(weights()),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--device",
+        "cpu",
+    ]
+    monkeypatch.setattr(sys, "argv", ["inference.py", "image_deblur", *words])
+    assert run("inference") != 0
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and str(tmp_path / "out") in error and "Traceback" not in error
+
+
+def test_a_video_is_restored_frame_by_frame(restore, identity, tmp_path):
+    import av
+
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.options = 56, 40, "yuv420p", {"crf": "8"}
+        for index in range(7):
+            frame = av.VideoFrame.from_ndarray(np.roll(smooth(), index, 1), "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    restore(path)
+    with av.open(str(tmp_path / "out/clip.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 7 and psnr(frames[6], np.roll(smooth(), 6, 1)) > 28
