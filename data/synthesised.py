@@ -3,12 +3,14 @@
 A pair depends only on the seed, the picture's name and its number; everything that was drawn stands in its record.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -88,15 +90,22 @@ class PairMaker:
         )
         return made
 
-    def patch(self, rng: np.random.Generator, name: str, size: int) -> Made:
-        """A pair of `size` px from a random part of a picture; its objects may be cut."""
+    def patch(self, rng: np.random.Generator, name: str, size: int, zoom: tuple[float, float] = (1.0, 1.0)) -> Made:
+        """A pair of `size` px from a random part of a picture, enlarged by a factor drawn from `zoom`; its objects may be cut."""
         picture, side = read_image(self.pictures[name]), size + self.draw.size - 1
-        if min(picture.shape[:2]) < side:
+        factor = max(math.exp(rng.uniform(*np.log(zoom))), side / min(picture.shape[:2])) if zoom != (1.0, 1.0) else 1.0
+        own = round(side / factor)
+        if min(picture.shape[:2]) < own:
             raise UserError(f"{self.pictures[name]} is {picture.shape[1]}x{picture.shape[0]}: a patch of {size} px needs {side} px")
         objects = self.masks(name, picture).chosen(self.draw.least_score, self.draw.least_area, self.draw.most_objects)
-        top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
-        part = np.s_[top : top + side, left : left + side]
-        return self._make(rng, picture[part], objects.masks[(slice(None), *part)])
+        top, left = (int(rng.integers(length - own + 1)) for length in picture.shape[:2])
+        part = np.s_[top : top + own, left : left + own]
+        picture, masks = picture[part], objects.masks[(slice(None), *part)]
+        if own != side:
+            picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if own > side else cv2.INTER_CUBIC)
+            masks = [cv2.resize(np.uint8(mask), (side, side), interpolation=cv2.INTER_NEAREST) > 0 for mask in masks]
+            masks = np.array(masks, bool).reshape(-1, side, side)
+        return self._make(rng, picture, masks)
 
     def _make(self, rng: np.random.Generator, picture: np.ndarray, masks: np.ndarray) -> Made:
         names, kernels = self._kernels(rng, len(masks) + 1)
@@ -128,11 +137,20 @@ class SynthesisedPairs(Dataset):
     """Training pairs {blurry [3,S,S], sharp [3,S,S], name} made on the fly, RGB in [0,1]; depend only on (seed, epoch, index).
 
     noise_share, jpeg_share: of the blurry pictures, see data/augment.py: degrade. vary(images, size, rng): changes a pair at random, see
-    data/pairs.py: Variation.
+    data/pairs.py: Variation. zoom: range of factors by which the sharp pictures are enlarged first, as cameras' pixels are seldom as sharp
+    as those of small pictures.
     """
 
-    def __init__(self, maker: PairMaker, size: int, noise_share: float = 0.0, jpeg_share: float = 0.0, vary: Callable = crop_and_turn):
-        self.maker, self.size, self.shares, self.vary = maker, size, (noise_share, jpeg_share), vary
+    def __init__(
+        self,
+        maker: PairMaker,
+        size: int,
+        noise_share: float = 0.0,
+        jpeg_share: float = 0.0,
+        vary: Callable = crop_and_turn,
+        zoom: tuple[float, float] = (1.0, 1.0),
+    ):
+        self.maker, self.size, self.shares, self.vary, self.zoom = maker, size, (noise_share, jpeg_share), vary, zoom
 
     def __len__(self) -> int:
         return len(self.maker.names)
@@ -141,7 +159,7 @@ class SynthesisedPairs(Dataset):
         epoch, index = key
         rng = np.random.default_rng((self.maker.seed, epoch, index))
         name = self.maker.names[index]
-        pair = self.maker.patch(rng, name, self.size).pair
+        pair = self.maker.patch(rng, name, self.size, self.zoom).pair
         blurry = degrade(rng, pair.blurry[None], *self.shares)[0]
         sharp = np.round(pair.sharp.clip(0, 1) * 255) / 255
         tensors = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)) for image in (blurry, sharp)]

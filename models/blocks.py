@@ -39,6 +39,16 @@ class ResidualBlock(nn.Module):
         return features + self.conv2(self.relu(self.conv1(features)))
 
 
+def added(own: Tensor, other: Tensor) -> Tensor:
+    """own + other; without gradients in the memory of `own`, a tensor that nobody else needs."""
+    return own + other if torch.is_grad_enabled() else own.add_(other)
+
+
+def multiplied(own: Tensor, other: Tensor) -> Tensor:
+    """own * other; without gradients in the memory of `own`, a tensor that nobody else needs."""
+    return own * other if torch.is_grad_enabled() else own.mul_(other)
+
+
 class ChannelNorm(nn.Module):
     """Layer normalisation of [B,C,H,W] over the channels of each pixel: biased variance, then weight and bias [C].
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import ChannelNorm, ImageNetwork
+from models.blocks import ChannelNorm, ImageNetwork, multiplied
 
 TRAINING_SIZE = 256  # side of the published training patches, px
 
@@ -97,7 +97,7 @@ class NAFBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C,H,W]."""
         gated = _gate(self.conv2(self.conv1(self.norm1(features))))
-        gated = self.conv3(gated * self.attention(self._average(gated)))
+        gated = self.conv3(multiplied(gated, self.attention(self._average(gated))))
         features = torch.addcmul(features, gated, self.beta.to(gated.dtype))
         gated = self.conv5(_gate(self.conv4(self.norm2(features))))
         return torch.addcmul(features, gated, self.gamma.to(gated.dtype))

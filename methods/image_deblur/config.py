@@ -117,6 +117,7 @@ class TrainConfig:
     kernel_size: int = option(65, "--source pictures: side of the kernels")
     strong: float = option(1.0, "--source pictures: share with the kernels as they come")
     mild: float = option(0.0, "--source pictures: share with kernels of at most 4 px; what is left has no blur")
+    zoom: list[float] = option([1.0, 1.0], "--source pictures: they are enlarged by a random factor of this range first")
     gamma: float = option(2.2, "--source pictures: camera response, linear = picture^gamma")
     augment_illumination: bool = option(False, "--source pictures: up to three times more light, which saturates")
     gamma_factor: float = option(1.0, _GAMMA)

@@ -16,7 +16,7 @@ from models import NETWORKS, find, load_network
 from models.blocks import ImageNetwork
 from models.nafnet import NAFNet
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, available_memory, choose_device, choose_precision
+from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import read_image, read_photo, to_8bit, to_tensor, write_photo
@@ -77,6 +77,8 @@ def main(config: InferenceConfig) -> Scores | None:
 def load(config: Config) -> Predictor:
     """The network that the weights describe, on its device."""
     device = choose_device(config.device)
+    if device.type == "cpu":
+        keep_memory()
     run = ROOT / "experiment" / (config.weights or "")  # DeepDeblur's --save_dir is the name of a run
     weights = find(run if config.weights and not config.weights.exists() and run.exists() else config.weights or SHIPPED_WEIGHTS)
     if is_checkpoint(weights):

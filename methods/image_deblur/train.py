@@ -160,7 +160,7 @@ class DeblurTask:
         response = Response(value=config.gamma) if config.gamma != 1 else Response("none")
         settings = PairSettings(response, illumination=3.0 if config.augment_illumination else 1.0)
         maker = PairMaker(path, find_masks(config.mask_path, config.mask_kind), draw, settings, config.seed)
-        return SynthesisedPairs(maker, size, config.noise_share, config.jpeg_share, vary)
+        return SynthesisedPairs(maker, size, config.noise_share, config.jpeg_share, vary, tuple(config.zoom))
 
 
 class AdversarialPair(nn.Module):
