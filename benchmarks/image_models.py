@@ -2,8 +2,8 @@
 
 python -m benchmarks.image_models [--networks NAME ...] [--sizes 128 256 512] [--compile NAME ...] [--quick]. Random weights (the work is
 the same); one image at a time. `plain` is the same network run eagerly in contiguous float32; `ours` as inference.py runs it: channels_last
-in float32, freed memory kept for the next tensors; `difference`: the largest between the two; then bf16 and compiled (cold start in seconds). `of peak`: operations per second of `ours` relative to a
-matrix product in the same run.
+in float32, freed memory kept for the next tensors; `difference`: the largest between the two; then bf16 and compiled (cold start in
+seconds). `of peak`: operations per second of `ours` relative to a matrix product in the same run.
 """
 
 import argparse

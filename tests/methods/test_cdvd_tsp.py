@@ -103,7 +103,7 @@ def test_weights_of_another_network_are_refused(golden, make_videos, restore, tm
 def test_frames_too_large_for_the_memory_get_a_sentence(make_videos, restore, monkeypatch):
     monkeypatch.setattr(inference, "available_memory", lambda device: 500_000)
     # 24x32 frames at 500 + 60*4 bytes per pixel need 568,320 bytes
-    with pytest.raises(UserError, match="a: frames of 32x24 need about .* the largest size of this shape that fits is 30x22"):
+    with pytest.raises(UserError, match="a: frames of 32x24 need about .* the largest size of this shape that fits is about 30x22"):
         restore(make_videos("frames"))
 
 
@@ -339,3 +339,20 @@ def test_the_sample_is_made_once_and_whole(monkeypatch, tmp_path):
         sample.sample_folder()
     assert not folder.exists() and list((tmp_path / "dataset").iterdir()) == []
     assert config_module.ROOT == ROOT
+
+
+def test_frames_beyond_the_budget_are_restored_in_tiles(make_videos, restore, tmp_path, monkeypatch, capsys):
+    """The same frames to a grey level, and an error where not even the flow fits."""
+    root = make_videos("frames", {"a": 5}, size=(280, 400))
+    restore(root, weights="cdvd_tsp", output_dir=tmp_path / "whole")
+    network = inference.load(InferenceConfig()).network
+    flow = network.stream_bytes_per_pixel * 280 * 400
+    monkeypatch.setattr(inference, "available_memory", lambda device: (flow + network.reconstruction_bytes_per_pixel * 272 * 272) / 0.7)
+    restore(root, weights="cdvd_tsp", output_dir=tmp_path / "tiles")
+    assert "a: frames of 400x280 are restored in tiles of 272 px" in capsys.readouterr().out
+    for name in outputs(tmp_path / "whole"):
+        whole, tiles = (read_image(tmp_path / kind / name).astype(int) for kind in ("whole", "tiles"))
+        assert np.abs(whole - tiles).max() <= 1
+    monkeypatch.setattr(inference, "available_memory", lambda device: flow)
+    with pytest.raises(UserError, match=r"a: frames of 400x280 need about 0.1 GB for the flow alone, .* that fits is about 334x234"):
+        restore(root)
