@@ -1,8 +1,8 @@
 """Sizes that a network can take: padding to multiples, and large images in tiles, so that memory does not grow with the image.
 
-Tiles start at multiples of the network's own, so that its grid lies as on the whole image, and overlap. The outer quarter of an overlap is
-thrown away (there a tile sees its own border), across the inner half one tile fades smoothly into the other. A network whose reach is at
-most a quarter of the overlap gives the whole-image result; one that averages over the image (channel attention) gives another.
+Tiles start at multiples of the network's own, so that its grid lies as on the whole image, and overlap. The outer three eighths of an
+overlap are thrown away (there a tile sees its own border), across the middle quarter one tile fades smoothly into the other. A network whose
+reach is at most three eighths of the overlap gives the whole-image result; one that averages over the image (channel attention) gives another.
 """
 
 import math
@@ -116,6 +116,6 @@ def _fade(tiles: list[tuple[int, int]], start: int, end: int) -> Tensor:
 
 
 def _ramp(length: int) -> Tensor:
-    """0 on the first quarter, a smooth rise on the middle half, 1 on the last quarter."""
+    """0 on the first three eighths, a smooth rise on the middle quarter, 1 on the last three eighths."""
     position = (torch.arange(length) + 0.5) / length
-    return torch.sin(((position - 0.25) * 2).clamp(0, 1) * math.pi / 2) ** 2
+    return torch.sin(((position - 0.375) * 4).clamp(0, 1) * math.pi / 2) ** 2
