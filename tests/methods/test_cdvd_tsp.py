@@ -343,18 +343,18 @@ def test_the_sample_is_made_once_and_whole(monkeypatch, tmp_path):
 
 def test_frames_beyond_the_budget_are_restored_in_tiles(make_videos, restore, monkeypatch, capsys):
     """One stage gives the same frame to a grey level; an error where not even the flow fits."""
-    root = make_videos("frames", {"a": 3}, size=(400, 500))
+    root = make_videos("frames", {"a": 3}, size=(400, 496))
     predictor = inference.load(InferenceConfig())
     network = predictor.network
-    flow = network.stream_bytes_per_pixel * 400 * 500
+    flow = network.stream_bytes_per_pixel * 400 * 496
     monkeypatch.setattr(inference, "available_memory", lambda device: (flow + network.reconstruction_bytes_per_pixel * 400 * 400) / 0.7)
     triplet = [to_tensor(read_image(root / f"a/{index}.png"))[None] for index in range(3)]
     with torch.inference_mode():
         whole = network.restore_triplet(*triplet)
-        inference.fit_memory(predictor, (400, 500), "a")
-        assert network.tile == 400 and "a: frames of 500x400 are restored in tiles of 400 px" in capsys.readouterr().out
+        inference.fit_memory(predictor, (400, 496), "a")
+        assert network.tile == 400 and "a: frames of 496x400 are restored in tiles of 400 px" in capsys.readouterr().out
         tiled = network.restore_triplet(*triplet)
     assert not torch.equal(whole, tiled) and (whole - tiled).abs().max() <= 1 / 255
     monkeypatch.setattr(inference, "available_memory", lambda device: flow)
-    with pytest.raises(UserError, match=r"a: frames of 500x400 need about 0.1 GB for the flow alone, .* that fits is about 418x334"):
+    with pytest.raises(UserError, match=r"a: frames of 496x400 need about 0.1 GB for the flow alone, .* that fits is about 414x334"):
         restore(root)
