@@ -347,7 +347,7 @@ def test_frames_beyond_the_budget_are_restored_in_tiles(make_videos, restore, mo
     predictor = inference.load(InferenceConfig())
     network = predictor.network
     flow = network.stream_bytes_per_pixel * 400 * 496
-    monkeypatch.setattr(inference, "available_memory", lambda device: (flow + network.reconstruction_bytes_per_pixel * 400 * 400) / 0.7)
+    monkeypatch.setattr(inference, "available_memory", lambda device: (flow + network.reconstruction_bytes_per_pixel * 401 * 401) / 0.7)
     triplet = [to_tensor(read_image(root / f"a/{index}.png"))[None] for index in range(3)]
     with torch.inference_mode():
         whole = network.restore_triplet(*triplet)
