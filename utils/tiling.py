@@ -1,8 +1,9 @@
 """Sizes that a network can take: padding to multiples, and large images in tiles, so that memory does not grow with the image.
 
 Tiles start at multiples of the network's own, so that its grid lies as on the whole image, and overlap. The outer three eighths of an
-overlap are thrown away (there a tile sees its own border), across the middle quarter one tile fades smoothly into the other. A network whose
-reach is at most three eighths of the overlap gives the whole-image result; one that averages over the image (channel attention) gives another.
+overlap are thrown away (there a tile sees its own border), across the middle quarter one tile fades smoothly into the other. A network
+whose reach is at most three eighths of the overlap gives the whole-image result; one that averages over the image (channel attention)
+gives another.
 """
 
 import math

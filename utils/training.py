@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -99,6 +99,12 @@ class Limits:
     gradient_norm: float = 0.0
     accumulate: int = 1
     average: float = 0.0
+
+    @classmethod
+    def of(cls, config: Any, steps: int, device: torch.device, dtype: torch.dtype) -> "Limits":
+        """The limits that a method's options max_minutes, seed, gradient_norm, accumulate and average set."""
+        own = {name: getattr(config, name) for name in ("seed", "gradient_norm", "accumulate", "average")}
+        return cls(steps, config.max_minutes, device, dtype, **own)
 
 
 def train(task: Task, folder: Path, limits: Limits, resume: bool, config: str = "") -> dict[str, float]:

@@ -1,7 +1,6 @@
 """Train CDVD-TSP: the published recipe by default, the shipped small network with --config default."""
 
 import math
-import re
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from data.exposures import ExposedVideos
 from data.mixture import Mixture
 from data.pictures import MovedPictures
 from data.sample import sample_folder
-from losses.pixel import charbonnier, hard_example_mining, l1, negative_psnr, random_pixels
+from losses.pixel import charbonnier, hard_example_mining, l1, negative_psnr, random_pixels, weighted_sum
 from methods.cdvd_tsp.config import TrainConfig
 from methods.cdvd_tsp.inference import Predictor, predict
 from models import build, load
@@ -32,6 +31,7 @@ from utils.training import Limits, Phase, StepSampler, Validation, endless_loade
 
 ARCHITECTURE = ("stages", "width", "blocks", "kernel_size", "downscale", "global_skip", "gate", "flow")
 PLAIN_LOSSES = {"L1": l1, "Charbonnier": charbonnier, "PSNR": negative_psnr}
+LOSSES = (*PLAIN_LOSSES, "HEM")
 RANDOM_SHARE = 0.1  # of pixels that HEM adds to the hard ones
 BLURRED_DB = 35  # a video below this input PSNR shall gain, one above it shall stay as it is
 MOST_EXAMPLES = 6  # videos in validation.png
@@ -40,16 +40,7 @@ MOST_EXAMPLES = 6  # videos in validation.png
 def main(config: TrainConfig) -> dict[str, float]:
     """Train and return the last validation metrics; everything lands in experiment/NAME."""
     task = CascadeTask(config)
-    limits = Limits(
-        steps=config.epochs * task.steps_per_epoch,
-        minutes=config.max_minutes,
-        device=task.device,
-        dtype=task.dtype,
-        seed=config.seed,
-        gradient_norm=config.gradient_norm,
-        accumulate=config.accumulate,
-        average=config.average,
-    )
+    limits = Limits.of(config, config.epochs * task.steps_per_epoch, task.device, task.dtype)
     return train(task, ROOT / "experiment" / config.save, limits, config.resume, to_yaml(config))
 
 
@@ -64,7 +55,7 @@ class CascadeTask:
         torch.manual_seed(config.seed)
         self.network = build("cdvd_tsp", **self.arguments).to(memory_format=torch.channels_last)
         self._start_from_weights()
-        self.loss = parse_loss(config.loss)
+        self.loss = weighted_sum(config.loss, LOSSES)
         self.training_set = self._training_set(self.network.frames)
         self.stills = self._training_set(frames=1) if config.warm_start else None
         length = len(self.training_set)
@@ -192,14 +183,3 @@ class CascadeTask:
                     "Training without a trained flow network does not reach the published figures (users report 23-24 dB).",
                     file=sys.stderr,
                 )
-
-
-def parse_loss(text: str) -> dict[str, float]:
-    """{"L1": 1.0, "HEM": 2.0} of "1*L1+2*HEM", the published way to write a weighted sum."""
-    weights = {}
-    for term in text.split("+"):
-        parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\*(\w+)\s*", term)
-        if parts is None or parts[2] not in (*PLAIN_LOSSES, "HEM"):
-            raise UserError(f"can't read {term!r} in the loss {text!r}: write a sum of {', '.join(PLAIN_LOSSES)}, HEM like 1*L1+2*HEM")
-        weights[parts[2]] = float(parts[1])
-    return weights

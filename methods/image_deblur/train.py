@@ -19,7 +19,7 @@ from data.synthesis.kernels import load_kernels
 from data.synthesis.masks import find_masks
 from data.synthesis.pair import PairSettings
 from data.synthesised import Draw, PairMaker, SynthesisedPairs
-from losses.pixel import fft_l1, l1, mse, negative_psnr
+from losses.pixel import fft_l1, l1, mse, negative_psnr, weighted_sum
 from methods.image_deblur.config import TrainConfig, chosen_model
 from models import build, load
 from models.deep_deblur import Discriminator
@@ -42,16 +42,7 @@ MOST_EXAMPLES = 6  # pictures in validation.png
 def main(config: TrainConfig) -> dict[str, float]:
     """Train and return the last validation metrics; everything lands in experiment/NAME."""
     task = DeblurTask(config)
-    limits = Limits(
-        steps=task.steps,
-        minutes=config.max_minutes,
-        device=task.device,
-        dtype=task.dtype,
-        seed=config.seed,
-        gradient_norm=config.gradient_norm,
-        accumulate=config.accumulate,
-        average=config.average,
-    )
+    limits = Limits.of(config, task.steps, task.device, task.dtype)
     return train(task, ROOT / "experiment" / config.save, limits, config.resume, to_yaml(config))
 
 
@@ -71,7 +62,7 @@ class DeblurTask:
         if config.weights:
             load_strict(self.restorer, load(config.weights).state_dict(), config.weights)
         self.forward = torch.compile(self.restorer.forward_scales) if config.compile else self.restorer.forward_scales
-        self.loss = parse_loss(config.loss)
+        self.loss = weighted_sum(config.loss, LOSSES)
         self.network = AdversarialPair(self.restorer) if "ADV" in self.loss else self.restorer
         self.phases = parse_phases(config)
         self.sets = {size: self._training_set(size) for size in {size for size, _, _ in self.phases}}
@@ -212,14 +203,3 @@ def parse_phases(config: TrainConfig) -> list[tuple[int, int, int]]:
             raise UserError(f"can't read the phase {text!r}: write PATCHxBATCH:STEPS, e.g. 128x64:92000")
         phases.append(tuple(int(number) for number in found.groups()))
     return phases
-
-
-def parse_loss(text: str) -> dict[str, float]:
-    """{"L1": 1.0, "FFT": 0.1} of "1*L1+0.1*FFT"."""
-    weights = {}
-    for term in text.split("+"):
-        parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\*(\w+)\s*", term)
-        if parts is None or parts[2] not in LOSSES:
-            raise UserError(f"can't read {term!r} in the loss {text!r}: write a sum of {', '.join(LOSSES)} like 1*L1+0.1*FFT")
-        weights[parts[2]] = float(parts[1])
-    return weights
