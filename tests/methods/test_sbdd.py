@@ -17,7 +17,9 @@ from scipy.io import loadmat
 from data.catalog import find_videos
 from data.shards import ShardedPairs, read_records
 from data.synthesis.kernels import load_kernels
-from data.synthesised import SynthesisedPairs
+from data.synthesis.masks import find_masks
+from data.synthesis.pair import PairSettings
+from data.synthesised import Draw, PairMaker, SynthesisedPairs
 from methods.sbdd import generate
 from methods.sbdd.config import GenerateConfig
 from tests.utils.test_video import make_file
@@ -268,3 +270,15 @@ def test_shares_of_strong_mild_and_no_blur(pairs):
     assert item["blurry"].shape == (3, 40, 40) and item["blurry"].min() >= 0 and item["blurry"].max() <= 1 and item["name"] == "one"
     with pytest.raises(UserError, match="a patch of 90 px needs 110 px"):
         maker.patch(np.random.default_rng(0), "one", 90)
+
+
+def test_zoomed_patches_show_a_part_enlarged(tmp_path):
+    """The window of a patch is that many times smaller, its objects with it; a picture too small for the patch is enlarged as needed."""
+    ramp = np.repeat(np.arange(120, dtype=np.uint8)[None, :, None], 110, 0).repeat(3, 2)  # one grey level per pixel
+    write_image(tmp_path / "ramp.png", ramp)
+    maker = PairMaker(tmp_path, find_masks(None), Draw(size=21, strong=0), PairSettings(), seed=1)
+    for zoom, wanted in (((1.0, 1.0), 1.0), ((2.0, 2.0), 0.5), ((0.5, 0.5), 1.0 / (60 / 110))):
+        sharp = maker.patch(np.random.default_rng(0), "ramp", 40, zoom).pair.sharp * 255
+        step = np.diff(sharp[:, 5:-5, 0], axis=1).mean()
+        assert sharp.shape == (40, 40, 3) and step == pytest.approx(wanted, rel=0.03), zoom
+    assert maker.patch(np.random.default_rng(0), "ramp", 100, (0.5, 1.1)).pair.sharp.shape == (100, 100, 3)

@@ -247,3 +247,31 @@ def test_wrong_shapes_are_refused():
     del state["g_net/dec1_0/biases"]
     with pytest.raises(UserError, match=r"1 missing \(output.bias"):
         load_published("srn", state)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", SMALL)
+def test_a_gpu_gives_the_same(name):
+    torch.manual_seed(0)
+    network = build(name, **SMALL[name]).eval()
+    image = torch.rand(1, 3, 48, 64)
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        expected = network(image)
+        ours = network.cuda().to(memory_format=torch.channels_last)(image.cuda().contiguous(memory_format=torch.channels_last))
+        with torch.autocast("cuda", torch.bfloat16):
+            half = network(image.cuda())
+    assert largest(ours.cpu() - expected) < 1e-3
+    assert largest(half.float().cpu() - expected) < 0.1 * max(1.0, largest(expected))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bf16_stays_near(name):
+    torch.manual_seed(0)
+    network = build(name, **SMALL[name]).eval()
+    image = torch.rand(1, 3, 48, 64)
+    with torch.inference_mode():
+        expected = network(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = network(image.contiguous(memory_format=torch.channels_last))
+    assert largest(half.float() - expected) < 0.05 * max(1.0, largest(expected))
