@@ -280,5 +280,5 @@ def test_zoomed_patches_show_a_part_enlarged(tmp_path):
     for zoom, wanted in (((1.0, 1.0), 1.0), ((2.0, 2.0), 0.5), ((0.5, 0.5), 1.0 / (60 / 110))):
         sharp = maker.patch(np.random.default_rng(0), "ramp", 40, zoom).pair.sharp * 255
         step = np.diff(sharp[:, 5:-5, 0], axis=1).mean()
-        assert sharp.shape == (40, 40, 3) and step == pytest.approx(wanted, rel=0.03), zoom
+        assert sharp.shape == (40, 40, 3) and step == pytest.approx(wanted, rel=0.05), zoom
     assert maker.patch(np.random.default_rng(0), "ramp", 100, (0.5, 1.1)).pair.sharp.shape == (100, 100, 3)
