@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn
-from data.photo_catalog import Picture, find_pictures
+from data.photo_catalog import Picture, find_sharp
 from utils.errors import UserError
 from utils.image import image_size, read_image, to_tensor
 
@@ -40,10 +40,11 @@ class FolderPairs(Dataset):
         pixels = [read_image(path) for path in (picture.blurry, picture.sharp)]
         if pixels[0].shape != pixels[1].shape:
             raise UserError(f"{picture.blurry} is {pixels[0].shape[1]}x{pixels[0].shape[0]}, {picture.sharp} another size")
-        if min(pixels[0].shape[:2]) < self.size:
-            raise UserError(f"{picture.blurry} is {pixels[0].shape[1]}x{pixels[0].shape[0]}: lower --patch_size {self.size}")
         if self.tile:
             pixels = [image[top : top + self.tile, left : left + self.tile] for image in pixels]
+        if min(pixels[0].shape[:2]) < self.size:
+            size = f"{pixels[0].shape[1]}x{pixels[0].shape[0]}"
+            raise UserError(f"{picture.blurry}{' in tiles' * bool(self.tile)} is {size}: lower --patch_size {self.size}")
         blurry, sharp = self.vary([to_tensor(image) for image in pixels], self.size, rng)
         return {"blurry": blurry, "sharp": sharp, "name": picture.name}
 
@@ -82,7 +83,7 @@ class NoBlurPairs(Dataset):
     SIZE, TILE, SIGMAS = (800, 600), 200, (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 
     def __init__(self, folder: Path, size: int, seed: int, vary: Variation):
-        self.pictures, self.size, self.seed, self.vary = find_pictures(folder), size, seed, vary
+        self.pictures, self.size, self.seed, self.vary = find_sharp(folder), size, seed, vary
         self.columns = self.SIZE[0] // self.TILE
         self.tiles = self.columns * (self.SIZE[1] // self.TILE)
 

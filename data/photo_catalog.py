@@ -17,7 +17,9 @@ from utils.errors import UserError
 from utils.files import natural_key
 from utils.image import is_image
 from utils.scoring import Triple, check_paired
+from utils.video import is_video
 
+CONTACT_SHEET = "contact_sheet.png"  # what we write beside results is no picture
 BLURRY_FOLDERS = ("blur", "blur_gamma", "blur_jpeg", "blurry", "input")  # say what a picture is, not which; REDS puts train_ or val_ before
 EXACT_FOLDERS = ("blur", "blur_gamma", "blur_jpeg")  # say how the blur was made: another one is never taken instead
 SHARP_FOLDERS = ("sharp", "gt", "target")
@@ -47,24 +49,36 @@ class Pictures:
 def find_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, in natural order of their relative paths."""
     existing_folder(folder)
-    found = [path for path in folder.rglob("*") if is_image(path)]
+    found = [path for path in folder.rglob("*") if is_image(path) and path.is_file()]
     if not found:
-        raise UserError(f"no pictures in {folder}")
+        videos = ", only videos: give one of them" if any(map(is_video, folder.iterdir())) else ""
+        raise UserError(f"no pictures in {folder}{videos}")
     return sorted(found, key=lambda path: natural_key(str(path.relative_to(folder))))
 
 
-def find_pairs(root: Path, blur_folder: str | None = None, need_sharp: bool = False) -> Pictures:
+def find_sharp(folder: Path) -> list[Path]:
+    """The sharp pictures below a folder: of pairs the sharp ones, else all. Raises UserError where all are blurry by their folders."""
+    groups = _groups(folder)
+    if any(kind in BLURRY_FOLDERS for kind in groups) and not any(kind in SHARP_FOLDERS for kind in groups):
+        raise UserError(f"{folder} holds blurry pictures alone (by the names of its folders): sharp ones are needed")
+    if any(kind in SHARP_FOLDERS for kind in groups):
+        return [path for kind in SHARP_FOLDERS for path in groups.get(kind, [])]
+    return find_pictures(folder)
+
+
+def find_pairs(root: Path, blur_folder: str | None = None, need_sharp: bool = False, leave_out: Path | None = None) -> Pictures:
     """The pictures below a folder (or in a list file, or one picture) with their ground truth, if there is any.
 
-    blur_folder: which to take where there are several; none: blur, or the only one. Raises UserError, naming the picture, for an empty or
-    missing folder, for two pictures of one name and for one without partner.
+    blur_folder: which to take where there are several; none: blur, or the only one. What lies below `leave_out` (earlier results) is not
+    looked at, nor are contact sheets. Raises UserError, naming the picture, for an empty or missing folder, for two pictures of one name
+    and for one without partner.
     """
     if root.suffix == ".txt":
         return _list_file(root)
     if root.is_file():
         blurry, sharp = {root.stem: root}, {}
     else:
-        blurry, sharp = _by_kind(root, blur_folder)
+        blurry, sharp = _by_kind(root, blur_folder, leave_out)
     if need_sharp and not sharp:
         blurry, sharp = (", ".join(kinds) for kinds in (BLURRY_FOLDERS, SHARP_FOLDERS))
         raise UserError(f"no ground truth in {root}: folders called {blurry} and {sharp} are looked for")
@@ -83,7 +97,7 @@ def find_results(
     """
 
     def pictures(folder: Path) -> dict[str, Path]:
-        found = (path for path in find_pictures(folder) if path.name != "contact_sheet.png")
+        found = (path for path in find_pictures(folder) if path.name != CONTACT_SHEET)
         return by_key((path for path in found if not (leave_out and path.is_relative_to(leave_out))), folder)
 
     sharp = find_truths(sharp_dir) if protocol == "kohler" else pictures(sharp_dir)
@@ -133,12 +147,22 @@ def _kind(folder: str) -> str | None:
     return plain if plain in (*BLURRY_FOLDERS, *SHARP_FOLDERS) else None
 
 
-def _by_kind(root: Path, blur_folder: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Blurry and sharp pictures by their keys; without folders that tell them apart all are blurry."""
+def _groups(root: Path, leave_out: Path | None = None) -> dict[str | None, list[Path]]:
+    """The pictures below a folder by what their folders say they are."""
     groups: dict[str | None, list[Path]] = {}
     for path in find_pictures(root):
+        if path.name == CONTACT_SHEET or (leave_out and leave_out != root and path.is_relative_to(leave_out)):
+            continue
         kinds = [kind for part in path.relative_to(root).parts[:-1] if (kind := _kind(part))]
         groups.setdefault(kinds[-1] if kinds else None, []).append(path)
+    if not groups:
+        raise UserError(f"no pictures in {root} but earlier results")
+    return groups
+
+
+def _by_kind(root: Path, blur_folder: str | None, leave_out: Path | None) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Blurry and sharp pictures by their keys; without folders that tell them apart all are blurry."""
+    groups = _groups(root, leave_out)
     blurs = [kind for kind in groups if kind in BLURRY_FOLDERS]
     if not blurs:
         return _by_path([path for paths in groups.values() for path in paths], root), {}
@@ -158,7 +182,10 @@ def _by_path(paths: list[Path], root: Path) -> dict[str, Path]:
     """Pictures by their relative paths without ending; of several that differ in the ending alone, with it."""
     stems = [str(path.relative_to(root).with_suffix("")) for path in paths]
     counts = Counter(stems)
-    return {stem if counts[stem] == 1 else str(path.relative_to(root)): path for stem, path in zip(stems, paths)}
+    found = {stem if counts[stem] == 1 else str(path.relative_to(root)): path for stem, path in zip(stems, paths)}
+    if len(found) < len(paths):
+        raise UserError(f"{root} holds pictures whose results would have one name, like a.jpg, a.png and a.jpg.png: rename some")
+    return found
 
 
 def _holds_trajectories(folder: Path) -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn, degrade
-from data.photo_catalog import find_pictures
+from data.photo_catalog import find_sharp
 from data.synthesis.kernels import KINDS, random_kernel
 from data.synthesis.masks import MaskSource
 from data.synthesis.pair import Pair, PairSettings, make_pair
@@ -57,7 +57,7 @@ class PairMaker:
     """Makes pairs of the pictures below a folder."""
 
     def __init__(self, folder: Path, masks: MaskSource, draw: Draw, settings: PairSettings, seed: int, least_side: int = 0):
-        pictures = find_pictures(folder)
+        pictures = find_sharp(folder)
         self.pictures = {str(path.relative_to(folder).with_suffix("")): path for path in pictures}
         if len(self.pictures) < len(pictures):
             raise UserError(f"{folder} holds pictures that differ only in their ending")

@@ -42,7 +42,7 @@ def build(name: str, **arguments) -> nn.Module:
 def find(path_or_name: str | os.PathLike) -> Path:
     """The weights meant by a path, or by the name of a file in pretrain_models/ (extension optional).
 
-    Of a folder: its only weights file, or the latest of its (or its models/) model-EPOCH.pt, as DeepDeblur leaves them.
+    Of a folder: a run's best weights, or the latest of its (or its models/) model-EPOCH.pt, as DeepDeblur leaves them, or its only file.
     """
     candidates = [Path(path_or_name), SHIPPED / path_or_name, SHIPPED / f"{path_or_name}.safetensors"]
     for candidate in candidates:
@@ -57,6 +57,9 @@ def find(path_or_name: str | os.PathLike) -> Path:
 def _latest(folder: Path) -> Path:
     files = [path for path in (*folder.glob("*"), *folder.glob("models/*")) if path.suffix in (".pt", ".pth", ".safetensors")]
     epochs = {int(path.stem.removeprefix("model-")): path for path in files if re.fullmatch(r"model-\d+", path.stem)}
+    for name in ("best.safetensors", "last.safetensors"):
+        if folder / name in files:
+            return folder / name
     if len(files) != 1 and not epochs:
         found = f"{len(files)} weights files: name one of them" if files else "no weights file (.pt, .pth, .safetensors)"
         raise UserError(f"{folder} is a folder with {found}")

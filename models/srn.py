@@ -25,6 +25,8 @@ class SRN(ImageNetwork):
 
     def __init__(self, variant: Literal["color", "lstm", "gray"] = "color", width: int = 32):
         super().__init__()
+        if variant not in ("color", "lstm", "gray"):
+            raise ValueError(f"SRN has the variants color, lstm and gray, not {variant!r}")
         self.variant = variant
         self.channels = 3 if variant == "color" else 1
         self.multiple, self.bytes_per_pixel = 16, (45 if self.channels == 3 else 90) * width

@@ -163,14 +163,20 @@ def check_paired(folder: Path, files: Collection[str], wanted: Collection[str], 
         raise UserError(f"{folder} holds {len(extra)} images without ground truth in {sharp_dir}, the first is {extra[0]}")
 
 
-def paper_row(tables: Path, weights: Path | None, data_path: Path | None, config: object = None) -> dict | None:
-    """The row of a tables.yaml that a run with these weights on this data (and a row's further options) repeats, if there is one."""
+def paper_row(tables: Path, weights: Path | None, data_path: Path | None, protocol: str = "", options: dict | None = None) -> dict | None:
+    """The row of a tables.yaml that a run with these weights, data and options repeats, if there is one; of several the most special.
+
+    protocol: it must be the row's, if given. A TensorFlow checkpoint is known by its folder.
+    """
+    found = []
     for row in read_tables(tables):
-        same_data = data_path is not None and row["data_path"] is not None and data_path.resolve() == row["data_path"].resolve()
-        same_options = all(getattr(config, name) == value for name, value in row.get("options", {}).items())
-        if weights is not None and row["value"] and row["weights"] and weights.name == row["weights"].name and same_data and same_options:
-            return row
-    return None
+        if not (weights and data_path and row["value"] and row["weights"] and row["data_path"]):
+            continue
+        same = row["weights"].name in (weights.name, weights.parent.name) and data_path.resolve() == row["data_path"].resolve()
+        wanted = row.get("options", {})
+        if same and protocol in ("", row["protocol"]) and all((options or {}).get(name) == value for name, value in wanted.items()):
+            found.append(row)
+    return max(found, key=lambda row: len(row.get("options", {})), default=None)
 
 
 def read_tables(path: Path) -> list[dict]:
@@ -218,9 +224,11 @@ def _table_lines(row: dict, root: Path, run: Callable[[dict], Scores]) -> list[l
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hash of a file's content; of the prefix of a TensorFlow checkpoint, of its files one after the other."""
+    digest = hashlib.sha256()
+    for part in [path] if path.is_file() else sorted(path.parent.glob(f"{path.name}.*")):
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
 
 
 def format_table(rows: list[list[str]]) -> str:

@@ -260,7 +260,10 @@ class _Run:
             raise UserError(f"nothing to resume: {path} does not exist")
         content = load_checkpoint(path)
         load_strict(self.task.network, content["network"], path)
+        options = [{name: value for name, value in group.items() if name != "params"} for group in self.task.optimizer.param_groups]
         self.task.optimizer.load_state_dict(content["optimizer"])
+        for group, given in zip(self.task.optimizer.param_groups, options):
+            group.update(given)  # today's configuration holds, not the one that was saved
         if self.scaler.is_enabled() and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
         if self.average:

@@ -46,10 +46,12 @@ def recipe_of(model: str) -> str | None:
 def chosen_model(model: str, variant: str | None = None) -> tuple[str, dict]:
     """(network, arguments) that --model and --variant mean; SRN's published --model lstm, color and gray are understood."""
     if model in SRN_VARIANTS:
+        if variant not in (None, model):
+            raise UserError(f"--model {model} and --variant {variant} are two variants of SRN")
         variant = model
     name = _known_name(model)
     if name is None:
-        raise UserError(f"unknown model {model!r}{nearest(model, list(MODELS))} choose from {_NAMES}")
+        raise UserError(f"unknown model {model!r}{nearest(model, list(MODELS)) or ':'} choose from {_NAMES}")
     if variant and name != "SRN":
         raise UserError(f"--variant {variant} belongs to SRN, not to {name}")
     network, arguments, _ = MODELS[name]
@@ -71,7 +73,7 @@ class TrainConfig:
     """Train a network into experiment/SAVE. Without --config: the published recipe of --model."""
 
     data_path: Path | None = option(Path("dataset/GOPRO/train"), "training data, see --source; null: the embedded sample")
-    val_path: Path | None = option(Path("dataset/GOPRO/test"), "validation pairs on disk; null: none")
+    val_path: Path | None = option(Path("dataset/GOPRO/test"), "validation pairs on disk; null: none, and the last weights are the best")
     val_pictures: int = option(0, "pairs validated, evenly spread over them; 0 = all")
     source: Literal["auto", "pairs", "shards", "pictures", "no_blur"] = option(
         "auto",
@@ -83,7 +85,7 @@ class TrainConfig:
     variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
     network: dict | None = option(None, "further arguments of the network, {NAME: VALUE, ...}; see its file in models/")
     weights: Path | None = option(None, "start from the weights of a network of the same shape")
-    save: str = option("image_deblur", "name of the run")
+    save: str = option("nafnet32", "name of the run")
     resume: bool = option(False, "go on from the run's last checkpoint")
     epochs: int = option(0, "epochs; 0 = see --steps")
     steps: int = option(200_000, "optimiser steps, where --epochs is 0")
@@ -159,6 +161,8 @@ class _RestoreConfig:
 class InferenceConfig(_RestoreConfig):
     """Restore photos: a file, a folder, or a video frame by frame. Without options: the shipped network on the embedded sample."""
 
+    height: int | None = option(None, "as SRN's command has it; any size works, so it changes nothing")
+    width: int | None = option(None, "the same")
     demo: bool = option(True, "as DeepDeblur's command has it; this door is the demo, so it changes nothing")
     lossless: bool = option(False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4")
 

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -12,14 +13,16 @@ from tqdm import tqdm
 from data.photo_catalog import Picture, find_pairs
 from data.sample import sample_folder
 from methods.image_deblur.config import MODELS, InferenceConfig, TestConfig, chosen_model
-from models import NETWORKS, find, load_network
+from models import build, find, load_network
 from models.blocks import ImageNetwork
 from models.nafnet import NAFNet
+from models.srn import SRN
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import read_image, read_photo, to_8bit, to_tensor, write_photo
+from utils.image import image_size, is_image, read_image, to_8bit, to_tensor
+from utils.photo import read_photo, write_photo
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, contact_sheet, spread, write_report
 from utils.scoring import Scores, Triple, paper_row, read_truth, score_files
@@ -69,31 +72,51 @@ def main(config: InferenceConfig) -> Scores | None:
     predictor = load(config)
     restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
     write_text(config.output_dir / "config.yaml", to_yaml(config))
-    scores = score_pictures(config, pictures, restored, predictor, "image", remark) if pictures[0].sharp else None
+    scores = score_pictures(config, pictures, restored, predictor, chosen_protocol(config), remark) if pictures[0].sharp else None
     finish(config, restored, scores, predictor, remark)
     return scores
 
 
 def load(config: Config) -> Predictor:
     """The network that the weights describe, on its device."""
+    if config.gamma_factor <= 0 or config.memory < 0 or config.tile < 0 or config.tile_overlap < 0:
+        raise UserError("--gamma_factor must be above 0; --memory, --tile and --tile_overlap not below")
     device = choose_device(config.device)
     if device.type == "cpu":
         keep_memory()
-    run = ROOT / "experiment" / (config.weights or "")  # DeepDeblur's --save_dir is the name of a run
-    weights = find(run if config.weights and not config.weights.exists() and run.exists() else config.weights or SHIPPED_WEIGHTS)
+    weights = find_weights(config.weights)
     if is_checkpoint(weights):
         weights = find_prefix(weights, config.step)
+    elif config.step is not None:
+        raise UserError(f"--step {config.step} chooses among TensorFlow checkpoints, {weights} is none")
     network = load_network(weights, ImageNetwork)
     if config.model or config.variant:
         _check_model(config, network, weights)
     if isinstance(network, NAFNet):
         network.use_local_statistics(config.local_statistics)
+    multiple = network.multiple
+    if config.tile and config.tile // multiple <= 2 * -(-config.tile_overlap // multiple):
+        raise UserError(
+            f"--tile {config.tile} must be larger than two overlaps of {config.tile_overlap} px (--tile_overlap), "
+            f"all in multiples of the network's {multiple} px"
+        )
     network = network.to(device, memory_format=torch.channels_last)
     if config.compile:
         network.compile()
     memory = config.memory * 2**30 or None
     dtype = choose_precision(config.precision, device)
     return Predictor(network, device, dtype, weights, config.ensemble, config.gamma_factor, config.tile, config.tile_overlap, memory)
+
+
+def find_weights(weights: Path | None) -> Path:
+    """The shipped weights, a path, a name in pretrain_models/, or a run in experiment/ (DeepDeblur's --save_dir)."""
+    run = ROOT / "experiment" / (weights or "")
+    try:
+        return find(weights or SHIPPED_WEIGHTS)
+    except UserError:
+        if weights and not weights.exists() and run.is_dir():
+            return find(run)
+        raise
 
 
 @torch.inference_mode()
@@ -121,8 +144,6 @@ def tile_of(predictor: Predictor, size: tuple[int, int]) -> int:
     """The side of the tiles for an image of a size (height, width); the longer side means the whole image."""
     multiple = predictor.network.multiple
     if predictor.tile:
-        if predictor.tile <= 2 * predictor.overlap:
-            raise UserError(f"--tile {predictor.tile} must be larger than two overlaps of {predictor.overlap} px (--tile_overlap)")
         return predictor.tile
     available = predictor.memory or available_memory(predictor.device)
     try:
@@ -152,14 +173,39 @@ def plan(config: Config) -> tuple[tuple[Picture, ...], str]:
         print(f"no --data_path: the embedded sample {path}")
     elif not path.exists():
         raise UserError(f"there is no {path}: give a photo, a folder of photos or of pairs, or a video file")
-    found = find_pairs(path, config.blur_folder, need_sharp=isinstance(config, TestConfig))
-    sources = {file.resolve() for picture in found.pictures for file in (picture.blurry, picture.sharp) if file}
+    if path.resolve() == config.output_dir.resolve() or path.is_file() and path.parent.resolve() == config.output_dir.resolve():
+        raise UserError(f"results would lie among the pictures in {config.output_dir}: choose another --output_dir")
+    found = find_pairs(path, config.blur_folder, isinstance(config, TestConfig), leave_out=config.output_dir)
     for picture in found.pictures:
-        if result_path(config.output_dir, picture).resolve() in sources:
-            raise UserError(f"the result of {picture.name} would overwrite a picture in {config.output_dir}: choose another --output_dir")
+        if picture.name == "contact_sheet":
+            raise UserError(f"{picture.blurry}: its result would have the name of the contact sheet, rename it")
+        if picture.sharp and is_image(picture.sharp) and picture.sharp.is_file():
+            check_same_size(picture.blurry, picture.sharp)
     truth, remark = ", with ground truth" if found.pictures[0].sharp else "", f" ({found.remark})" if found.remark else ""
     print(f"{len(found.pictures)} picture{'s' * (len(found.pictures) > 1)}{truth}{remark}")
     return found.pictures, found.remark
+
+
+def check_same_size(blurry: Path, sharp: Path) -> None:
+    """Raises UserError that names both files of a pair whose sizes differ."""
+    sizes = [image_size(file) for file in (blurry, sharp)]
+    if sizes[0] != sizes[1]:
+        raise UserError(f"{blurry} is {sizes[0][1]}x{sizes[0][0]}, but {sharp} {sizes[1][1]}x{sizes[1][0]}")
+
+
+def chosen_protocol(config: Config) -> str:
+    """The protocol asked for; auto: that of the published row which this run repeats, else the one of the data set that the path names."""
+    if getattr(config, "protocol", "auto") != "auto":
+        return config.protocol
+    if row := paper_row(TABLES, config.weights and find_weights(config.weights), config.data_path, options=_options(config)):
+        return row["protocol"]
+    path = str(config.data_path or getattr(config, "sharp_dir", None) or "").lower()
+    return "realblur" if "realblur" in path else "kohler" if "kohler" in path or "koehler" in path else "image"
+
+
+def _options(config: Config) -> dict:
+    """The options by which a row of tables.yaml is recognised."""
+    return {**asdict(config), "blur_folder": config.blur_folder or "blur"}
 
 
 def result_path(output_dir: Path, picture: Picture) -> Path:
@@ -167,8 +213,13 @@ def result_path(output_dir: Path, picture: Picture) -> Path:
     return output_dir / f"{picture.name}.png"
 
 
-def restore_pictures(predictor: Predictor, pictures: tuple[Picture, ...], output_dir: Path, skip_existing: bool) -> Restored:
-    """Write OUTPUT_DIR/NAME.png of every picture, one after the other; what is finished stays whatever happens later."""
+def restore_pictures(
+    predictor: Predictor, pictures: tuple[Picture, ...], output_dir: Path, skip_existing: bool, deep: bool = False
+) -> Restored:
+    """Write OUTPUT_DIR/NAME.png of every picture, one after the other; what is finished stays whatever happens later.
+
+    deep: with 16 bits whatever the input has, for protocols that compare unrounded values.
+    """
     result, seconds, done = Restored(), 0.0, 0
     shown = {picture.name for picture in spread(pictures, MOST_PANELS)}
     overlap, multiple = predictor.overlap, predictor.network.multiple
@@ -182,7 +233,7 @@ def restore_pictures(predictor: Predictor, pictures: tuple[Picture, ...], output
                 tiles = count_tiles(size, tile_of(predictor, size), overlap, multiple)
                 with tqdm(total=tiles, unit="tile", leave=False, disable=None if tiles > 1 else True) as tile_bar:
                     restored = predict(predictor, to_tensor(photo.pixels), tile_bar.update)
-                write_photo(target, restored, photo)
+                write_photo(target, restored, photo._replace(pixels=photo.pixels.astype(np.uint16)) if deep else photo)
                 seconds, done = seconds + time.monotonic() - started, done + 1
             if picture.name in shown:
                 result.examples.append(_example(picture, target))
@@ -226,7 +277,7 @@ def score_pictures(
 ) -> Scores:
     """Score the written files by a named protocol and write scores.json and scores.csv beside them."""
     triples = [Triple(picture.name, restored.files[picture.name], picture.sharp, picture.blurry) for picture in pictures]
-    paper = paper_row(TABLES, predictor.weights, config.data_path, config)
+    paper = paper_row(TABLES, predictor.weights, config.data_path, protocol, _options(config))
     scores = score_files(triples, protocol, weights=predictor.weights, data_path=config.data_path, remark=remark, paper=paper)
     scores.write(config.output_dir)
     return scores
@@ -259,20 +310,20 @@ def _example(picture: Picture, result: Path) -> Example:
 
 def _check_model(config: Config, network: ImageNetwork, weights: Path) -> None:
     """Raises UserError naming both where --model or --variant is not what the weights hold."""
-    name, arguments = chosen_model(config.model or "SRN", config.variant)
-    holds = next(known for known, (_, attribute) in NETWORKS.items() if attribute == type(network).__name__)
-    wanted = {key: value for key, value in arguments.items() if getattr(network, key, value) != value}
-    if name != holds or wanted:
-        found = [known for known, (other, settings, _) in MODELS.items() if other == holds and _fits(network, settings)]
-        raise UserError(
-            f"{weights} holds {' or '.join(found) or holds}{_variant_of(network)}, not {config.model or 'SRN'}"
-            f"{f' {config.variant}' if config.variant else ''}: leave --model out, the weights say what they are"
-        )
+    wanted = chosen_model(config.model or "SRN", config.variant)
+    if not _is(network, *wanted):
+        known = [name for name, (other, settings, _) in MODELS.items() if _is(network, other, settings)]
+        holds = known[0] if known else f"another {type(network).__name__}"
+        variant = f" ({network.variant})" if isinstance(network, SRN) else ""
+        asked = " ".join(filter(None, (config.model or "SRN", config.variant)))
+        raise UserError(f"{weights} holds {holds}{variant}, not {asked}: leave --model out, the weights say what they are")
 
 
-def _fits(network: ImageNetwork, settings: dict) -> bool:
-    return all(getattr(network, key, value) == value for key, value in settings.items())
-
-
-def _variant_of(network: ImageNetwork) -> str:
-    return f" ({network.variant})" if hasattr(network, "variant") else ""
+def _is(network: ImageNetwork, name: str, arguments: dict) -> bool:
+    """Whether a network is what a name and arguments stand for; a stated width means the published shape altogether."""
+    with torch.device("meta"):
+        other = build(name, **arguments)
+    if type(network) is not type(other) or any(getattr(network, key) != value for key, value in arguments.items()):
+        return False
+    shapes = [{key: value.shape for key, value in one.state_dict().items()} for one in (network, other)]
+    return "width" not in arguments or shapes[0] == shapes[1]

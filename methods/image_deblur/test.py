@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.photo_catalog import find_results
 from methods.image_deblur.config import TestConfig
-from methods.image_deblur.inference import TABLES, finish, load, plan, restore_pictures, score_pictures
+from methods.image_deblur.inference import TABLES, chosen_protocol, finish, load, plan, restore_pictures, score_pictures
 from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import write_text
@@ -29,7 +29,8 @@ def restore_and_score(config: TestConfig) -> Scores:
     config = replace(config, output_dir=config.output_dir or FOLDER, protocol=chosen_protocol(config))
     pictures, remark = plan(config)
     predictor = load(config)
-    restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
+    deep = config.protocol == "image_float"
+    restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing, deep)
     write_text(config.output_dir / "config.yaml", to_yaml(config))
     scores = score_pictures(config, pictures, restored, predictor, config.protocol, remark)
     finish(config, restored, scores, predictor, remark)
@@ -48,14 +49,6 @@ def score_folders(config: TestConfig) -> Scores:
         scores.write(config.output_dir)
         print(f"results: {config.output_dir}")
     return scores
-
-
-def chosen_protocol(config: TestConfig) -> str:
-    """The protocol of the data set that a path names: RealBlur and Koehler are compared after registration."""
-    if config.protocol != "auto":
-        return config.protocol
-    path = str(config.data_path or config.sharp_dir or "").lower()
-    return "realblur" if "realblur" in path else "kohler" if "kohler" in path or "koehler" in path else "image"
 
 
 def _configured(config: TestConfig, row: dict) -> TestConfig:

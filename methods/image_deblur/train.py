@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, Dataset
 
 from data.pairs import FolderPairs, NoBlurPairs, Variation
-from data.photo_catalog import find_pairs
+from data.photo_catalog import find_pairs, find_sharp
 from data.sample import sample_folder
 from data.shards import ShardedPairs
 from data.synthesis.camera import Response
@@ -22,6 +22,7 @@ from data.synthesised import Draw, PairMaker, SynthesisedPairs
 from losses.pixel import fft_l1, l1, mse, negative_psnr, weighted_sum
 from methods.image_deblur.config import TrainConfig, chosen_model
 from models import build, load
+from models.blocks import ImageNetwork
 from models.deep_deblur import Discriminator
 from utils import distributed
 from utils.checkpoint import load_strict, save_weights
@@ -58,19 +59,25 @@ class DeblurTask:
         self.name, arguments = chosen_model(config.model, config.variant)
         self.arguments = {**arguments, **(config.network or {})}
         torch.manual_seed(config.seed)
-        self.restorer = build(self.name, **self.arguments).to(memory_format=torch.channels_last)
+        try:
+            self.restorer = build(self.name, **self.arguments).to(memory_format=torch.channels_last)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"--network {self.arguments} makes no {config.model}: {str(error).splitlines()[0]}") from error
         if config.weights:
             load_strict(self.restorer, load(config.weights).state_dict(), config.weights)
         self.forward = torch.compile(self.restorer.forward_scales) if config.compile else self.restorer.forward_scales
         self.loss = weighted_sum(config.loss, LOSSES)
         self.network = AdversarialPair(self.restorer) if "ADV" in self.loss else self.restorer
         self.phases = parse_phases(config)
+        _check(config, self.restorer, self.phases)
         self.sets = {size: self._training_set(size) for size in {size for size, _, _ in self.phases}}
         length = len(next(iter(self.sets.values())))
         self.epoch = StepSampler(length, config.batch_size, config.seed).steps_per_epoch
         self.steps = config.epochs * self.epoch or config.steps
         self.steps_per_epoch = config.val_every or self.epoch
         pictures = find_pairs(config.val_path, config.blur_folder, need_sharp=True).pictures if config.val_path else ()
+        if any(picture.sharp.is_dir() or picture.sharp.suffix == ".mat" for picture in pictures):
+            raise UserError(f"{config.val_path} has several ground truths per picture (Koehler): validate on other pairs")
         self.validation_set = spread(pictures, config.val_pictures or len(pictures))
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
         self.optimizer = optimizer(self.network.parameters(), config.lr, tuple(config.betas), weight_decay=config.weight_decay)
@@ -116,8 +123,10 @@ class DeblurTask:
 
     def _evaluate(self, picture) -> tuple[str, tuple[float, float], dict[str, np.ndarray]]:
         blurry, sharp = (to_tensor(read_image(path)) for path in (picture.blurry, picture.sharp))
+        gamma = self.config.gamma_factor
         with autocast(self.device, self.dtype):
-            restored = self.restorer(blurry[None].to(self.device, memory_format=torch.channels_last))[0].float().cpu()
+            restored = self.restorer((blurry[None] ** gamma).to(self.device, memory_format=torch.channels_last))[0].float().cpu()
+        restored = restored.clamp(min=0) ** (1 / gamma) if gamma != 1 else restored
         psnr = PROTOCOLS["image"].psnr
         shown = {"blurry": blurry, "restored": restored, "sharp": sharp}
         return picture.name, (psnr(restored, sharp), psnr(blurry, sharp)), {label: to_8bit(image) for label, image in shown.items()}
@@ -177,7 +186,20 @@ def source_of(path: Path) -> str:
     """What a folder of training data holds: shards, pairs, or sharp pictures alone."""
     if path.is_dir() and any(path.glob("*.tar")):
         return "shards"
-    return "pairs" if any(picture.sharp for picture in find_pairs(path).pictures) else "pictures"
+    if any(picture.sharp for picture in find_pairs(path).pictures):
+        return "pairs"
+    find_sharp(path)  # blurry pictures alone are refused
+    return "pictures"
+
+
+def _check(config: TrainConfig, network: nn.Module, phases: list[tuple[int, int, int]]) -> None:
+    """Raises UserError for options that can't work, before any data are read."""
+    sizes = [size for size, _, _ in phases]
+    least = min(min(size, batch) for size, batch, _ in phases)
+    if least < 1 or len(config.betas) != 2 or len(config.zoom) != 2 or config.gamma_factor <= 0:
+        raise UserError("patches and batches must be at least 1, --betas and --zoom two numbers, --gamma_factor above 0")
+    if type(network).forward_scales is not ImageNetwork.forward_scales and any(size % network.multiple for size in sizes):
+        raise UserError(f"{config.model} trains on patches whose sides are multiples of {network.multiple} (--patch_size, --phases)")
 
 
 def rate(config: TrainConfig, step: int, steps: int, epoch: int) -> float:

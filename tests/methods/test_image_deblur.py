@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -14,9 +15,10 @@ from methods.image_deblur import inference, test
 from methods.image_deblur.config import InferenceConfig
 from methods.image_deblur.config import TestConfig as ScoreConfig  # pytest would collect a class called Test...
 from models import build
+from utils import photo
 from utils.checkpoint import save_weights
 from utils.errors import UserError
-from utils.image import read_image, to_tensor, write_image
+from utils.image import image_size, read_image, to_tensor, write_image
 from utils.metrics import psnr
 
 
@@ -237,7 +239,7 @@ def test_local_statistics_are_for_nafnet(weights):
 
 def test_wrong_model_is_named_with_the_right_one(weights, tmp_path):
     nafnet = weights()
-    with pytest.raises(UserError, match=r"small.safetensors holds nafnet.*, not Restormer: leave --model out"):
+    with pytest.raises(UserError, match=r"small.safetensors holds another NAFNet, not Restormer: leave --model out"):
         inference.load(InferenceConfig(weights=nafnet, model="Restormer", device="cpu"))
     lstm = weights("srn", "lstm.safetensors", variant="lstm", width=4)
     assert inference.load(InferenceConfig(weights=lstm, model="SRN", device="cpu")).network.variant == "lstm"
@@ -298,7 +300,7 @@ def test_mistakes_are_one_sentence_and_results_stay(restore, tmp_path):
     (tmp_path / "notes.pdf").write_text("no picture")
     with pytest.raises(UserError, match="notes.pdf is not an image this program can read"):
         restore(tmp_path / "notes.pdf")
-    with pytest.raises(UserError, match="would overwrite a picture in"):
+    with pytest.raises(UserError, match="results would lie among the pictures in"):
         restore(tmp_path / "in", output_dir=tmp_path / "in")
 
 
@@ -338,3 +340,114 @@ def test_a_video_is_restored_frame_by_frame(restore, identity, tmp_path):
     with av.open(str(tmp_path / "out/clip.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == 7 and psnr(frames[6], np.roll(smooth(), 6, 1)) > 28
+
+
+def test_results_never_become_input(restore, identity, tmp_path):
+    """Results below the input are left alone by the next run; results among the input are refused."""
+    for name in ("a.jpg", "b.png"):
+        write_image(tmp_path / "in" / name, smooth())
+    for _ in range(2):
+        restore(tmp_path / "in", output_dir=tmp_path / "in/out")
+    assert sorted(path.name for path in (tmp_path / "in/out").glob("*.png")) == ["a.png", "b.png", "contact_sheet.png"]
+    for path in (tmp_path / "in", tmp_path / "in/a.jpg"):
+        with pytest.raises(UserError, match="results would lie among the pictures"):
+            restore(path, output_dir=tmp_path / "in")
+    write_image(tmp_path / "in/contact_sheet.jpg", smooth())
+    with pytest.raises(UserError, match="its result would have the name of the contact sheet"):
+        restore(tmp_path / "in")
+
+
+def test_unrounded_protocols_see_unrounded_values(weights, make_videos, tmp_path):
+    """MIMO-UNet's own script clips but does not round: within 1e-3 dB of the tensors, unlike the 8-bit figures."""
+    root = make_videos("gopro_flat", {"a": 2}, size=(24, 40))
+    path = weights("light_dehaze", width=8)
+    config = {"data_path": root, "weights": path, "output_dir": tmp_path / "out", "device": "cpu"}
+    scores = test.main(ScoreConfig(protocol="image_float", **config))
+    predictor = inference.load(InferenceConfig(weights=path, device="cpu"))
+    for row in scores.rows:
+        blurry, sharp = (to_tensor(read_image(root / kind / f"{row['name']}.png")) for kind in ("input", "target"))
+        error = (inference.predict(predictor, blurry).clamp(0, 1).double() - sharp.double()).square().mean()
+        assert row["psnr"] == pytest.approx(float(-10 * error.log10()), abs=1e-4)
+    rounded = test.main(ScoreConfig(protocol="image", **config))
+    assert rounded.mean["psnr"] != scores.mean["psnr"]
+
+
+def test_the_published_row_is_recognised(monkeypatch, tmp_path):
+    """By weights, data and options; `auto` takes that row's protocol."""
+
+    def row(name, **options):
+        config = ScoreConfig(data_path=inference.ROOT / "dataset/GOPRO/test", weights=Path(name), **options)
+        found = inference.paper_row(inference.TABLES, config.weights, config.data_path, "", inference._options(config))
+        return found and found["value"]["psnr"]
+
+    assert row("NAFNet-GoPro-width64.pth") == 33.71
+    assert row("NAFNet-GoPro-width64.pth", local_statistics=False) == 33.08
+    assert row("NAFNet-GoPro-width64.pth", blur_folder="blur_gamma") is None
+    assert (row("MIMO-UNetPlus.pkl"), row("MIMO-UNetPlus.pkl", ensemble=True)) == (32.45, 32.68)
+    assert row("srn_lstm/deblur.model-523000") == 30.19
+    (tmp_path / "MIMO-UNetPlus.pkl").touch()
+    config = ScoreConfig(data_path=inference.ROOT / "dataset/GOPRO/test", weights=tmp_path / "MIMO-UNetPlus.pkl")
+    assert inference.chosen_protocol(config) == "image_float"
+
+
+def test_a_tensorflow_checkpoint_is_scored_with_its_hash(make_videos, tmp_path):
+    root = make_videos("gopro_flat", {"a": 1}, size=(24, 40))
+    golden = Path(__file__).parents[1] / "golden"
+    test.main(ScoreConfig(data_path=root, weights=golden, output_dir=tmp_path / "out", device="cpu"))
+    assert len(json.loads((tmp_path / "out/scores.json").read_text())["sha256"]) == 64
+
+
+def test_runs_are_weights_by_their_names(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "ROOT", tmp_path)
+    small = weights()
+    for name in ("best.safetensors", "last.safetensors"):
+        (tmp_path / "experiment/mine").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "experiment/mine" / name).write_bytes(small.read_bytes())
+    assert inference.find_weights(Path("mine")).name == "best.safetensors"
+    with pytest.raises(UserError, match="no weights at yours"):
+        inference.find_weights(Path("yours"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma_factor": 0.0}, "--gamma_factor must be above 0"),
+        ({"memory": -1.0}, "--memory, --tile and --tile_overlap not below"),
+        ({"tile": 40, "tile_overlap": 20}, "--tile 40 must be larger than two overlaps of 20 px"),
+        ({"step": 5}, "--step 5 chooses among TensorFlow checkpoints"),
+        ({"model": "lstm", "variant": "gray"}, "are two variants of SRN"),
+        ({"model": "NAFNet-32"}, "holds another NAFNet, not NAFNet-32"),
+    ],
+)
+def test_options_that_cannot_work(weights, options, message):
+    with pytest.raises(UserError, match=message):
+        inference.load(InferenceConfig(weights=weights(), device="cpu", **options))
+
+
+def test_pairs_of_different_sizes_are_named_before_anything_is_done(restore, make_videos, tmp_path):
+    root = make_videos("gopro_flat", {"a": 2}, size=(24, 40))
+    write_image(root / "target/a_000001.png", smooth((20, 40)))
+    with pytest.raises(UserError, match="input/a_000001.png is 40x24, but .*target/a_000001.png 40x20"):
+        restore(root)
+    assert not (tmp_path / "out").exists()
+
+
+def test_odd_photos(restore, identity, tmp_path):
+    """16 bits lying on its side with transparency and a profile; a TIFF on its side."""
+    folder = tmp_path / "in"
+    pixels = smooth()
+    alpha = np.arange(40 * 56, dtype=np.uint16).reshape(40, 56) * 20
+    deep = np.dstack((pixels.astype(np.uint16)[..., ::-1] * 257, alpha))
+    png = cv2.imencode(".png", np.ascontiguousarray(np.rot90(deep)))[1].tobytes()
+    notes = Image.Exif()
+    notes[0x0112], notes[0x0110] = 6, "a camera"
+    folder.mkdir()
+    chunks = photo._chunk(b"eXIf", notes.tobytes().removeprefix(b"Exif\0\0")) + photo._chunk(b"iCCP", b"x\0\0" + zlib.compress(b"profile"))
+    (folder / "deep.png").write_bytes(png[:33] + chunks + png[33:])
+    Image.fromarray(np.rot90(pixels)).save(folder / "side.tif", exif=notes)
+    restore(folder)
+    out = cv2.imread(str(tmp_path / "out/deep.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(out, deep)
+    with Image.open(tmp_path / "out/deep.png") as image:
+        assert image.info["icc_profile"] == b"profile" and dict(image.getexif()) == {0x0110: "a camera"}
+    assert np.array_equal(read_image(tmp_path / "out/side.png"), pixels) and image_size(folder / "side.tif") == (40, 56)

@@ -145,6 +145,13 @@ def test_sources_are_told_apart(tmp_path, pairs):
     assert item["blurry"].shape == item["sharp"].shape == (3, 64, 64) and not torch.equal(item["blurry"], item["sharp"])
 
 
+def test_blurry_pictures_are_never_taken_for_sharp(tmp_path, pairs):
+    write_image(tmp_path / "mine/blurry/a.png", np.zeros((200, 200, 3), np.uint8))
+    with pytest.raises(UserError, match="holds blurry pictures alone"):
+        train.source_of(tmp_path / "mine")
+    assert {path.parent.name for path in NoBlurPairs(pairs, 128, 1, Variation()).pictures} == {"target"}
+
+
 def test_no_blur_rule(tmp_path):
     write_image(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
     data = NoBlurPairs(tmp_path, 128, 1, Variation())
@@ -203,6 +210,12 @@ def test_models_have_forgiving_names():
         (["--phases", "128:64"], "can't read the phase '128:64'"),
         (["--loss", "1*SSIM"], "can't read '1\\*SSIM' in the loss"),
         (["--network", "{depth: 3}"], "NAFNet has no argument 'depth'"),
+        (["--network", "{width: -3}"], "makes no NAFNet-32"),
+        (["--network", "{encoder: 3}"], "makes no NAFNet-32"),
+        (["--betas", "0.9"], "--betas and --zoom two numbers"),
+        (["--batch_size", "0"], "patches and batches must be at least 1"),
+        (["--model", "MIMO-UNet", "--network", "{width: 8}", "--patch_size", "50"], "sides are multiples of 4"),
+        (["--patch_size", "64", "--tile_size", "48"], "in tiles is 48x48: lower --patch_size 64"),
         (["--patch_size", "100", "--tile_size", "0"], "is 88x72: lower --patch_size 100"),
     ],
 )

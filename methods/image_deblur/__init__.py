@@ -1,0 +1,1 @@
+"""Single-image deblurring with seven networks."""
