@@ -18,7 +18,7 @@ from models import build
 from utils import photo
 from utils.checkpoint import save_weights
 from utils.errors import UserError
-from utils.image import image_size, read_image, to_tensor, write_image
+from utils.image import image_size, read_image, to_8bit, to_tensor, write_image
 from utils.metrics import psnr
 
 
@@ -451,3 +451,22 @@ def test_odd_photos(restore, identity, tmp_path):
     with Image.open(tmp_path / "out/deep.png") as image:
         assert image.info["icc_profile"] == b"profile" and dict(image.getexif()) == {0x0110: "a camera"}
     assert np.array_equal(read_image(tmp_path / "out/side.png"), pixels) and image_size(folder / "side.tif") == (40, 56)
+
+
+def test_shipped_network_improves_blurry_and_leaves_sharp_photos():
+    """The main job, on the embedded sample (never trained on) and on sharp pictures that come with scikit-image."""
+    import skimage.data
+
+    from data.photo_catalog import find_pairs
+    from data.sample import sample_folder
+
+    predictor = inference.load(InferenceConfig(device="cpu"))
+    assert predictor.weights.stat().st_size <= 3_000_000
+    gains = []
+    for picture in find_pairs(sample_folder()).pictures[::3]:
+        blurry, sharp = (to_tensor(read_image(path)) for path in (picture.blurry, picture.sharp))
+        gains.append(psnr(to_8bit(inference.predict(predictor, blurry)), to_8bit(sharp)) - psnr(to_8bit(blurry), to_8bit(sharp)))
+    assert np.mean(gains) > 0.7 and min(gains) > 0.2
+    for name in ("coffee", "astronaut"):
+        sharp = to_tensor(getattr(skimage.data, name)())
+        assert psnr(to_8bit(inference.predict(predictor, sharp)), to_8bit(sharp)) > 38
