@@ -9,6 +9,7 @@ seconds). `of peak`: operations per second of `ours` relative to a matrix produc
 import argparse
 import json
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -86,18 +87,16 @@ def measure(network: nn.Module, size: int, device: str, peaks: dict, compiled: b
     return row
 
 
-def peak_flops(device: str, dtype: torch.dtype, side: int = 2048) -> float:
-    """Operations per second of a square matrix product."""
+def peak_flops(device: str, dtype: torch.dtype, side: int = 4096) -> float:
+    """Operations per second of a square matrix product, the best of several."""
     matrix = torch.rand(side, side, device=device, dtype=dtype)
-    return 2 * side**3 / median_s(lambda: matrix @ matrix, 5, device)
+    return 2 * side**3 / min(median_s(lambda: matrix @ matrix, 1, device) for _ in range(4))
 
 
-def _ms(function, runs: int, device: str) -> float:
+def _ms(function: Callable[[], object], runs: int, device: str) -> float:
     """Median milliseconds; slow calls are repeated less often."""
-    start = time.perf_counter()
-    function()
-    runs = max(1, min(runs, int(20 / (time.perf_counter() - start))))
-    return 1e3 * median_s(function, runs, device)
+    seconds = median_s(function, 1, device)
+    return 1e3 * (seconds if seconds > 3 else median_s(function, min(runs, max(1, int(5 / seconds))), device))
 
 
 def _cells(row: dict) -> list[str]:

@@ -20,7 +20,7 @@ class NAFNet(ImageNetwork):
 
     encoder, middle, decoder: blocks per level, from fine to coarse, at the bottom, from coarse to fine; each level has half the
     resolution and twice the channels. downscale: works on s x s space-to-depth of the image.
-    training_size: side of the patches it was trained on, px, which decides the windows of `use_local_statistics`.
+    training_size: side of the patches it was trained on, px, or whatever size shall decide the windows of `use_local_statistics`.
     """
 
     def __init__(
