@@ -55,7 +55,7 @@ def test_every_door_of_every_method_has_help(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "stream", "message"),
     [
-        ([], 0, "stdout", "cdvd_tsp  video deblurring"),
+        ([], 0, "stdout", "video deblurring: optical flow"),
         (["cdvd_tps"], 2, "stderr", "error: unknown method 'cdvd_tps', did you mean cdvd_tsp?"),
         (["cdvd_tsp", "--epoch", "3"], 2, "stderr", "error: unknown option --epoch, did you mean --epochs?"),
     ],
