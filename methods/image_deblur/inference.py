@@ -102,7 +102,7 @@ def load(config: Config) -> Predictor:
         )
     network = network.to(device, memory_format=torch.channels_last)
     if config.compile:
-        network.compile()
+        network.compile(options={"freezing": True})  # weights as constants, laid out for the convolutions
     memory = config.memory * 2**30 or None
     dtype = choose_precision(config.precision, device)
     return Predictor(network, device, dtype, weights, config.ensemble, config.gamma_factor, config.tile, config.tile_overlap, memory)
