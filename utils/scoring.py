@@ -155,6 +155,12 @@ def check_size(path: Path, image: np.ndarray, sharp_path: Path, sharp: np.ndarra
         raise UserError(f"{path} is {image.shape[1]}x{image.shape[0]}, but {sharp_path} {sharp.shape[1]}x{sharp.shape[0]}")
 
 
+def check_given(restored_dir: Path | None, sharp_dir: Path | None) -> None:
+    """Raises UserError unless both folders that scoring needs are given."""
+    if not (restored_dir and sharp_dir):
+        raise UserError("to score files give --restored_dir (-r) and --sharp_dir (-s), and --blurry_dir (-b) for the input's figures")
+
+
 def check_paired(folder: Path, files: Collection[str], wanted: Collection[str], known: Collection[str], sharp_dir: Path) -> None:
     """Raises UserError that names the first of the `wanted` images missing in a folder, or of its files that has no ground truth."""
     if missing := [name for name in wanted if name not in files]:

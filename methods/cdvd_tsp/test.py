@@ -3,14 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from data.photo_catalog import find_pictures
+from data.photo_catalog import CONTACT_SHEET, find_pictures
 from methods.cdvd_tsp.config import TestConfig
 from methods.cdvd_tsp.inference import TABLES, finish, load, plan, restore_all, score_job
 from utils.config import ROOT, to_yaml
-from utils.errors import UserError
 from utils.files import write_text
 from utils.protocol import PROTOCOLS
-from utils.scoring import Scores, Triple, check_paired, run_table, score_files
+from utils.scoring import Scores, Triple, check_given, check_paired, run_table, score_files
 
 
 def main(config: TestConfig) -> Scores | None:
@@ -35,8 +34,7 @@ def restore_and_score(config: TestConfig) -> Scores:
 
 def score_folders(config: TestConfig) -> Scores:
     """Score restored files against sharp ones (and the blurry input, if given), paired by relative name; no network is loaded."""
-    if not (config.restored_dir and config.sharp_dir):
-        raise UserError("to score files give --restored_dir (-r) and --sharp_dir (-s), and --blurry_dir (-b) for the input's figures")
+    check_given(config.restored_dir, config.sharp_dir)
     sharp, restored = _by_name(config.sharp_dir), _by_name(config.restored_dir)
     blurry = _by_name(config.blurry_dir) if config.blurry_dir else None
     names = _scored(sharp, 0 if config.border else PROTOCOLS[config.protocol].video_ends)
@@ -63,7 +61,7 @@ def _configured(config: TestConfig, row: dict) -> TestConfig:
 def _by_name(folder: Path) -> dict[str, Path]:
     """Relative path without extension -> file, for all pictures below a folder but contact sheets."""
     found = find_pictures(folder)
-    return {str(path.relative_to(folder).with_suffix("")): path for path in found if path.name != "contact_sheet.png"}
+    return {str(path.relative_to(folder).with_suffix("")): path for path in found if path.name != CONTACT_SHEET}
 
 
 def _scored(sharp: dict[str, Path], ends: int) -> list[str]:

@@ -64,10 +64,9 @@ class Restored:
 
 def main(config: InferenceConfig) -> Scores | None:
     """Restore a video into OUTPUT_DIR/NAME.mp4, or pictures into OUTPUT_DIR/NAME.png; with ground truth also score them."""
-    path = config.data_path
-    if path is not None and is_video(path):
-        return restore_video(config)
     config = replace(config, output_dir=config.output_dir or ROOT / "experiment" / "image_deblur_inference")
+    if config.data_path is not None and is_video(config.data_path):
+        return restore_video(config)
     pictures, remark = plan(config)
     predictor = load(config)
     restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
@@ -247,8 +246,7 @@ def restore_pictures(
 def restore_video(config: InferenceConfig) -> None:
     """Restore a video file frame by frame, each as a photo of its own, with its sound."""
     source = VideoFile(config.data_path)
-    output_dir = config.output_dir or ROOT / "experiment" / "image_deblur_inference"
-    target = output_dir / f"{config.data_path.stem}{'.mkv' if config.lossless else '.mp4'}"
+    target = config.output_dir / f"{config.data_path.stem}{'.mkv' if config.lossless else '.mp4'}"
     if target.resolve() == config.data_path.resolve():
         raise UserError(f"the result would overwrite {config.data_path}: choose another --output_dir")
     if config.skip_existing and target.is_file():
@@ -268,8 +266,8 @@ def restore_video(config: InferenceConfig) -> None:
     seconds = time.monotonic() - started
     result.speed = f"{done} frames in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
     print(f"restored {result.speed}; frame by frame: for video `inference.py cdvd_tsp` also uses the neighbouring frames")
-    write_text(output_dir / "config.yaml", to_yaml(config))
-    finish(replace(config, output_dir=output_dir), result, None, predictor, "")
+    write_text(config.output_dir / "config.yaml", to_yaml(config))
+    finish(config, result, None, predictor, "")
 
 
 def score_pictures(

@@ -7,9 +7,8 @@ from data.photo_catalog import find_results
 from methods.image_deblur.config import TestConfig
 from methods.image_deblur.inference import TABLES, chosen_protocol, finish, load, plan, restore_pictures, score_pictures
 from utils.config import ROOT, to_yaml
-from utils.errors import UserError
 from utils.files import write_text
-from utils.scoring import Scores, run_table, score_files
+from utils.scoring import Scores, check_given, run_table, score_files
 
 FOLDER = ROOT / "experiment" / "image_deblur_test"
 
@@ -39,8 +38,7 @@ def restore_and_score(config: TestConfig) -> Scores:
 
 def score_folders(config: TestConfig) -> Scores:
     """Score restored files against sharp ones (and the blurry input, if given), paired by name; no network is loaded."""
-    if not (config.restored_dir and config.sharp_dir):
-        raise UserError("to score files give --restored_dir (-r) and --sharp_dir (-s), and --blurry_dir (-b) for the input's figures")
+    check_given(config.restored_dir, config.sharp_dir)
     protocol = chosen_protocol(config)
     triples = find_results(config.restored_dir, config.sharp_dir, config.blurry_dir, protocol, config.output_dir)
     scores = score_files(triples, protocol, data_path=config.restored_dir)

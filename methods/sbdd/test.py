@@ -5,11 +5,10 @@ import cv2
 from data.photo_catalog import find_results
 from methods.sbdd.config import TestConfig
 from utils.config import to_yaml
-from utils.errors import UserError
 from utils.files import write_text
 from utils.image import read_image
 from utils.report import MOST_PANELS, Example, spread, write_report
-from utils.scoring import Scores, Triple, read_truth, score_files
+from utils.scoring import Scores, Triple, check_given, read_truth, score_files
 
 
 def main(config: TestConfig) -> Scores:
@@ -29,8 +28,7 @@ def main(config: TestConfig) -> Scores:
 
 def find_triples(config: TestConfig) -> list[Triple]:
     """The pictures of all folders, paired by name; raises UserError that names what is missing or left over."""
-    if not (config.restored_dir and config.sharp_dir):
-        raise UserError("to score files give --restored_dir (-r) and --sharp_dir (-s), and --blurry_dir (-b) for the input's figures")
+    check_given(config.restored_dir, config.sharp_dir)
     output = config.output_dir or config.restored_dir / "scores"
     return find_results(config.restored_dir, config.sharp_dir, config.blurry_dir, config.protocol, leave_out=output)
 
