@@ -28,6 +28,7 @@ bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.cdvd_tsp_streaming
 	$(BIN)/python -m benchmarks.synthesis
 	$(BIN)/python -m benchmarks.image_models
+	$(BIN)/python -m benchmarks.blur2vid
 
 docs: .venv/run.stamp
 	$(BIN)/python -m methods.tables

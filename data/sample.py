@@ -1,4 +1,4 @@
-"""The embedded sample: two short blurry clips with ground truth, made on first use from pictures that come with scikit-image."""
+"""The embedded samples, made on first use from pictures that come with scikit-image: blurry clips with ground truth, and sequences."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,11 @@ import numpy as np
 import skimage.data
 
 from data.clips import write_clip
-from data.synthesis.scene import picture_clip
+from data.sequences import FRAMES as MOMENTS
+from data.sequences import Sequences, collect_metadata, find_sequences, write_sequence
+from data.synthesis.camera import STANDARD
+from data.synthesis.motion import smooth_trajectory
+from data.synthesis.scene import Scene, picture_clip
 from utils.config import ROOT
 
 FRAMES = 9
@@ -15,6 +19,9 @@ SIZE = (240, 320)  # height, width
 BLUR = 9.0  # mean length of the blur in px; with the seeds below each frame has 7 to 11 px
 EXPOSURE = 0.8  # of the frame interval
 PICTURES = {"astronaut": 33, "chelsea": 58}  # name -> seed of its camera motion
+SEQUENCE_PICTURES = {"astronaut": "test", "chelsea": "test", "coffee": "val", "rocket": "train"}  # name -> partition
+SEQUENCES = 2  # per picture, with camera motions from the seeds 0 and 1
+SEQUENCE_BLUR = 14.0  # px
 
 
 def sample_folder() -> Path:
@@ -29,3 +36,29 @@ def sample_folder() -> Path:
                 write_clip(Path(temporary, "sample"), name, ((f"{index:05d}", *pair) for index, pair in enumerate(zip(*clip))))
             Path(temporary, "sample").rename(folder)
     return folder
+
+
+def sample_sequences() -> Path:
+    """dataset/sample_sequences, HyperCUT's folder: a camera that moves over pictures; written on the first call, whole or not at all."""
+    folder = ROOT / "dataset" / "sample_sequences"
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample.") as temporary:
+            root = Path(temporary, folder.name)
+            for name in SEQUENCE_PICTURES:
+                picture = STANDARD.linear(getattr(skimage.data, name)())
+                for seed in range(SEQUENCES):
+                    camera = smooth_trajectory(np.random.default_rng(seed), 3, SEQUENCE_BLUR, turn=0.01)
+                    blurry, moments = Scene(picture, camera).expose(1, 1.0, SIZE, MOMENTS)
+                    write_sequence(root, f"{name}_{seed}", STANDARD.encoded(blurry), [STANDARD.encoded(moment) for moment in moments])
+            collect_metadata(root, SEQUENCE_PICTURES)
+            root.rename(folder)
+    return folder
+
+
+def sequences_or_sample(data_path: Path | None, dataset_name: str | None = None, metadata: Path | None = None) -> Sequences:
+    """data.sequences.find_sequences, and without anything given the embedded sample."""
+    if not (data_path or dataset_name or metadata):
+        data_path = sample_sequences()
+        print(f"no --data_path: the embedded sample {data_path}")
+    return find_sequences(data_path, dataset_name, metadata)

@@ -25,6 +25,14 @@ METHODS = {
         "blur synthesis from sharp pictures and videos (Carbajal et al., arXiv 2209.12675), and the scoring of real pairs",
         {"train": "methods.image_deblur.train:sbdd", **{door: f"methods.sbdd.{door}" for door in ("test", "generate")}},
     ),
+    "hypercut": Method(
+        "which direction of time a blurry picture's moments have: a consistent order for training (Pham et al., CVPR 2023)",
+        {door: f"methods.hypercut.{door}" for door in ("train", "test", "generate")},
+    ),
+    "blur2vid": Method(
+        "seven moments out of one blurry picture: Jin and Purohit, with three losses (Pham et al., CVPR 2023)",
+        {door: f"methods.blur2vid.{door}" for door in ("train", "test", "inference")},
+    ),
 }
 
 

@@ -16,11 +16,14 @@ from utils.tensorflow_checkpoint import is_checkpoint
 NETWORKS = {
     "cdvd_tsp": ("models.cdvd_tsp", "CDVDTSP"),
     "deep_deblur": ("models.deep_deblur", "DeepDeblur"),
+    "hypercut": ("models.hypercut", "HyperCUT"),
+    "jin": ("models.jin", "Jin"),
     "light_dehaze": ("models.light_dehaze", "LightDehaze"),
     "mimo_unet": ("models.mimo_unet", "MIMOUNet"),
     "nafnet": ("models.nafnet", "NAFNet"),
     "no_blur": ("models.unet", "NoBlurUNet"),
     "pwc_net": ("models.pwc_net", "PWCNet"),
+    "purohit": ("models.purohit", "Purohit"),
     "restormer": ("models.restormer", "Restormer"),
     "srn": ("models.srn", "SRN"),
 }
@@ -42,14 +45,17 @@ def build(name: str, **arguments) -> nn.Module:
 def find(path_or_name: str | os.PathLike) -> Path:
     """The weights meant by a path, or by the name of a file in pretrain_models/ (extension optional).
 
-    Of a folder: a run's best weights, or the latest of its (or its models/) model-EPOCH.pt, as DeepDeblur leaves them, or its only file.
+    Of a folder: itself where it holds a network published in parts (Jin's four files), a run's best weights, or the latest of its (or its
+    models/) model-EPOCH.pt, as DeepDeblur leaves them, or its only file.
     """
+    from models.published import parts_of  # it knows the network files, and they import this package
+
     candidates = [Path(path_or_name), SHIPPED / path_or_name, SHIPPED / f"{path_or_name}.safetensors"]
     for candidate in candidates:
         if candidate.is_file() or is_checkpoint(candidate):
             return candidate
         if candidate.is_dir():
-            return _latest(candidate)
+            return candidate if parts_of(candidate) else _latest(candidate)
     shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "none"
     raise UserError(f"no weights at {path_or_name}. Shipped by name: {shipped}; pretrain_models/README.md lists the authors' files")
 
@@ -72,12 +78,12 @@ def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
     Ours say in their metadata what to build; the authors' files are recognised by their keys (`options` go to
     models.published.load_published). Raises UserError for a file that fits no network or does not fit its own.
     """
-    from models.published import from_state, identify  # it knows the network files, and they import this package
+    from models.published import from_state, identify, read_state
 
     path = find(path_or_name)
     description = read_description(path)
     if description is None:
-        state = load_state(path)
+        state = read_state(path)
         return from_state(identify(state, path), state, path, **options)
     network = build(description["network"], **description["arguments"])
     load_strict(network, load_state(path), path)

@@ -1,5 +1,7 @@
 """Building blocks that several networks share."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,14 +28,49 @@ class ImageNetwork(nn.Module):
         return [sharp]
 
 
+Values = Literal["imagenet_rgb", "imagenet_bgr", "rgb"]
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # means and deviations of red, green, blue
+
+
+class SequenceNetwork(nn.Module):
+    """A network of HyperCUT's family, which sees frames [...,3,H,W] as its weights were trained.
+
+    values: what it sees. imagenet_rgb: (image - mean) / deviation with ImageNet's figures; imagenet_bgr: the same with red and blue
+    exchanged and the figures left in the order red, green, blue, as HyperCUT's published training had it (OpenCV reads BGR);
+    rgb: the image itself (Jin's own files).
+    """
+
+    def __init__(self, values: Values):
+        super().__init__()
+        if values not in ("imagenet_rgb", "imagenet_bgr", "rgb"):
+            raise ValueError(f"values {values!r}: imagenet_rgb, imagenet_bgr or rgb")
+        self.values = values
+
+    def seen(self, image: Tensor) -> Tensor:
+        """What the network sees of images [...,3,H,W], RGB in [0,1]."""
+        if self.values == "rgb":
+            return image
+        mean, deviation = (image.new_tensor(figures).view(3, 1, 1) for figures in _IMAGENET)
+        image = image.flip(-3) if self.values == "imagenet_bgr" else image
+        return (image - mean) / deviation
+
+    def shown(self, frames: Tensor) -> Tensor:
+        """The inverse of `seen`; results are not clamped."""
+        if self.values == "rgb":
+            return frames
+        mean, deviation = (frames.new_tensor(figures).view(3, 1, 1) for figures in _IMAGENET)
+        image = frames * deviation + mean
+        return image.flip(-3) if self.values == "imagenet_bgr" else image
+
+
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))): two "same" convolutions of one width, no normalisation, no activation after the sum."""
 
-    def __init__(self, channels: int, kernel_size: int = 3):
+    def __init__(self, channels: int, kernel_size: int = 3, padding_mode: str = "zeros"):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2)
+        self.conv1 = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, padding_mode=padding_mode)
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2)
+        self.conv2 = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, padding_mode=padding_mode)
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.conv2(self.relu(self.conv1(features)))

@@ -6,12 +6,13 @@ TensorFlow's, with published_state(state), which gives our keys and shapes.
 
 import os
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models import NETWORKS, build
+from models import NETWORKS, build, jin
 from utils.checkpoint import load_state, load_strict, unwrap
 from utils.errors import UserError
 
@@ -19,9 +20,12 @@ from utils.errors import UserError
 PUBLISHED = {
     "cdvd_tsp": ("recons_net.inBlock.0.0.weight", ()),
     "deep_deblur": ("body_models.0.body.0.weight", ()),
+    "hypercut": ("f_func.model.1.weight", ()),
+    "jin": ("f4.conv1_B.weight", ("model.",)),
     "mimo_unet": ("feat_extract.0.main.0.weight", ()),
     "nafnet": ("encoders.0.0.sca.1.weight", ()),
     "pwc_net": ("moduleExtractor.moduleOne.0.weight", ("flow_net.moduleNetwork.", "moduleNetwork.")),
+    "purohit": ("bie.model.0.weight", ("model.",)),
     "restormer": ("patch_embed.proj.weight", ()),
     "srn": ("g_net/enc1_1/weights", ()),
 }
@@ -38,8 +42,21 @@ def load_published(name: str, source: str | os.PathLike | dict, **options) -> nn
     if isinstance(source, dict):
         state, source = unwrap({key: _tensor(value) for key, value in source.items()}), "the state dict"
     else:
-        state = load_state(source)
+        state = read_state(source)
     return from_state(name, state, source, **options)
+
+
+def read_state(source: str | os.PathLike) -> dict[str, Tensor]:
+    """The state dict in a file, or in a folder of files that each hold a part of a network (see parts_of)."""
+    if parts := parts_of(Path(source)):
+        return {prefix + key: value for name, prefix in parts.items() for key, value in load_state(Path(source, name)).items()}
+    return load_state(source)
+
+
+def parts_of(folder: Path) -> dict[str, str]:
+    """{file: prefix of its entries} where a folder holds a network published in parts (Jin's four files), else nothing."""
+    files = jin.PUBLISHED_PARTS
+    return files if all((folder / name).is_file() for name in files) else {}
 
 
 def from_state(name: str, state: dict[str, Tensor], source: str | os.PathLike, **options) -> nn.Module:

@@ -13,10 +13,12 @@ from torch import Tensor
 VALID = 0.999  # share of the bilinear support inside the image from which a warped pixel counts as valid
 
 
-def warp(image: Tensor, flow: Tensor, padding_mode: str = "border", align_corners: bool = True) -> tuple[Tensor, Tensor]:
+def warp(
+    image: Tensor, flow: Tensor, padding_mode: str = "border", align_corners: bool = True, valid: float = VALID
+) -> tuple[Tensor, Tensor]:
     """Sample `image` [B,C,H,W] at p + flow(p); returns (warped [B,C,H,W], mask [B,1,H,W] of zeros and ones).
 
-    The mask is 1 where at least 0.999 of the bilinear support lies inside the image; `warped` is NOT yet
+    The mask is 1 where at least `valid` of the bilinear support lies inside the image; `warped` is NOT yet
     multiplied by it. Outside the image lies its border pixel (`padding_mode="border"`) or 0 (`"zeros"`).
     Sampling always runs in float32 (half precision `grid_sample` is wrong on CPU); the image's dtype comes back.
     """
@@ -29,7 +31,7 @@ def warp(image: Tensor, flow: Tensor, padding_mode: str = "border", align_corner
         y = torch.arange(height, device=flow.device, dtype=torch.float32)[:, None] + flow[:, 1]  # [B,H,W]
         x, y = 2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1
         warped = F.grid_sample(image.float(), torch.stack((x, y), -1), "bilinear", padding_mode, align_corners=align_corners)
-        mask = _support(x, width, align_corners) * _support(y, height, align_corners) >= VALID
+        mask = _support(x, width, align_corners) * _support(y, height, align_corners) >= valid
     return warped.to(image.dtype), mask[:, None].to(image.dtype)
 
 

@@ -20,7 +20,10 @@ from utils.tensorflow_checkpoint import is_checkpoint, read_checkpoint
 
 VERSION = "0.1"
 # Names under which published programs put the state dict inside a checkpoint, most wanted first.
-WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model_state", "model", "network", "net", "generator", "weights")
+WRAPPERS = (
+    "params_ema", "params", "state_dict", "state_dict_G", "model_state_dict", "model_state", "model", "network", "net", "generator",
+    "weights",
+)  # fmt: skip
 
 
 def save_weights(

@@ -7,6 +7,8 @@
 | image_float| psnr clipped but not rounded, ssim rounded | none | psnr, ssim, ssim3d | MIMO-UNet's own script      |
 | realblur   | intensity matched, registered    | valid part | psnr, ssim | RealBlur and other real pairs (utils/alignment.py) |
 | kohler     | as realblur, best of a trajectory | valid part | psnr, ssim | Koehler et al.                     |
+| blur2vid   | 0..255, neither clipped nor rounded | none | ppsnr, pssim, plpips per frame | seven moments (utils/sequence_scores.py) |
+| hypercut   | scores of HyperCUT               | none | hit per pair, con@2, con@3 | their order (utils/sequence_scores.py) |
 """
 
 from dataclasses import dataclass
@@ -24,11 +26,13 @@ class Protocol:
 
     name: str
     metrics: tuple[str, ...]
+    details: tuple[str, ...] = ()  # further figures that a run may have: those of single frames
     border: int = 0  # pixels cut off on each side
     video_ends: int = 0  # frames at each end of a video that are not scored (unless --border)
     psnr_values: str = "8bit"  # 8bit, clipped, or raw
     psnr_cap: float = float("inf")
     aligned: bool = False  # compared after registration, by utils/alignment.py instead of `score`
+    sequence: bool = False  # of seven moments, by utils/sequence_scores.py instead of `score`
 
     def score(self, restored: Tensor | np.ndarray, sharp: Tensor | np.ndarray) -> dict[str, float]:
         """Metrics of one image: tensors [3,H,W] in [0,1] or 8-bit pixels [H,W,3], both of the same size."""
@@ -54,6 +58,8 @@ class Protocol:
         return image[inner, inner]
 
 
+_MOMENTS = ("ppsnr", "pssim", "plpips")
+_ORDER = ("hit_1_7", "hit_2_6", "hit_3_5", "con@2", "con@3")
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
@@ -63,6 +69,8 @@ PROTOCOLS = {
         Protocol("image_float", ("psnr", "ssim", "ssim3d"), psnr_values="clipped"),
         Protocol("realblur", ("psnr", "ssim"), aligned=True),
         Protocol("kohler", ("psnr", "ssim"), aligned=True),
+        Protocol("blur2vid", _MOMENTS, (*(f"{kind}_{frame}" for kind in _MOMENTS for frame in range(1, 8)), *_ORDER), sequence=True),
+        Protocol("hypercut", _ORDER, sequence=True),
     )
 }
 _SSIMS = {"ssim": ssim, "ssim3d": ssim3d}

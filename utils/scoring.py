@@ -49,7 +49,8 @@ class Scores:
     input_mean: dict = field(init=False)
 
     def __post_init__(self) -> None:
-        metrics = PROTOCOLS[self.protocol].metrics
+        protocol = PROTOCOLS[self.protocol]
+        metrics = [name for name in (*protocol.metrics, *protocol.details) if name in self.rows[0]]
         self.mean = {name: _mean([row[name] for row in self.rows]) for name in metrics}
         inputs = [f"input_{name}" for name in metrics if f"input_{name}" in self.rows[0]]
         self.input_mean = {name.removeprefix("input_"): _mean([row[name] for row in self.rows]) for name in inputs}
@@ -87,8 +88,13 @@ class Scores:
                 known = paper.get(name)
                 line += [format_figure(name, known), "" if known is None else format_figure(name, value - known, sign="+")]
             lines.append(line)
-        title = f"protocol {self.protocol}, {len(self.rows)} images" + (f", {self.remark}" if self.remark else "")
-        return "\n".join([title, format_table(lines)])
+        return "\n".join([self.title, format_table(lines)])
+
+    @property
+    def title(self) -> str:
+        """The line over a table: protocol, how many were scored, the remark."""
+        kind = "sequences" if PROTOCOLS[self.protocol].sequence else "images"
+        return f"protocol {self.protocol}, {len(self.rows)} {kind}" + (f", {self.remark}" if self.remark else "")
 
 
 def score_files(triples: list[Triple], protocol: str, workers: int = 0, **about) -> Scores:
@@ -230,9 +236,10 @@ def _table_lines(row: dict, root: Path, run: Callable[[dict], Scores]) -> list[l
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's content; of the prefix of a TensorFlow checkpoint, of its files one after the other."""
+    """Hash of a file's content; of a folder, or of the prefix of a TensorFlow checkpoint, of its files one after the other."""
     digest = hashlib.sha256()
-    for part in [path] if path.is_file() else sorted(path.parent.glob(f"{path.name}.*")):
+    several = sorted(path.glob("*") if path.is_dir() else path.parent.glob(f"{path.name}.*"))
+    for part in [path] if path.is_file() else several:
         digest.update(part.read_bytes())
     return digest.hexdigest()
 

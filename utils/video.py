@@ -3,7 +3,7 @@
 Frames are pixels [H,W,3], RGB, uint8 (uint16 from 16-bit pictures), upright; one is in memory at a time, however long the video.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +13,10 @@ import av
 import av.error
 import numpy as np
 from av.video.reformatter import Colorspace, Interpolation
+from PIL import Image
 
 from utils.errors import UserError
+from utils.files import atomic_path
 from utils.image import image_size, read_image, write_image
 
 EXTENSIONS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".3gp", ".wmv")
@@ -106,6 +108,19 @@ class FolderWriter:
         pass
 
 
+@dataclass(frozen=True)
+class NewVideo:
+    """What a writer needs to know of a video that has no source: (height, width), frames per second; no sound."""
+
+    size: tuple[int, int]
+    rate: Fraction
+    path: None = None
+
+    @property
+    def time_base(self) -> Fraction:
+        return 1 / self.rate
+
+
 class VideoWriter:
     """Writes H.264 (BT.709, tagged) with the frame times and the sound of a source file.
 
@@ -113,7 +128,7 @@ class VideoWriter:
     closed properly, so that what was done plays. lossless: x264 in RGB, which most browsers can't play. Odd sizes are stored as 4:4:4.
     """
 
-    def __init__(self, path: Path, source: VideoFile, lossless: bool = False):
+    def __init__(self, path: Path, source: VideoFile | NewVideo, lossless: bool = False):
         self.path, self.source = path, source
         self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,9 +178,11 @@ class VideoWriter:
 class _Sound:
     """The packets of a file's first audio stream, copied unchanged as the video advances."""
 
-    def __init__(self, path: Path, target: av.container.OutputContainer):
+    def __init__(self, path: Path | None, target: av.container.OutputContainer):
+        self._source, self._packets, self._waiting, self._target = None, iter(()), None, target
+        if path is None:
+            return
         self._source = _open(path)
-        self._packets, self._waiting, self._target = iter(()), None, target
         streams = self._source.streams.audio
         if not streams:
             return
@@ -187,7 +204,16 @@ class _Sound:
             self._waiting = None
 
     def close(self) -> None:
-        self._source.close()
+        if self._source:
+            self._source.close()
+
+
+def write_gif(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
+    """An endlessly repeating GIF of frames [H,W,3] uint8; its clock counts hundredths of a second."""
+    pictures = [Image.fromarray(frame) for frame in frames]
+    delay = max(round(100 / fps), 2) * 10  # ms; players slow down below 20
+    with atomic_path(path) as temporary:
+        pictures[0].save(temporary, "GIF", save_all=True, append_images=pictures[1:], duration=delay, loop=0)
 
 
 def _open(path: Path) -> av.container.InputContainer:

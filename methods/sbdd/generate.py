@@ -18,7 +18,7 @@ from tqdm import tqdm
 from data.catalog import Video, find_videos, holds_videos
 from data.clips import write_clip
 from data.photo_catalog import find_pictures
-from data.sequences import FRAMES, write_metadata, write_sequence
+from data.sequences import FRAMES, collect_metadata, write_sequence
 from data.shards import write_shard
 from data.synthesis.camera import Response
 from data.synthesis.exposure import exposed_frame, frames_needed
@@ -114,7 +114,7 @@ def make_sequences(config: GenerateConfig) -> Rows:
                 continue
             write_sequence(config.output_dir, key, *sequence())
             made += 1
-    write_metadata(config.output_dir)
+    collect_metadata(config.output_dir)
     _summary(config, made, "sequences", there)
     return _sequence_rows(config.output_dir)
 
@@ -236,12 +236,14 @@ def _clip_of_picture(objects: MaskSource, config: GenerateConfig, name: str, pat
 
 
 def _sequence_of_picture(objects: MaskSource, config: GenerateConfig, name: str, path: Path) -> Iterator[tuple[str, Callable]]:
-    def make() -> tuple[np.ndarray, list[np.ndarray]]:
-        scene = _scene(objects, config, name, path, 3)
-        blurry, sharp = scene.expose(1, config.exposure, (config.height, config.width), FRAMES)
-        return response(config).encoded(blurry), [response(config).encoded(moment) for moment in sharp]
+    for key in [name] if config.n_images == 1 else [f"{name}_{number}" for number in range(config.n_images)]:
 
-    yield name, make
+        def make(key: str = key) -> tuple[np.ndarray, list[np.ndarray]]:
+            scene = _scene(objects, config, key, path, 3)
+            blurry, sharp = scene.expose(1, config.exposure, (config.height, config.width), FRAMES)
+            return response(config).encoded(blurry), [response(config).encoded(moment) for moment in sharp]
+
+        yield key, make
 
 
 def _scene(source: MaskSource, config: GenerateConfig, name: str, path: Path, frames: int) -> Scene:
@@ -250,11 +252,16 @@ def _scene(source: MaskSource, config: GenerateConfig, name: str, path: Path, fr
     if picture.shape[0] < config.height or picture.shape[1] < config.width:
         raise UserError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, smaller than the window {config.width}x{config.height}")
     rng = np.random.default_rng((config.seed, zlib.crc32(name.encode())))
-    camera = smooth_trajectory(rng, frames, config.blur / config.exposure, turn=0.01)
+    camera = smooth_trajectory(rng, frames, _length(rng, config.blur) / config.exposure, turn=0.01)
     objects = source(str(path.relative_to(config.data_path).with_suffix("")), picture)
     objects = objects.chosen(config.score_threshold, config.min_object_area, config.max_objects)
-    motions = [smooth_trajectory(rng, frames, config.object_blur / config.exposure) for _ in objects.masks]
+    motions = [smooth_trajectory(rng, frames, _length(rng, config.object_blur) / config.exposure) for _ in objects.masks]
     return scene_of(picture, objects.masks, camera, motions, response(config), config.focal or None)
+
+
+def _length(rng: np.random.Generator, range_px: list[float]) -> float:
+    """A length of a range, evenly on a logarithmic scale."""
+    return range_px[0] if len(range_px) == 1 else math.exp(rng.uniform(*np.log(range_px)))
 
 
 def _clip_of_video(config: GenerateConfig, name: str, video: Video) -> Frames:
@@ -318,6 +325,9 @@ def _check(config: GenerateConfig) -> None:
         raise UserError(f"from pictures the exposure is at most 1 frame interval, got {config.exposure:g} (--config pictures has 0.8)")
     if config.kernel_size % 2 == 0 or config.kernel_size < 5:
         raise UserError(f"--kernel_size {config.kernel_size}: kernels have an odd side of at least 5 px")
+    for lengths in (config.blur, config.object_blur):
+        if len(lengths) > 2 or min(lengths) < 0 or (len(lengths) == 2 and not 0 < lengths[0] <= lengths[1]):
+            raise UserError(f"a blur is one length in px or a range LEAST MOST, got {' '.join(map(str, lengths))}")
     if config.gaussian_noise and config.poisson_noise:
         raise UserError("choose --gaussian_noise or --poisson_noise, not both")
 

@@ -30,21 +30,21 @@ def rng(seed=0):
 def test_gamma_pair_is_the_authors(golden, scene):
     vectors = golden("sbdd_pair")
     pair = make_pair(*scene, rng(), PairSettings(Response("gamma", 2.2)))
-    assert np.abs(pair.blurry * 255 - vectors["blurry_gamma22"].numpy()).max() < 0.255
+    assert np.abs(pair.blurry[::2, ::2] * 255 - vectors["blurry_gamma22"].numpy()).max() < 0.255
     assert np.abs(pair.sharp[::4, ::4] * 255 - vectors["sharp_crop_gamma22"].numpy()).max() < 0.01
     assert np.abs(pair.weights - vectors["masks_normalised"].numpy().transpose(2, 0, 1)).max() < 1e-5
     linear = make_pair(*scene, rng(), PairSettings(Response("none")))
-    assert np.abs(linear.blurry * 255 - vectors["blurry_linear"].numpy()).max() < 0.01
+    assert np.abs(linear.blurry[::2, ::2] * 255 - vectors["blurry_linear"].numpy()).max() < 0.01
 
 
 def test_exponential_pair_is_the_authors(golden, scene):
     """Once is right and the default; the published program puts gamma 2.2 on top, with NaN where the picture is 0."""
     vectors = golden("sbdd_pair_exp")
     once = make_pair(*scene, rng(), PairSettings(Response("exponential", 7)))
-    assert np.abs(once.blurry * 255 - vectors["blurry_exp7_only"].numpy()).max() < 0.255
+    assert np.abs(once.blurry[::2, ::2] * 255 - vectors["blurry_exp7_only"].numpy()).max() < 0.255
     assert np.abs(once.sharp[::4, ::4] * 255 - vectors["sharp_crop_exp7_only"].numpy()).max() < 0.01
     twice = make_pair(*scene, rng(), PairSettings(Response("exponential", 7), published=True))
-    assert np.abs(twice.blurry * 255 - vectors["blurry_exp7_then_gamma"].numpy()).max() < 0.255
+    assert np.abs(twice.blurry[::2, ::2] * 255 - vectors["blurry_exp7_then_gamma"].numpy()).max() < 0.255
     theirs = vectors["sharp_crop_exp7_then_gamma"].numpy()
     black = scene[0][32:-32, 32:-32][::4, ::4] == 0
     assert np.isnan(theirs[black]).all()
@@ -62,7 +62,7 @@ def test_illumination_and_saturation_are_the_authors(golden, scene, monkeypatch)
     _, masks, kernels = scene
     picture = vectors["image"].numpy()
     pair = make_pair(picture, masks, kernels, Fixed(), PairSettings(illumination=3))
-    assert np.abs(pair.blurry * 255 - vectors["blurry"].numpy()).max() < 0.255
+    assert np.abs(pair.blurry[::2, ::2] * 255 - vectors["blurry"].numpy()).max() < 0.255
     assert np.abs(pair.sharp[::2, ::2] * 255 - vectors["sharp"].numpy()).max() < 0.01  # beyond 255 survives
     assert pair.sharp.max() > 1.1
     linear = Response().linear(picture)

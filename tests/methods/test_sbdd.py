@@ -34,7 +34,7 @@ def pictures(tmp_path):
     for name in ("one", "two"):
         scene = cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (120, 90), interpolation=cv2.INTER_CUBIC)
         write_image(tmp_path / "in" / f"{name}.png", scene)
-    return GenerateConfig(tmp_path / "in", tmp_path / "out", what="clips", frames=4, blur=6.0, height=48, width=64)
+    return GenerateConfig(tmp_path / "in", tmp_path / "out", what="clips", frames=4, blur=[6.0], height=48, width=64)
 
 
 def contents(folder):
@@ -206,12 +206,12 @@ def test_kernels_are_published_files(pictures, tmp_path):
 
 
 def test_sequences_are_hypercuts_folder(pairs, tmp_path):
-    config = replace(pairs, what="sequences", exposure=1.0, blur=10.0, output_dir=tmp_path / "sequences")
+    config = replace(pairs, what="sequences", exposure=1.0, blur=[10.0], output_dir=tmp_path / "sequences")
     generate.main(config)
     metadata = json.loads((config.output_dir / "metadata.json").read_text())
-    assert metadata["name"] == "sequences" and metadata["frame_per_seq"] == 7 and len(metadata["data"]) == 2
+    assert metadata["name"] == "sequences" and metadata["frame_per_seq"] == 7 and len(metadata["data"]) == 4
     entry = metadata["data"][0]
-    assert entry["id"] == "one" and entry["order"] == "ignore" and entry["partition"] in ("train", "val", "test")
+    assert entry["id"] == "one_0" and entry["order"] == "ignore" and entry["partition"] in ("train", "val", "test")
     frames = [read_image(config.output_dir / entry[f"frame{number:03d}_path"]).astype(float) for number in range(1, 8)]
     blurry = read_image(config.output_dir / entry["blur_path"]).astype(float)
     mean = 255 * np.mean([(frame / 255) ** 2.2 for frame in frames], axis=0) ** (1 / 2.2)

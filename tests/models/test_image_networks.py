@@ -46,8 +46,8 @@ def test_nafnet_with_local_statistics_is_the_authors(golden):
     vectors = golden("nafnet_local_w32")
     network = load_published("nafnet", vectors.state(), training_size=64)
     with torch.inference_mode():
-        assert largest(network(vectors["x"]) - vectors["out"]) > 0.01  # the windows matter
-        assert largest(network.use_local_statistics()(vectors["x"]) - vectors["out"]) <= vectors.tolerance("out")
+        assert largest(network(vectors["x"])[..., ::2, ::2] - vectors["out"]) > 0.01  # the windows matter
+        assert largest(network.use_local_statistics()(vectors["x"])[..., ::2, ::2] - vectors["out"]) <= vectors.tolerance("out")
 
 
 @pytest.mark.parametrize("window", [3, 4, 9])

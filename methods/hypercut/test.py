@@ -1,0 +1,65 @@
+"""Score an ordering network: Hit per pair, Con@2 and Con@3 on a partition of sequences."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from data.blur2vid import WholeSequences
+from data.sample import sequences_or_sample
+from data.sequences import Sequence
+from methods.hypercut.config import GenerateConfig, TestConfig
+from models import find, load_network
+from models.hypercut import HyperCUT
+from utils.config import ROOT, to_yaml
+from utils.device import autocast, choose_device, choose_precision
+from utils.errors import UserError
+from utils.files import write_text
+from utils.scoring import Scores, paper_row, run_table
+from utils.sequence_scores import score_order
+
+TABLES = Path(__file__).with_name("tables.yaml")
+SHIPPED_WEIGHTS = "hypercut"
+FOLDER = ROOT / "experiment" / "hypercut_test"
+
+
+def main(config: TestConfig) -> Scores | None:
+    """Returns the scores (None for --table)."""
+    if config.table:
+        print(run_table(TABLES, config.table, lambda row: None))  # no row has a figure to compare with
+        return None
+    weights, found = find(config.weights or SHIPPED_WEIGHTS), sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
+    rows = [
+        {"name": sequence.id, **score_order(scores)}
+        for sequence, scores in scored(config, load_network(weights, HyperCUT), found.of(config.partition), stored=False)
+    ]
+    paper = paper_row(TABLES, weights, config.data_path)
+    scores = Scores("hypercut", rows, weights, found.metadata, f"partition {config.partition}", paper)
+    folder = config.output_dir or FOLDER
+    scores.write(folder)
+    write_text(folder / "config.yaml", to_yaml(config))
+    print(scores.table())
+    print(f"results: {folder}")
+    return scores
+
+
+@torch.inference_mode()
+def scored(
+    config: TestConfig | GenerateConfig, network: HyperCUT, sequences: tuple[Sequence, ...], stored: bool
+) -> Iterator[tuple[Sequence, Tensor]]:
+    """(sequence, its six scores) one after the other, of whole pictures; stored: the frames as they are stored, whatever the order says."""
+    device = choose_device(config.device)
+    dtype = choose_precision(config.precision, device)
+    network = network.to(device)
+    loader = DataLoader(WholeSequences(sequences, stored), batch_size=None, num_workers=config.workers)
+    for item in tqdm(loader, "scoring", unit="sequence", disable=None, leave=False):
+        frames = network.seen(item["frames"].to(device))
+        try:
+            with autocast(device, dtype):
+                scores = network(frames[None])[0]
+        except UserError as error:
+            raise UserError(f"sequence {item['sequence'].id}: {error}") from None
+        yield item["sequence"], scores.float().cpu()

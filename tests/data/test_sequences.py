@@ -1,0 +1,195 @@
+"""HyperCUT's folder: what is read, kept and refused; person boxes without executing anything; one augmentation for all eight pictures."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from data.blur2vid import SequencePatches, around_box, jittered, read_pictures, whole_sequence
+from data.sequences import collect_metadata, find_sequences, read_box, write_metadata, write_sequence
+from utils.errors import UserError
+from utils.image import write_image
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three sequences of 40x48 px whose moment k has the value k/10 in its corner; all three partitions."""
+    root = tmp_path / "set"
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        picture = rng.random((40, 48, 3))
+        moments = [picture.copy() for _ in range(7)]
+        for number, moment in enumerate(moments, 1):
+            moment[0, 0] = number / 10
+        write_sequence(root, name, np.mean(moments, 0), moments)
+    collect_metadata(root, {"a": "train", "b": "val", "c": "test"})
+    return root
+
+
+def corners(frames):
+    return [round(float(frame[0, 0, 0]) * 10) for frame in frames]
+
+
+def edited(folder, change):
+    content = json.loads((folder / "metadata.json").read_text())
+    change(content)
+    (folder / "metadata.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_partitions_and_orders(folder):
+    def change(content):
+        for entry, order in zip(content["data"], ("reverse", "keep", "random")):
+            entry["order"] = order
+
+    found = find_sequences(edited(folder, change))
+    assert [sequence.id for sequence in found.of("all")] == ["a", "b", "c"] and found.of("val")[0].id == "b"
+    assert corners(whole_sequence(found.of("train")[0])[1]) == [7, 6, 5, 4, 3, 2, 1]
+    assert corners(whole_sequence(found.of("train")[0], stored=True)[1]) == [1, 2, 3, 4, 5, 6, 7]
+    assert corners(whole_sequence(found.of("val")[0])[1]) == [1, 2, 3, 4, 5, 6, 7]
+    random = found.of("test")[0]
+    assert torch.equal(whole_sequence(random)[1], whole_sequence(random)[1])  # by its name
+    drawn = {read_pictures(random, np.random.default_rng(seed))[1][0, 0, 0] for seed in range(20)}
+    assert len(drawn) == 2
+
+
+def test_every_key_of_an_entry_is_kept(folder, tmp_path):
+    found = find_sequences(edited(folder, lambda content: content["data"][0].update(note="mine", fps=240)))
+    write_metadata(tmp_path / "elsewhere/new.json", found.name, (sequence.entry for sequence in found.sequences))
+    again = find_sequences(folder, metadata=tmp_path / "elsewhere/new.json")
+    assert [sequence.entry for sequence in again.sequences] == json.loads((folder / "metadata.json").read_text())["data"]
+    assert json.loads((tmp_path / "elsewhere/new.json").read_text())["name"] == "set"
+
+
+def test_a_metadata_file_may_lie_anywhere(folder, tmp_path, monkeypatch):
+    import data.sequences
+
+    monkeypatch.setattr(data.sequences, "ROOT", tmp_path)
+    (tmp_path / "dataset").mkdir()
+    folder.rename(tmp_path / "dataset/set")
+    (tmp_path / "dataset/set/metadata.json").rename(tmp_path / "order.json")
+    by_its_name = find_sequences(tmp_path / "order.json")
+    named = find_sequences(None, "set", tmp_path / "order.json")
+    assert by_its_name.folder == named.folder == tmp_path / "dataset/set"
+
+
+DAMAGES = [
+    (lambda content: content["data"][1].update(order="backwards"), "entry b: unknown order 'backwards'"),
+    (lambda content: content["data"][1].update(partition="valid"), "unknown partition 'valid', did you mean val"),
+    (lambda content: content["data"][1].pop("frame007_path"), "entry b: frame007_path is missing"),
+    (lambda content: content["data"][1].update(frame008_path="b/sharp/0000_8.png"), "more than 7 frames"),
+    (lambda content: content.update(frame_per_seq=9), "sequences of 9 frames"),
+    (
+        lambda content: content["data"][1].update(frame003_path="b/sharp/gone.png"),
+        "names 1 files .of 24 pictures. that are not there.*gone.png",
+    ),
+    (lambda content: content.update(data=[]), "no entries"),
+    (lambda content: content.pop("data"), "no metadata of sequences"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), DAMAGES, ids=[sentence[:20] for _, sentence in DAMAGES])
+def test_metadata_that_makes_no_sense(folder, change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        find_sequences(edited(folder, change))
+
+
+def test_what_is_missing_is_said(folder, tmp_path):
+    with pytest.raises(UserError, match="no folder"):
+        find_sequences(tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no metadata at"):
+        find_sequences(tmp_path / "empty")
+    with pytest.raises(UserError, match="no sequences of the partition train .it has train 0, test 1, val 2"):
+        find_sequences(edited(folder, lambda content: content["data"][0].update(partition="val"))).of("train")
+    (folder / "metadata.json").write_text("{")
+    with pytest.raises(UserError, match="no metadata of sequences"):
+        find_sequences(folder)
+
+
+def test_moments_of_another_size_are_named(folder):
+    write_image(folder / "a/sharp/0000_5.png", np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(UserError, match="48x40, but its moment .*0000_5.png 40x40"):
+        whole_sequence(find_sequences(folder).of("train")[0])
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_boxes_are_read_without_executing_anything(tmp_path, capsys):
+    for name, box in (("list", [1, 2.5, 30, 40]), ("scored", np.array([1, 2.5, 30, 40, 0.9])), ("nested", np.float32([[1, 2.5, 30, 40]]))):
+        (tmp_path / name).write_bytes(pickle.dumps({"bbox": box, "other": np.float64(3)}))
+        assert read_box(tmp_path / name).tolist() == [1, 2.5, 30, 40]
+    for name, content, sentence in (
+        ("evil", {"bbox": Evil()}, "builtins.print, which could run code"),
+        ("keys", {"box": [1, 2, 3, 4]}, "no box file"),
+        ("empty", {"bbox": [5, 2, 5, 4]}, "is not x_min"),
+        ("short", {"bbox": [5, 2, 5]}, "is not x_min"),
+    ):
+        (tmp_path / name).write_bytes(pickle.dumps(content))
+        with pytest.raises(UserError, match=sentence):
+            read_box(tmp_path / name)
+    (tmp_path / "cut").write_bytes(pickle.dumps({"bbox": list(range(100))})[:40])
+    with pytest.raises(UserError, match="no box file"):
+        read_box(tmp_path / "cut")
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_the_crop_around_a_box_by_hand():
+    """Box (10, 20, 30, 40) of 48x60: half the way to the border is 5, 10, 39, 50; corners are truncated."""
+    picture = np.arange(60 * 48, dtype=np.float32).reshape(60, 48, 1).repeat(3, 2)
+    (crop,) = around_box([picture], np.array([10, 20, 30, 40.0]), 0.5, (40, 34))
+    assert np.array_equal(crop, picture[10:50, 5:39])
+    (crop,) = around_box([picture], np.array([10.9, 20.9, 30.9, 40.9]), 0.0, (20, 20))
+    assert np.array_equal(crop, picture[20:40, 10:30])
+
+
+def test_a_box_is_one_draw_for_all_eight_and_fixed_in_tests(folder):
+    (folder / "box.pkl").write_bytes(pickle.dumps({"bbox": [10, 10, 30, 30, 0.5]}))
+    found = find_sequences(edited(folder, lambda content: [entry.update(bbox="box.pkl") for entry in content["data"]]))
+    for number in (2, 3):  # all moments alike
+        source = (folder / "a/sharp/0000_1.png").read_bytes()
+        (folder / f"a/sharp/0000_{number}.png").write_bytes(source)
+    blurry, frames = whole_sequence(found.of("train")[0])
+    assert (
+        blurry.shape == (3, 192, 160) and torch.equal(frames[0], frames[1]) and torch.equal(whole_sequence(found.of("train")[0])[1], frames)
+    )
+    patches = SequencePatches(found.of("train"), 32, 1, ["affine", "jitter", "noise"])
+    items = [patches[epoch, 0] for epoch in range(6)]
+    assert all(item["frames"].shape == (7, 3, 192, 192) for item in items)
+    assert all(torch.equal(item["frames"][0], item["frames"][2]) for item in items)
+    assert not torch.equal(items[0]["frames"], items[1]["frames"])
+
+
+def test_one_draw_for_all_eight(tmp_path):
+    """Eight equal pictures stay equal whatever happens to them; an item depends on (seed, epoch, index) alone."""
+    picture = np.random.default_rng(0).random((48, 56, 3))
+    write_sequence(tmp_path, "a", picture, [picture] * 7)
+    collect_metadata(tmp_path, {"a": "train"})
+    found = find_sequences(tmp_path).of("train")
+    patches = SequencePatches(found, 32, 1, ["affine", "jitter", "noise", "turn"])
+    seen = [patches[epoch, 0] for epoch in range(12)]
+    for item in seen:
+        assert item["blurry"].shape == (3, 32, 32) and 0 <= item["frames"].min() <= item["frames"].max() <= 1
+        assert all(torch.equal(item["blurry"], frame) for frame in item["frames"])
+    assert torch.equal(patches[3, 0]["blurry"], seen[3]["blurry"]) and len({float(item["blurry"].sum()) for item in seen}) == 12
+    plain = SequencePatches(found, 32, 1, [])[0, 0]["blurry"]
+    whole = torch.from_numpy(np.round(picture * 255) / 255).permute(2, 0, 1).float()
+    windows = whole.unfold(1, 32, 1).unfold(2, 32, 1)  # [3,17,25,32,32]
+    assert ((windows - plain[:, None, None]).abs().amax((0, 3, 4)) < 1e-6).any()  # a window of the picture, unchanged
+
+
+def test_patches_larger_than_the_picture_are_refused(folder):
+    with pytest.raises(UserError, match="48x40: lower --image_size 64"):
+        SequencePatches(find_sequences(folder).of("train"), 64, 1, [])[0, 0]
+
+
+def test_jitter_keeps_differences_between_moments():
+    images = torch.rand(8, 3, 6, 6, generator=torch.Generator().manual_seed(0)) * 0.2 + 0.4
+    images[1] = images[0]
+    changed = jittered(images, np.random.default_rng(0))
+    assert torch.equal(changed[0], changed[1]) and not torch.allclose(changed[0], changed[2], atol=1e-3)
