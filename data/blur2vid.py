@@ -1,7 +1,6 @@
 """Sequences as tensors: whole ones, and training patches with one draw of everything for the blurry picture and its seven moments."""
 
 from collections.abc import Sequence as Many
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -13,8 +12,8 @@ from torchvision.transforms.v2 import functional as transform
 from data.sequences import Sequence, read_box
 from utils.errors import UserError
 from utils.image import read_image, to_tensor
+from utils.options import SequenceAugmentation
 
-Augmentation = Literal["affine", "jitter", "noise", "turn", "flicker"]
 BOX_SIZE = (192, 160)  # height, width that a person's crop is brought to; in training 192x192
 BOX_MARGIN = 0.1  # most of the way from the box to the picture's border that a side moves outward; half of it outside training
 SHARES = {"affine": 0.6, "jitter": 0.6, "noise": 0.4}  # of the samples that are so changed
@@ -33,7 +32,7 @@ class SequencePatches(Dataset):
     Pictures with a person's box become the box, resized to 192x192, neither cropped nor noisy. Raises UserError for smaller pictures.
     """
 
-    def __init__(self, sequences: Many[Sequence], size: int, seed: int, augment: Many[Augmentation]):
+    def __init__(self, sequences: Many[Sequence], size: int, seed: int, augment: Many[SequenceAugmentation]):
         self.sequences, self.size, self.seed, self.augment = sequences, size, seed, augment
 
     def __len__(self) -> int:

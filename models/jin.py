@@ -128,13 +128,6 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
     }
 
 
-def published_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the HyperCUT network that sits in the published training's loss."""
-    from models.published import rename
-
-    return rename({key: value for key, value in state.items() if not key.startswith("loss.")}, PUBLISHED_KEYS)
-
-
 _GENERATORS = {
     "f4.": "centre.",
     "f35.generateFrame3.": "frame3.",
@@ -153,6 +146,7 @@ _LAYERS = {
     **{f"LocalGrad{number}.": f"stages.{number - 1}." for number in range(1, 5)},
     **{f"fuse{number}.0.": f"fusions.{number - 1}." for number in range(1, 5)},
 }
+PUBLISHED_EXTRAS = ("loss.",)  # the HyperCUT network that sits in the published training's loss
 PUBLISHED_KEYS = [
     *((generator + layer, ours + name) for generator, ours in _GENERATORS.items() for layer, name in _LAYERS.items()),
     *((f"*.{kind}1.", f".short.{name}.") for kind, name in (("norm", "norm"), ("conv", "convolution"))),

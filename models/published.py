@@ -1,7 +1,8 @@
 """The authors' published checkpoints in our networks.
 
 Each network file ends with PUBLISHED_KEYS (see rename) and, where sizes vary, published_arguments(state); SRN, whose files are
-TensorFlow's, with published_state(state), which gives our keys and shapes.
+TensorFlow's, with published_state(state), which gives our keys and shapes. PUBLISHED_EXTRAS: prefixes of entries that are none of the
+network's; PUBLISHED_PARTS: the files of a network that was published in parts, and the prefixes of their entries.
 """
 
 import os
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models import NETWORKS, build, jin
+from models import NETWORKS, build
 from utils.checkpoint import load_state, load_strict, unwrap
 from utils.errors import UserError
 
@@ -55,8 +56,13 @@ def read_state(source: str | os.PathLike) -> dict[str, Tensor]:
 
 def parts_of(folder: Path) -> dict[str, str]:
     """{file: prefix of its entries} where a folder holds a network published in parts (Jin's four files), else nothing."""
-    files = jin.PUBLISHED_PARTS
-    return files if all((folder / name).is_file() for name in files) else {}
+    if not folder.is_dir():
+        return {}
+    for module, _ in NETWORKS.values():
+        files = getattr(import_module(module), "PUBLISHED_PARTS", {})
+        if files and all((folder / name).is_file() for name in files):
+            return files
+    return {}
 
 
 def from_state(name: str, state: dict[str, Tensor], source: str | os.PathLike, **options) -> nn.Module:
@@ -69,6 +75,8 @@ def from_state(name: str, state: dict[str, Tensor], source: str | os.PathLike, *
     module = import_module(NETWORKS[name][0])
     arguments = module.published_arguments(state) if hasattr(module, "published_arguments") else {}
     network = build(name, **{**arguments, **options})
+    extras = getattr(module, "PUBLISHED_EXTRAS", ())
+    state = {key: value for key, value in state.items() if not key.startswith(extras)}
     state = module.published_state(state) if hasattr(module, "published_state") else rename(state, module.PUBLISHED_KEYS)
     load_strict(network, state, source)
     return network.eval()

@@ -187,13 +187,7 @@ def doubled(features: Tensor) -> Tensor:
     return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def published_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the HyperCUT network that sits in the published training's loss."""
-    from models.published import rename
-
-    return rename({key: value for key, value in state.items() if not key.startswith("loss.")}, PUBLISHED_KEYS)
-
-
+PUBLISHED_EXTRAS = ("loss.",)  # the HyperCUT network that sits in the published training's loss
 PUBLISHED_KEYS = [
     ("bie.model.", "motion.layers."),
     *((f"rvd.flow_encoder.model.{level}.", f"encoder.levels.{level}.") for level in range(4)),

@@ -6,24 +6,18 @@ from typing import Literal
 
 from utils.config import nearest, option
 from utils.errors import UserError
+from utils.options import DATASET_NAME, DEVICE, METADATA, PRECISION, SEQUENCES, Precision, SequenceTraining
 
 FRAMES = 7
 BACKBONES = {"Jin": "jin", "Purohit": "purohit"}  # --backbone -> network in models/
-Augmentation = Literal["affine", "jitter", "noise", "turn", "flicker"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Centre = Literal["ground_truth", "deblurred"]
 Loss = Literal["naive", "order_inv", "hypercut"]
 
-_DATA_PATH = "folder of sequences with its metadata.json, or such a file; none: the embedded sample"
-_DATASET_NAME = "the same as --data_path dataset/NAME"
-_METADATA = "another metadata file for these pictures; without --data_path its pictures lie beside it or in dataset/, below its `name`"
 _BACKBONE = f"network: {', '.join(BACKBONES)}"
 _CENTRE = "Purohit's centre frame: ground_truth (as published, for sequences that have it), or deblurred by --deblurrer"
 _DEBLURRER = "weights of the single-image network that makes the centre frame"
 _TARGET = "which of the seven frames {}; symmetric about the centre 4"
 _WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/"
-_DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
-_PRECISION = "arithmetic of the network; auto: bf16 on a GPU that has it, else fp32"
 
 
 def recipe_of(backbone: str) -> str | None:
@@ -51,15 +45,10 @@ def places_of(target_frames: list[int], symmetric: bool = True) -> list[int]:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(SequenceTraining):
     """Train a network that unfolds a blurry picture into experiment/SAVE. Without --config: the published recipe of --backbone."""
 
-    data_path: Path | None = option(Path("dataset/REDS_HyperCUT"), _DATA_PATH)
-    dataset_name: str | None = option(None, _DATASET_NAME)
-    metadata: Path | None = option(None, _METADATA)
     backbone: str = option("Jin", _BACKBONE, configs=recipe_of)
-    network: dict | None = option(None, "arguments of the network, {NAME: VALUE, ...}; see its file in models/; none: the published one")
-    weights: Path | None = option(None, "start from the weights of a network of the same shape")
     loss_type: Loss = option(
         "order_inv",
         "naive: every frame in its stored order; order_inv: symmetric pairs in either order; hypercut: that and one side of the plane",
@@ -72,35 +61,14 @@ class TrainConfig:
     deblurrer: Path | None = option(None, f"{_DEBLURRER}; none: the shipped one")
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("the loss sees"))
     save: str = option("blur2vid", "name of the run")
-    resume: bool = option(False, "go on from the run's last checkpoint")
-    load_epoch: int = option(0, "as HyperCUT's command has it; above 0 it is the same as --resume: the last checkpoint counts")
-    epochs: int = option(100, "epochs")
-    val_every: int = option(5, "epochs between validations; 0 = only at the end")
-    val_sequences: int = option(0, "sequences validated, evenly spread over the partition val; 0 = all")
-    batch_size: int = option(8, "sequences per optimiser step")
     image_size: int = option(240, "side of the training patch, px; the published 256 is no multiple of Jin's 20")
-    augment: list[Augmentation] = option(
-        ["affine", "jitter", "noise"],
-        "what is changed at random, in all eight pictures alike; turn: flips and turns; flicker: each moment's light",
-    )
-    lr: float = option(5e-4, "learning rate at the start (Adamax)")
-    lr_gamma: float = option(0.9, "its factor")
-    lr_decay: int = option(3, "epochs after which it applies, again and again")
-    gradient_norm: float = option(0.0, "clip the norm of the gradient to this; 0 = no clipping")
-    accumulate: int = option(1, "parts a batch is worked through in, to save memory")
-    average: float = option(0.0, "decay of the moving average of the weights that is validated and exported; 0 = none")
-    max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
-    workers: int = option(6, "loader processes")
-    seed: int = option(1, "seed of all randomness")
-    device: str = option("auto", _DEVICE)
-    precision: Precision = option("auto", _PRECISION)
 
 
 @dataclass(frozen=True)
 class _UnfoldConfig:
     """What inference and test share."""
 
-    data_path: Path | None = option(None, _DATA_PATH)
+    data_path: Path | None = option(None, SEQUENCES)
     backbone: str | None = option(None, f"the network that the weights must hold ({', '.join(BACKBONES)}); not needed")
     weights: Path | None = option(None, _WEIGHTS)
     deblurrer: Path | None = option(None, f"{_DEBLURRER} where there is no ground truth or --centre asks for it; none: the shipped one")
@@ -108,8 +76,8 @@ class _UnfoldConfig:
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("count"))
     tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
     memory: float = option(0.0, "GB that may be used; 0 = what is free")
-    device: str = option("auto", _DEVICE)
-    precision: Precision = option("auto", _PRECISION)
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)
@@ -131,8 +99,8 @@ class InferenceConfig(_UnfoldConfig):
 class TestConfig(_UnfoldConfig):
     """pPSNR, pSSIM and pLPIPS per frame, scores of files that exist (-r -s), or the published table (--table)."""
 
-    dataset_name: str | None = option(None, _DATASET_NAME)
-    metadata: Path | None = option(None, _METADATA)
+    dataset_name: str | None = option(None, DATASET_NAME)
+    metadata: Path | None = option(None, METADATA)
     partition: Literal["test", "val", "train", "all"] = option("test", "which sequences; the published script scored val")
     centre: Centre = option("ground_truth", _CENTRE)
     hypercut_path: Path | None = option(

@@ -5,10 +5,9 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from data.blur2vid import SequencePatches, whole_sequence
-from data.sample import sequences_or_sample
+from data.blur2vid import whole_sequence
+from data.sequence_task import SequenceTask
 from data.sequences import Sequence
 from losses.order import naive, one_sided, order_invariant
 from methods.blur2vid.config import TrainConfig, network_of, places_of
@@ -22,10 +21,9 @@ from utils.config import ROOT, to_yaml
 from utils.device import autocast, choose_device, choose_precision
 from utils.errors import UserError
 from utils.image import to_8bit
-from utils.report import spread
 from utils.sequence_scores import score_moments
 from utils.tiling import pad_to_multiple
-from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
+from utils.training import Limits, Validation, train
 
 MOST_EXAMPLES = 6  # pictures in validation.png
 SHIPPED_DEBLURRER, SHIPPED_HYPERCUT = "image_deblur", "hypercut"
@@ -38,24 +36,21 @@ def main(config: TrainConfig) -> dict[str, float]:
     return train(task, ROOT / "experiment" / config.save, limits, config.resume or config.load_epoch > 0, to_yaml(config))
 
 
-class UnfoldTask:
+class UnfoldTask(SequenceTask):
     """What the loop asks of a blur-to-video network (see utils/training.py: Task)."""
 
     def __init__(self, config: TrainConfig):
-        self.config = config
         self.device = choose_device(config.device)
         self.dtype = choose_precision(config.precision, self.device)
         self.places = places_of(config.target_frames)
         self.name = network_of(config.backbone)
         torch.manual_seed(config.seed)
-        self.network: SequenceNetwork = build(self.name, **(config.network or {}))
+        network: SequenceNetwork = build(self.name, **(config.network or {}))
         self.unused_parameters = len(self.places) < 7  # Jin's generators of frames that nobody asks for
-        if config.image_size % self.network.multiple:
-            raise UserError(
-                f"{config.backbone} trains on patches whose sides are multiples of {self.network.multiple}, not {config.image_size}"
-            )
+        if config.image_size % network.multiple:
+            raise UserError(f"{config.backbone} trains on patches whose sides are multiples of {network.multiple}, not {config.image_size}")
         if config.weights:
-            load_strict(self.network, load_network(config.weights, type(self.network)).state_dict(), config.weights)
+            load_strict(network, load_network(config.weights, type(network)).state_dict(), config.weights)
         self.judge = load_network(config.hypercut_path or SHIPPED_HYPERCUT, HyperCUT) if config.loss_type == "hypercut" else None
         if self.judge and len(self.places) < 7:
             raise UserError("the loss hypercut judges all three pairs: leave --target_frames at 1 2 3 4 5 6 7")
@@ -63,23 +58,7 @@ class UnfoldTask:
         self.deblurrer = load_network(config.deblurrer or SHIPPED_DEBLURRER, ImageNetwork) if deblurred else None
         for frozen in filter(None, (self.judge, self.deblurrer)):
             frozen.to(self.device).requires_grad_(False)
-        found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
-        self.training_set = SequencePatches(found.of("train"), config.image_size, config.seed, config.augment)
-        chosen = found.of("val")
-        self.validation_set = spread(chosen, config.val_sequences or len(chosen))
-        self.epoch = StepSampler(len(self.training_set), config.batch_size, config.seed).steps_per_epoch
-        self.steps = config.epochs * self.epoch
-        self.steps_per_epoch = (config.val_every or config.epochs) * self.epoch
-        self.optimizer = torch.optim.Adamax(self.network.parameters(), config.lr, (0.9, 0.999))
-
-    def schedule(self, step: int) -> Phase:
-        config = self.config
-        rate = config.lr * config.lr_gamma ** (step // self.epoch // config.lr_decay)
-        return Phase((rate,), config.batch_size, config.image_size)
-
-    def loader(self, phase: Phase, start: int) -> DataLoader:
-        sampler = StepSampler(len(self.training_set), phase.batch_size, self.config.seed, 1, start)
-        return endless_loader(self.training_set, sampler, self.config.workers)
+        super().__init__(config, network)
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
         """The terms of --loss_type on the values that the network sees; Purohit's over its four scales, divided by four."""

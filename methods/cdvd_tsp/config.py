@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Literal
 
 from utils.config import option
+from utils.options import DEVICE, PRECISION, Precision
 
 Layout = Literal["auto", "clips", "gopro", "dvd", "reds", "frames"]
 GoProBlur = Literal["blur", "blur_gamma"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _LAYOUT = "folder layout: clips (blur/ and gt/), gopro, dvd, reds, frames (nothing sharp); auto looks at the folders"
 _GOPRO_BLUR = "GoPro's blurry folder: linear average (blur) or through gamma 2.2 (blur_gamma)"
 _TRAINING_DATA = "training data, see --source; null: the embedded sample"
-_DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
-_PRECISION = "arithmetic of the convolutions; auto: bf16 on a GPU that has it, else fp32; warps are always fp32"
 _WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/; it decides the network; none: cdvd_tsp"
 _DEFAULT_DATA = "DVD or GOPRO, the published setting: dataset/NAME/test, the authors' weights for it, infer_results/NAME"
 
@@ -67,8 +65,8 @@ class TrainConfig:
     max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
     workers: int = option(6, "loader processes")
     seed: int = option(1, "seed of all randomness")
-    device: str = option("auto", _DEVICE)
-    precision: Precision = option("auto", _PRECISION)
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,8 @@ class InferenceConfig:
     lossless: bool = option(False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4")
     report: bool = option(True, "write report.html")
     compile: bool = option(False, "compile the reconstruction network (first frames slower, later ones faster)")
-    device: str = option("auto", _DEVICE)
-    precision: Precision = option("auto", _PRECISION)
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)
@@ -113,5 +111,5 @@ class TestConfig:
     skip_existing: bool = option(False, "leave videos alone whose results are all there")
     report: bool = option(True, "write report.html")
     compile: bool = option(False, "compile the reconstruction network (first frames slower, later ones faster)")
-    device: str = option("auto", _DEVICE)
-    precision: Precision = option("auto", _PRECISION)
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)

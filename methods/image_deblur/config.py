@@ -6,6 +6,7 @@ from typing import Literal
 
 from utils.config import nearest, option
 from utils.errors import UserError
+from utils.options import DEVICE, PRECISION, Precision
 
 # --model -> (network in models/, its arguments, the recipe in configs/ that train.py takes without --config)
 MODELS = {
@@ -23,7 +24,6 @@ SRN_VARIANTS = ("color", "lstm", "gray")
 DEFAULT_MODEL = "NAFNet-32"
 
 BlurFolder = Literal["blur", "blur_gamma", "blur_jpeg", "blurry", "input"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Augmentation = Literal["mirror", "turn", "colour", "noise"]
 
 _NAMES = ", ".join(MODELS)
@@ -33,8 +33,6 @@ _BLUR_FOLDER = "which blurry folder, where the data have several: GoPro's blur (
 _WEIGHTS = "weights file, ours or the authors' (SRN: a TensorFlow checkpoint or its folder), or the name of one in pretrain_models/"
 _LOCAL = "NAFNet: average its channel attention over windows as large as in training (TLC), as its published test does"
 _GAMMA = "the network sees the picture to this power, its result is taken to the inverse (SRN of SBDD)"
-_DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
-_PRECISION = "arithmetic of the network; auto: bf16 on a GPU that has it, else fp32"
 
 
 def recipe_of(model: str) -> str | None:
@@ -129,8 +127,8 @@ class TrainConfig:
     max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
     workers: int = option(6, "loader processes")
     seed: int = option(1, "seed of all randomness")
-    device: str = option("auto", _DEVICE)
-    precision: Precision = option("auto", _PRECISION)
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)
@@ -153,8 +151,8 @@ class _RestoreConfig:
     skip_existing: bool = option(False, "leave pictures alone whose result is there")
     report: bool = option(True, "write report.html")
     compile: bool = option(False, "compile the network (slower start, faster images; best for many of one size)")
-    device: str = option("auto", _DEVICE)
-    precision: Precision = option("auto", _PRECISION)
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)

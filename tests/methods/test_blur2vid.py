@@ -101,7 +101,7 @@ def test_terms_by_their_formulas(folder, weights):
     predicted, truth = task.network(task.network.seen(item["blurry"])), task.network.seen(item["frames"])
     assert losses["hypercut"].item() == pytest.approx(order_invariant(predicted, truth).item() / 7)
     assert losses["side"].item() == pytest.approx(0.2 * one_sided(load(judge)(predicted)).item(), rel=1e-4)
-    task = train.UnfoldTask(training(folder, "Purohit", "naive"))
+    task = train.UnfoldTask(training(folder, "Purohit", "naive", network=NARROW["purohit"] | {"sampling": "published"}))
     losses = task.step(item, [], 0)
     scales, flows = task.network.forward_scales(task.network.seen(item["blurry"]), truth[:, 3])
     targets = [truth[..., :: 2**level, :: 2**level] for level in range(4)]
