@@ -50,7 +50,7 @@ class TrainConfig(SequenceTraining):
 
     backbone: str = option("Jin", _BACKBONE, configs=recipe_of)
     loss_type: Loss = option(
-        "order_inv",
+        "hypercut",
         "naive: every frame in its stored order; order_inv: symmetric pairs in either order; hypercut: that and one side of the plane",
     )
     hypercut_path: Path | None = option(None, "loss hypercut: weights of the ordering network; none: the shipped one")
