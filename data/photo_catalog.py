@@ -56,6 +56,16 @@ def find_pictures(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(str(path.relative_to(folder))))
 
 
+def pictures_by_name(folder: Path) -> dict[str, Path]:
+    """find_pictures by their relative paths without ending, with underscores between the folders; two of one name are an error."""
+    paths = find_pictures(folder)
+    named = {str(path.relative_to(folder).with_suffix("")).replace("/", "_"): path for path in paths}
+    if len(named) < len(paths):
+        double = next(path for path in paths if path not in named.values())
+        raise UserError(f"{double} has the name of another picture in {folder}, but for its ending or its folder: rename one")
+    return named
+
+
 def find_sharp(folder: Path) -> list[Path]:
     """The sharp pictures below a folder: of pairs the sharp ones, else all. Raises UserError where all are blurry by their folders."""
     groups = _groups(folder)

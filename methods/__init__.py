@@ -13,6 +13,10 @@ class Method(NamedTuple):
 
 
 METHODS = {
+    "irp": Method(
+        "will restoration save this shot? Labels, predictor, choice of frames and exposures (Zhang et al., CVPR 2022)",
+        {door: f"methods.irp.{door}" for door in ("train", "test", "inference", "generate")},
+    ),
     "cdvd_tsp": Method(
         "video deblurring: optical flow, temporal sharpness prior, cascade (Pan et al., CVPR 2020)",
         {door: f"methods.cdvd_tsp.{door}" for door in ("train", "test", "inference")},

@@ -17,6 +17,7 @@ NETWORKS = {
     "cdvd_tsp": ("models.cdvd_tsp", "CDVDTSP"),
     "deep_deblur": ("models.deep_deblur", "DeepDeblur"),
     "hypercut": ("models.hypercut", "HyperCUT"),
+    "irp": ("models.irp", "IRP"),
     "jin": ("models.jin", "Jin"),
     "light_dehaze": ("models.light_dehaze", "LightDehaze"),
     "mimo_unet": ("models.mimo_unet", "MIMOUNet"),

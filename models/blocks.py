@@ -29,7 +29,7 @@ class ImageNetwork(nn.Module):
 
 
 Values = Literal["imagenet_rgb", "imagenet_bgr", "rgb"]
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # means and deviations of red, green, blue
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # means and deviations of red, green, blue
 
 
 class SequenceNetwork(nn.Module):
@@ -50,7 +50,7 @@ class SequenceNetwork(nn.Module):
         """What the network sees of images [...,3,H,W], RGB in [0,1]."""
         if self.values == "rgb":
             return image
-        mean, deviation = (image.new_tensor(figures).view(3, 1, 1) for figures in _IMAGENET)
+        mean, deviation = (image.new_tensor(figures).view(3, 1, 1) for figures in IMAGENET)
         image = image.flip(-3) if self.values == "imagenet_bgr" else image
         return (image - mean) / deviation
 
@@ -58,7 +58,7 @@ class SequenceNetwork(nn.Module):
         """The inverse of `seen`; results are not clamped."""
         if self.values == "rgb":
             return frames
-        mean, deviation = (frames.new_tensor(figures).view(3, 1, 1) for figures in _IMAGENET)
+        mean, deviation = (frames.new_tensor(figures).view(3, 1, 1) for figures in IMAGENET)
         image = frames * deviation + mean
         return image.flip(-3) if self.values == "imagenet_bgr" else image
 

@@ -22,6 +22,7 @@ PUBLISHED = {
     "cdvd_tsp": ("recons_net.inBlock.0.0.weight", ()),
     "deep_deblur": ("body_models.0.body.0.weight", ()),
     "hypercut": ("f_func.model.1.weight", ()),
+    "irp": ("skff1.conv_du.0.weight", ()),
     "jin": ("f4.conv1_B.weight", ("model.",)),
     "mimo_unet": ("feat_extract.0.main.0.weight", ()),
     "nafnet": ("encoders.0.0.sca.1.weight", ()),

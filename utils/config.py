@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -16,6 +16,7 @@ import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 
 from utils.errors import UserError
+from utils.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 DOORS = ("train", "test", "inference", "generate")
@@ -160,6 +161,17 @@ def to_yaml(config: Any) -> str:
     """The configuration as YAML that --config reads back."""
     values = {key: str(value) if isinstance(value, Path) else value for key, value in dataclasses.asdict(config).items()}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def keep_config(folder: Path, config: Any, free: Collection[str]) -> None:
+    """Write folder/config.yaml; raises UserError where one is there that differs in more than the `free` options."""
+    path, text = folder / "config.yaml", to_yaml(config)
+    if path.is_file():
+        before, now = (yaml.safe_load(words) for words in (path.read_text(encoding="utf-8"), text))
+        changed = [name for name in now if before.get(name) != now[name] and name not in free]
+        if changed:
+            raise UserError(f"{folder} was made with other options ({', '.join(changed)}): choose another --output_dir")
+    write_text(path, text)
 
 
 def nearest(word: str, words: list[str]) -> str:

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 from scipy.io import savemat
 from tqdm import tqdm
 
 from data.catalog import Video, find_videos, holds_videos
 from data.clips import write_clip
-from data.photo_catalog import find_pictures
+from data.photo_catalog import pictures_by_name
 from data.sequences import FRAMES, collect_metadata, write_sequence
 from data.shards import write_shard
 from data.synthesis.camera import Response
@@ -30,9 +29,9 @@ from data.synthesis.scene import Scene, scene_clip, scene_of
 from data.synthesised import Draw, Made, PairMaker
 from methods.sbdd.config import GenerateConfig
 from utils import distributed
-from utils.config import to_yaml
+from utils.config import keep_config
 from utils.errors import UserError
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path
 from utils.image import encode_image, read_image, write_image
 from utils.report import contact_sheet_of_rows
 
@@ -46,8 +45,8 @@ def main(config: GenerateConfig) -> None:
     """Write what is not there yet, contact_sheet.png and the configuration."""
     config = _resolved(config)
     _check(config)
-    if distributed.is_main():
-        _keep_config(config)
+    if distributed.is_main() and not config.only:
+        keep_config(config.output_dir, config, FREE_OPTIONS)
     sheet = {"pairs": make_pairs, "clips": make_clips, "sequences": make_sequences, "kernels": make_kernels}[config.what](config)
     if distributed.is_main() and (rows := dict(sheet)):
         contact_sheet_of_rows(config.output_dir / "contact_sheet.png", rows)
@@ -301,8 +300,7 @@ def _windows(config: GenerateConfig, name: str, video: Video, span: int) -> Iter
 def _sources(config: GenerateConfig) -> dict[str, Path] | dict[str, Video]:
     """Name -> picture or video."""
     if config.source == "pictures":
-        paths = find_pictures(config.data_path)
-        return {str(path.relative_to(config.data_path).with_suffix("")).replace("/", "_"): path for path in paths}
+        return pictures_by_name(config.data_path)
     return {video.name: video for video in find_videos(config.data_path, "frames").videos}
 
 
@@ -330,20 +328,6 @@ def _check(config: GenerateConfig) -> None:
             raise UserError(f"a blur is one length in px or a range LEAST MOST, got {' '.join(map(str, lengths))}")
     if config.gaussian_noise and config.poisson_noise:
         raise UserError("choose --gaussian_noise or --poisson_noise, not both")
-
-
-def _keep_config(config: GenerateConfig) -> None:
-    """config.yaml; a folder that was made with other options is not added to."""
-    path = config.output_dir / "config.yaml"
-    if config.only:
-        return
-    text = to_yaml(config)
-    if path.is_file():
-        before, now = (yaml.safe_load(words) for words in (path.read_text(encoding="utf-8"), text))
-        changed = [name for name in now if before.get(name) != now[name] and name not in FREE_OPTIONS]
-        if changed:
-            raise UserError(f"{config.output_dir} was made with other options ({', '.join(changed)}): choose another --output_dir")
-    write_text(path, text)
 
 
 def _progress(config: GenerateConfig, jobs: list) -> tqdm:

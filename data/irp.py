@@ -1,0 +1,212 @@
+"""Exposure stacks with labels, in the layout of the IRP data set (Zhang et al., CVPR 2022).
+
+ROOT/SCENE/{1,1.5,...,75}.png, stored as dark as they were exposed; ROOT/IRP_label/{ratio}_metric.txt, line i = scene i, scenes sorted AS
+STRINGS (scene1, scene10, scene100, ...); ROOT/list_index.txt, one line, a permutation of the scenes separated by commas: the first 70 %
+train, 10 % validate, 20 % test (published: 350, 50, 100 of 500). generate.py irp also writes splits.json, {partition: scenes}, which keeps
+scenes from one source together and then counts; sharp/SCENE.png; labels.csv and records/SCENE.json, every part of each label.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from data.augment import crop_and_turn
+from data.catalog import existing_folder
+from data.synthesis.stack import RATIOS
+from utils.errors import UserError
+from utils.files import write_text
+from utils.image import image_size, read_image, to_tensor
+
+PARTITIONS = ("train", "val", "test")
+SHARES = (0.7, 0.1, 0.2)
+LABELS, INDEX, SPLITS = "IRP_label", "list_index.txt", "splits.json"
+SEED = 19920318  # of the published training; orders the scenes where no list_index.txt does
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One exposure of a scene: file, exposure ratio, and its label in 0..1 (None where there are no labels)."""
+
+    scene: str
+    ratio: float
+    path: Path
+    label: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.scene}/{self.path.stem}"
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """All shots of a data set by scene, the scenes of its partitions, and a remark about the split."""
+
+    root: Path
+    scenes: dict[str, tuple[Shot, ...]]
+    partitions: dict[str, tuple[str, ...]]
+    remark: str = ""
+
+    def of(self, partition: str) -> tuple[Shot, ...]:
+        """The shots of a partition (or `all`), scene by scene; raises UserError if there are none."""
+        names = tuple(self.scenes) if partition == "all" else self.partitions[partition]
+        if not names:
+            raise UserError(f"{self.root} has no scenes in the partition {partition}")
+        return tuple(shot for name in names for shot in self.scenes[name])
+
+
+def find_stacks(root: Path, need_labels: bool = True) -> Stacks:
+    """The stacks below a folder. Raises UserError for a missing shot, missing labels, and a wrong number of lines."""
+    existing_folder(root)
+    folders = sorted((path for path in root.iterdir() if (path / "1.png").is_file()), key=lambda path: path.name)
+    if not folders:
+        raise UserError(f"no exposure stacks in {root}: folders with {', '.join(map(file_name, RATIOS[:3]))}, ... are looked for")
+    ratios = [ratio for ratio in RATIOS if (root / LABELS / label_name(ratio)).is_file()] if need_labels else list(RATIOS)
+    if need_labels and (root / LABELS).is_dir() and ratios:
+        table = {ratio: _read_labels(root / LABELS / label_name(ratio), len(folders)) for ratio in ratios}
+    elif need_labels:
+        raise UserError(f"no labels in {root / LABELS}: files {label_name(1)}, {label_name(1.5)}, ... with a line per scene are needed")
+    scenes = {}
+    for place, folder in enumerate(folders):
+        there = [ratio for ratio in ratios if (folder / file_name(ratio)).is_file()]
+        if need_labels and len(there) < len(ratios):
+            missing = next(ratio for ratio in ratios if ratio not in there)
+            raise UserError(f"{folder} has no {file_name(missing)}, though {LABELS} has labels of that ratio")
+        labels = {ratio: table[ratio][place] if need_labels else None for ratio in there}
+        scenes[folder.name] = tuple(Shot(folder.name, ratio, folder / file_name(ratio), labels[ratio]) for ratio in there)
+    return Stacks(root, scenes, *_partitions(root, list(scenes)))
+
+
+def file_name(ratio: float) -> str:
+    """1.png, 1.5.png, ..., 75.png."""
+    return f"{ratio:g}.png"
+
+
+def label_name(ratio: float) -> str:
+    """1_metric.txt, ..., 75_metric.txt."""
+    return f"{ratio:g}_metric.txt"
+
+
+def write_labels(root: Path, labels: dict[str, dict[float, float]], sources: dict[str, str], seed: int) -> None:
+    """Label files, list_index.txt and splits.json of scenes {scene: {ratio: label}}; those from one source share a partition."""
+    scenes = sorted(labels)
+    for ratio in next(iter(labels.values())):
+        write_text(root / LABELS / label_name(ratio), "".join(f"{labels[scene][ratio]:.6f}\n" for scene in scenes))
+    order = np.random.default_rng(seed).permutation(sorted(set(sources.values())))
+    rank = {source: place for place, source in enumerate(order)}
+    ordered = sorted(scenes, key=lambda scene: (rank[sources[scene]], scene))
+    write_text(root / INDEX, ",".join(str(scenes.index(scene)) for scene in ordered) + "\n")
+    groups = [[scene for scene in ordered if sources[scene] == source] for source in order]
+    ends, partitions = np.cumsum(_counts(len(scenes))), {name: [] for name in PARTITIONS}
+    done = 0
+    for group in groups:  # a source belongs where its first scene does
+        partitions[PARTITIONS[int(np.searchsorted(ends, done, "right"))]] += group
+        done += len(group)
+    write_text(root / SPLITS, json.dumps(partitions, indent=1) + "\n")
+
+
+class LabelledShots(Dataset):
+    """Training items {image [3,S,S] in [0,1], ratio, label, name} of shots; depend only on (seed, epoch, index).
+
+    patch: side of a random part, px; 0 = whole images, all of one size, as published. Mirrored left-right with probability 0.5; turn: also
+    the other flips and turns of a square part. The label is that of the whole image.
+    """
+
+    def __init__(self, shots: Sequence[Shot], seed: int, patch: int = 0, turn: bool = False):
+        self.shots, self.seed, self.patch, self.turn = shots, seed, patch, turn
+        sizes = {image_size(shot.path): shot for shot in shots}
+        if not patch and len(sizes) > 1:
+            (one, first), (other, second) = list(sizes.items())[:2]
+            raise UserError(
+                f"{first.path} is {one[1]}x{one[0]}, {second.path} {other[1]}x{other[0]}: whole images of a batch need one size, "
+                "or train on parts of them (--patch_size)"
+            )
+        if patch > min(map(min, sizes)):
+            raise UserError(f"--patch_size {patch} is larger than the images of {min(map(min, sizes))} px")
+
+    def __len__(self) -> int:
+        return len(self.shots)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        epoch, index = key
+        rng, shot = np.random.default_rng((self.seed, epoch, index)), self.shots[index]
+        image = to_tensor(read_image(shot.path))
+        if self.patch:
+            (image,) = crop_and_turn([image], self.patch, rng, mirror=True, turn=self.turn)
+        elif rng.random() < 0.5:
+            image = image.flip(-1)
+        return {"image": image, "ratio": np.float32(shot.ratio), "label": np.float32(shot.label), "name": shot.name}
+
+
+class WholeShots(Dataset):
+    """{image [3,H,W] in [0,1], shot} of every shot as it is."""
+
+    def __init__(self, shots: Sequence[Shot]):
+        self.shots = shots
+
+    def __len__(self) -> int:
+        return len(self.shots)
+
+    def __getitem__(self, index: int) -> dict:
+        shot = self.shots[index]
+        return {"image": to_tensor(read_image(shot.path)), "shot": shot}
+
+
+def _counts(scenes: int) -> tuple[int, int, int]:
+    train, val = (int(round(share * scenes)) for share in SHARES[:2])
+    return train, val, scenes - train - val
+
+
+def _partitions(root: Path, scenes: list[str]) -> tuple[dict[str, tuple[str, ...]], str]:
+    """The scenes of each partition, and a remark where nothing on disk says which they are."""
+    if (root / SPLITS).is_file():
+        return _read_splits(root / SPLITS, scenes), ""
+    remark = ""
+    if (root / INDEX).is_file():
+        order = _read_index(root / INDEX, len(scenes))
+    else:
+        remark = f"no {INDEX}: split by a permutation from seed {SEED}"
+        order = torch.randperm(len(scenes), generator=torch.Generator().manual_seed(SEED)).tolist()
+    train, val, _ = _counts(len(scenes))
+    names = [scenes[place] for place in order]
+    return dict(zip(PARTITIONS, (tuple(names[:train]), tuple(names[train : train + val]), tuple(names[train + val :])))), remark
+
+
+def _read_splits(path: Path, scenes: list[str]) -> dict[str, tuple[str, ...]]:
+    try:
+        found = {name: tuple(json.loads(path.read_text(encoding="utf-8"))[name]) for name in PARTITIONS}
+        named = sorted(name for names in found.values() for name in names)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} does not list the scenes of {', '.join(PARTITIONS)}: {error}") from error
+    if named != sorted(scenes):
+        odd = sorted(set(map(str, named)) ^ set(scenes))
+        raise UserError(f"{path} and the folders beside it differ: {', '.join(odd[:3]) or 'a scene is listed twice'}")
+    return found
+
+
+def _read_index(path: Path, count: int) -> list[int]:
+    try:
+        order = [int(word) for word in path.read_text(encoding="utf-8").strip().strip("[],").split(",")]
+    except ValueError as error:
+        raise UserError(f"{path} is no list of numbers separated by commas: {error}") from error
+    if sorted(order) != list(range(count)):
+        raise UserError(f"{path} is no permutation of 0 ... {count - 1}, the numbers of the {count} scenes beside it")
+    return order
+
+
+def _read_labels(path: Path, count: int) -> list[float]:
+    lines = path.read_text(encoding="utf-8").split("\n")
+    values = [line.strip() for line in lines if line.strip()]
+    if len(values) != count:
+        raise UserError(f"{path} has {len(values)} lines, but there are {count} scenes: one line per scene is needed")
+    try:
+        labels = [float(value) for value in values]
+    except ValueError as error:
+        raise UserError(f"{path} holds a line that is no number: {error}") from error
+    if not all(np.isfinite(labels)):
+        raise UserError(f"{path} holds a label that is not finite")
+    return labels

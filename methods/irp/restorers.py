@@ -1,0 +1,94 @@
+"""What the labels are made with: restorers, and how the quality of what they give becomes one number.
+
+quality = (clip((PSNR - 15) / 20, 0, 1) + max(SSIM, 0)) / 2 of the restored picture against the sharp one (protocol `image`); the label of a
+shot is the mean quality over the restorers. denoise: non-local means (scikit-image) that know the sensor's noise. deblur: a network on the
+denoised picture. deconvolve: an oracle, Richardson-Lucy (scikit-image) on the denoised picture in linear light with the blur kernels that the
+generator knows; it tells blur that can be undone from a picture that is merely soft.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from skimage.restoration import denoise_nl_means, richardson_lucy
+
+from data.synthesis.camera import STANDARD
+from data.synthesis.stack import Exposure
+from models import load_network
+from models.blocks import ImageNetwork
+from utils.device import autocast
+from utils.image import to_8bit
+from utils.metrics import ssim
+from utils.protocol import PROTOCOLS
+from utils.tiling import pad_to_multiple
+
+PSNR_RANGE = (15.0, 35.0)  # dB that become 0 and 1
+MOST_ITERATIONS, LEAST_ITERATIONS, NOISE_PER_ITERATION = 30, 3, 0.3  # of Richardson-Lucy: fewer where there is more noise
+DARKEST = 1e-4  # of the light, so that Richardson-Lucy never divides by nothing
+LEAST_EXTENT = 1.5  # px; shorter blur is left alone
+Restorer = Callable[[np.ndarray, float, Exposure], np.ndarray]  # denoised picture, its noise before, exposure -> restored [h,w,3]
+
+
+def denoise(bright: np.ndarray, noise: float) -> np.ndarray:
+    """A bright picture [h,w,3] in [0,1] without noise of a standard deviation."""
+    patch = dict(patch_size=5, patch_distance=6, fast_mode=True, channel_axis=-1)
+    return np.float32(denoise_nl_means(bright, h=0.8 * noise, sigma=noise, **patch))
+
+
+def find_restorers(names: list[str], weights: list[Path], device: torch.device, dtype: torch.dtype) -> dict[str, Restorer]:
+    """Name -> restorer; of several networks each has the name of its file behind `deblur_`."""
+    found: dict[str, Restorer] = {}
+    for name in names:
+        if name == "denoise":
+            found[name] = lambda denoised, noise, exposure: denoised
+        elif name == "deconvolve":
+            found[name] = _deconvolve
+        else:
+            for path in weights:
+                network = load_network(path, ImageNetwork).to(device)
+                label = name if len(weights) == 1 else f"{name}_{path.stem}"
+                found[label] = functools.partial(_deblur, network, device, dtype)
+    return found
+
+
+def quality(restored: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
+    """psnr, ssim and quality of a restored picture [h,w,3] in [0,1] against 8-bit pixels."""
+    pixels = to_8bit(torch.from_numpy(np.float32(restored)).permute(2, 0, 1))
+    protocol = PROTOCOLS["image"]
+    scores = {"psnr": protocol.psnr(pixels, sharp), "ssim": ssim(pixels, sharp)}
+    least, most = PSNR_RANGE
+    level = float(np.clip((scores["psnr"] - least) / (most - least), 0, 1))
+    return scores | {"quality": (level + max(scores["ssim"], 0)) / 2}
+
+
+def _deblur(
+    network: ImageNetwork, device: torch.device, dtype: torch.dtype, denoised: np.ndarray, noise: float, exposure: Exposure
+) -> np.ndarray:
+    image = torch.from_numpy(denoised).permute(2, 0, 1)[None].to(device)
+    height, width = image.shape[-2:]
+    with torch.inference_mode(), autocast(device, dtype):
+        restored = network(pad_to_multiple(image, network.multiple))[0, :, :height, :width]
+    return restored.float().cpu().permute(1, 2, 0).numpy()
+
+
+def _deconvolve(denoised: np.ndarray, noise: float, exposure: Exposure) -> np.ndarray:
+    iterations = int(np.clip(NOISE_PER_ITERATION / max(noise, 1e-6), LEAST_ITERATIONS, MOST_ITERATIONS))
+    linear = STANDARD.linear(denoised)
+    restored = np.zeros_like(linear)
+    for kernel, weight in zip(exposure.kernels, exposure.weights):
+        restored += weight[..., None] * _richardson_lucy(linear, kernel, iterations)
+    return STANDARD.encoded(restored)
+
+
+def _richardson_lucy(linear: np.ndarray, kernel: np.ndarray, iterations: int) -> np.ndarray:
+    rows, columns = (np.flatnonzero(kernel.sum(axis)) for axis in (1, 0))
+    margin = len(kernel) // 2
+    reach = max(margin - min(rows[0], columns[0]), max(rows[-1], columns[-1]) - margin)
+    if max(np.ptp(rows), np.ptp(columns)) <= LEAST_EXTENT:
+        return linear
+    kernel = kernel[margin - reach : margin + reach + 1, margin - reach : margin + reach + 1][::-1, ::-1]  # blurred by correlation
+    padded = np.pad(np.maximum(linear, DARKEST), ((reach, reach), (reach, reach), (0, 0)), "reflect")
+    planes = [richardson_lucy(padded[..., channel], kernel, iterations, filter_epsilon=DARKEST / 10) for channel in range(3)]
+    return np.float32(np.stack(planes, -1)[reach:-reach, reach:-reach])
