@@ -34,6 +34,12 @@ class SequencePatches(Dataset):
 
     def __init__(self, sequences: Many[Sequence], size: int, seed: int, augment: Many[SequenceAugmentation]):
         self.sequences, self.size, self.seed, self.augment = sequences, size, seed, augment
+        boxed = sum(sequence.box is not None for sequence in sequences)
+        if 0 < boxed < len(sequences) and size != BOX_SIZE[0]:
+            raise UserError(
+                f"{boxed} of {len(sequences)} sequences have a box and become {BOX_SIZE[0]} px, the others {size} px: "
+                f"they fit into one batch with --image_size {BOX_SIZE[0]} alone"
+            )
 
     def __len__(self) -> int:
         return len(self.sequences)

@@ -56,14 +56,15 @@ def find_pictures(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(str(path.relative_to(folder))))
 
 
-def pictures_by_name(folder: Path) -> dict[str, Path]:
-    """find_pictures by their relative paths without ending, with underscores between the folders; two of one name are an error."""
-    paths = find_pictures(folder)
-    named = {str(path.relative_to(folder).with_suffix("")).replace("/", "_"): path for path in paths}
-    if len(named) < len(paths):
-        double = next(path for path in paths if path not in named.values())
-        raise UserError(f"{double} has the name of another picture in {folder}, but for its ending or its folder: rename one")
-    return named
+def pictures_by_name(folder: Path, leave_out: Path | None = None) -> dict[str, Path]:
+    """find_pictures by their relative paths without ending (with it where several differ in it alone), but those below `leave_out`.
+
+    Raises UserError where none is left.
+    """
+    outside = [path for path in find_pictures(folder) if not (leave_out and path.resolve().is_relative_to(leave_out.resolve()))]
+    if not outside:
+        raise UserError(f"no pictures in {folder} but earlier results")
+    return _by_path(outside, folder)
 
 
 def find_sharp(folder: Path) -> list[Path]:

@@ -16,8 +16,8 @@ class SequenceTask:
     """Training and validation sequences of a configuration, and when they are taken; a method adds its network and its losses."""
 
     def __init__(self, config: SequenceTraining, network: nn.Module):
-        if min(config.epochs, config.batch_size, config.image_size, config.lr_decay) < 1 or config.val_every < 0:
-            raise UserError("--epochs, --batch_size, --image_size and --lr_decay must be at least 1, --val_every not below 0")
+        if min(config.epochs, config.batch_size, config.image_size, config.lr_decay) < 1 or min(config.val_every, config.workers) < 0:
+            raise UserError("--epochs, --batch_size, --image_size and --lr_decay must be at least 1, --val_every and --workers not below 0")
         self.config, self.network = config, network
         found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
         self.training_set = SequencePatches(found.of("train"), config.image_size, config.seed, config.augment)

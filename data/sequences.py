@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +46,16 @@ class Sequences:
     folder: Path
     metadata: Path
     sequences: tuple[Sequence, ...]
+    others: dict = field(default_factory=dict)  # what else the metadata file holds
 
     def of(self, partition: str) -> tuple[Sequence, ...]:
         """Those of a partition (or `all`); raises UserError if there are none."""
         found = tuple(sequence for sequence in self.sequences if partition in (sequence.partition, "all"))
         if not found:
             counts = ", ".join(f"{name} {sum(s.partition == name for s in self.sequences)}" for name in PARTITIONS)
-            raise UserError(f"{self.metadata} has no sequences of the partition {partition} (it has {counts}): choose another --partition")
+            raise UserError(
+                f"{self.metadata} has no sequences of the partition {partition} (it has {counts}): choose another one, or metadata with it"
+            )
         return found
 
 
@@ -69,16 +72,18 @@ def find_sequences(data_path: Path | None, dataset_name: str | None = None, meta
         raise UserError(
             f"there is no folder {folder}: give the folder of the sequences as --data_path, or its name in dataset/ as --dataset_name"
         )
+    if folder is not None and not folder.is_dir():
+        print(f"note: there is no folder {folder}, the pictures are looked for by {metadata} alone")
     file = metadata or folder / "metadata.json"
     if dataset_name and metadata and not metadata.is_file():
         file = folder / metadata.name  # the published commands name it alone
-    name, entries = _read_metadata(file)
-    folders = [folder] if folder and folder.is_dir() else [file.parent, ROOT / "dataset" / name, file.parent / name]
+    name, entries, others = _read_metadata(file)
+    folders = [*([folder] if folder and folder.is_dir() else []), file.parent, ROOT / "dataset" / name, file.parent / name]
     found = [candidate for candidate in folders if (candidate / entries[0]["blur_path"]).is_file()]
     chosen = (found or folders)[0]
     sequences = tuple(_sequence(entry, chosen) for entry in entries)
     _check_files(sequences, file)
-    return Sequences(name, chosen, file, sequences)
+    return Sequences(name, chosen, file, sequences, others)
 
 
 def write_sequence(root: Path, name: str, blurry: np.ndarray, moments: list[np.ndarray]) -> None:
@@ -96,22 +101,29 @@ def write_sequence(root: Path, name: str, blurry: np.ndarray, moments: list[np.n
 def collect_metadata(root: Path, partitions: dict[str, str] | None = None) -> None:
     """Write metadata.json of the sequences that are there: order `ignore`, a tenth of the sources each for validation and test.
 
-    All sequences of one source (the name up to its last number) fall into one partition, which `partitions` may give.
+    All sequences of one source (the name up to its last number) fall into one partition, which `partitions` may give. Of three sources or
+    more one at least is for validation and one for test.
     """
+    names = sorted(path.parents[1].name for path in root.glob("*/blur/0000.png"))
+    sources = {name: name.rpartition("_")[0] if name.rpartition("_")[2].isdecimal() else name for name in names}
+    if partitions is None:
+        drawn = sorted((zlib.crc32(source.encode()), source) for source in set(sources.values()))
+        partitions = {source: {0: "test", 1: "val"}.get(number % 10, "train") for number, source in drawn}
+        for place, needed in enumerate(("test", "val") if len(drawn) > 2 else ()):
+            if needed not in partitions.values():
+                spare = [source for _, source in drawn if partitions[source] == "train"]
+                partitions[spare[0] if spare else drawn[place][1]] = needed
     entries = []
-    for path in sorted(root.glob("*/blur/0000.png")):
-        name = path.parents[1].name
-        source = name.rpartition("_")[0] if name.rpartition("_")[2].isdecimal() else name
-        drawn = {0: "test", 1: "val"}.get(zlib.crc32(source.encode()) % 10, "train")
-        partition = partitions[source] if partitions else drawn
+    for name in names:
+        partition = partitions[sources[name]]
         frames = {f"frame{number:03d}_path": f"{name}/sharp/0000_{number}.png" for number in range(1, FRAMES + 1)}
         entries.append({"id": name, "order": "ignore", "partition": partition, "blur_path": f"{name}/blur/0000.png", **frames})
     write_metadata(root / "metadata.json", root.resolve().name, entries)
 
 
-def write_metadata(path: Path, name: str, entries: Iterable[dict]) -> None:
-    """A metadata file with these entries, as they are."""
-    write_text(path, json.dumps({"name": name, "frame_per_seq": FRAMES, "data": list(entries)}, indent=1) + "\n")
+def write_metadata(path: Path, name: str, entries: Iterable[dict], others: dict | None = None) -> None:
+    """A metadata file with these entries, as they are, and whatever else it shall hold."""
+    write_text(path, json.dumps({**(others or {}), "name": name, "frame_per_seq": FRAMES, "data": list(entries)}, indent=1) + "\n")
 
 
 def read_box(path: Path) -> np.ndarray:
@@ -145,14 +157,17 @@ class _PlainUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _read_metadata(path: Path) -> tuple[str, list[dict]]:
+def _read_metadata(path: Path) -> tuple[str, list[dict], dict]:
+    """Name, entries, and what else the file holds."""
     if not path.is_file():
         raise UserError(f"no metadata at {path}: `generate.py sbdd --what sequences` writes sequences with their metadata.json")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         name, frames, entries = content["name"], content["frame_per_seq"], content["data"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is no metadata of sequences (JSON with name, frame_per_seq and data): {error!r}") from error
+    if not isinstance(name, str):
+        raise UserError(f"{path}: the name {name!r} is no text")
     if frames != FRAMES:
         raise UserError(f"{path} has sequences of {frames} frames, these networks are made for {FRAMES}")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
@@ -162,6 +177,11 @@ def _read_metadata(path: Path) -> tuple[str, list[dict]]:
         label = f"{path}, entry {entry.get('id', place)}"
         if missing := [key for key in needed if key not in entry]:
             raise UserError(f"{label}: {missing[0]} is missing ({FRAMES} frames and {', '.join(needed[:4])} make an entry)")
+        for key in (*(key for key in needed if key.endswith("_path")), *(["bbox"] if entry.get("bbox") else [])):
+            if not isinstance(entry[key], str) or "\0" in entry[key]:
+                raise UserError(f"{label}: {key} is {entry[key]!r}, not a file name")
+        if not _is_folder_name(str(entry["id"])) or isinstance(entry["id"], (list, dict, type(None))):
+            raise UserError(f"{label}: the id {entry['id']!r} is no name for a folder of results (below others with /, without ..)")
         if extra := f"frame{FRAMES + 1:03d}_path" if f"frame{FRAMES + 1:03d}_path" in entry else "":
             raise UserError(f"{label} has more than {FRAMES} frames ({extra})")
         for key, known in (("order", ORDERS), ("partition", PARTITIONS)):
@@ -169,7 +189,15 @@ def _read_metadata(path: Path) -> tuple[str, list[dict]]:
                 raise UserError(
                     f"{label}: unknown {key} {entry[key]!r}{nearest(str(entry[key]), list(known)) or ':'} it is one of {', '.join(known)}"
                 )
-    return name, entries
+    ids = [str(entry["id"]) for entry in entries]
+    if len(set(ids)) < len(ids):
+        raise UserError(f"{path} has several entries with the id {next(word for word in ids if ids.count(word) > 1)}")
+    return name, entries, {key: value for key, value in content.items() if key not in ("name", "frame_per_seq", "data")}
+
+
+def _is_folder_name(name: str) -> bool:
+    """Whether a name stays below the folder that it is appended to."""
+    return bool(name) and "\0" not in name and not name.startswith("/") and not {"", ".", ".."} & set(name.split("/"))
 
 
 def _sequence(entry: dict, folder: Path) -> Sequence:

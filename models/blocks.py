@@ -40,6 +40,8 @@ class SequenceNetwork(nn.Module):
     rgb: the image itself (Jin's own files).
     """
 
+    kind = "network that makes or orders the moments of a blurry picture"
+
     def __init__(self, values: Values):
         super().__init__()
         if values not in ("imagenet_rgb", "imagenet_bgr", "rgb"):

@@ -19,24 +19,42 @@ GAMMA = 2.2
 
 
 @torch.no_grad()
-def blur_motion(blurry: Tensor, centre: Tensor) -> Tensor:
+def blur_motion(blurry: Tensor, centre: Tensor, axis: Tensor | None = None) -> Tensor:
     """Motion [B,2,H,W] = (dx, dy) in px over the exposure, of blurry images and their sharp centre frames [B,3,H,W], RGB in [0,1].
 
-    Signs: along the principal axis of the whole image's motion, which points to the right. Always in float32.
+    axis [B,2,1,1]: the signs are those along it; of the parts of one image it must be the same. None: motion_axis. Always in float32.
     """
     with torch.autocast(blurry.device.type, enabled=False):
         height, width = blurry.shape[-2:]
-        lights = [_light(pad_to_multiple(image.float(), STEP)) for image in (blurry, centre)]
-        blurred, sharp = _smoothed(torch.cat(lights, 1), SMOOTHING).chunk(2, 1)
-        horizontal, vertical = _derivatives(sharp)
-        (xx, xy), (_, yy) = _derivatives(horizontal), _derivatives(vertical)
-        terms = torch.cat((xx, 2 * xy, yy, blurred - sharp), 1)  # [B,4,h,w]
+        terms = _terms(blurry, centre)
         products = _smoothed((terms[:, :, None] * terms[:, None]).flatten(1, 2), WINDOW).unflatten(1, (4, 4)).permute(0, 3, 4, 1, 2)
-        whole = products.mean((1, 2), keepdim=True)  # [B,1,1,4,4]
+        whole = _whole(terms)
         motion = _principal(_solved(products + PULL * whole)) * STEP
-        axis = _principal(_solved(whole))
+        axis = _principal(_solved(whole)) if axis is None else axis
         motion = torch.where((motion * axis).sum(1, keepdim=True) < 0, -motion, motion)
         return F.interpolate(motion, scale_factor=STEP, mode="bilinear")[..., :height, :width]
+
+
+@torch.no_grad()
+def motion_axis(blurry: Tensor, centre: Tensor) -> Tensor:
+    """The principal axis [B,2,1,1] of a whole image's motion, which points to the right; arguments as of blur_motion."""
+    with torch.autocast(blurry.device.type, enabled=False):
+        return _principal(_solved(_whole(_terms(blurry, centre))))
+
+
+def _terms(blurry: Tensor, centre: Tensor) -> Tensor:
+    """The factors of vx^2, vx vy and vy^2 in the equation above, and its left side: [B,4,H/STEP,W/STEP]."""
+    lights = [_light(pad_to_multiple(image.float(), STEP)) for image in (blurry, centre)]
+    blurred, sharp = _smoothed(torch.cat(lights, 1), SMOOTHING).chunk(2, 1)
+    horizontal, vertical = _derivatives(sharp)
+    (xx, xy), (_, yy) = _derivatives(horizontal), _derivatives(vertical)
+    return torch.cat((xx, 2 * xy, yy, blurred - sharp), 1)
+
+
+def _whole(terms: Tensor) -> Tensor:
+    """The normal equations of the whole image, [B,1,1,4,4]."""
+    flat = terms.flatten(2)
+    return (flat @ flat.transpose(1, 2) / flat.shape[-1])[:, None, None]
 
 
 def _light(image: Tensor) -> Tensor:

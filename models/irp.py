@@ -117,7 +117,9 @@ class DilatedBlock(nn.Module):
         super().__init__()
         self.dilated = nn.ModuleList(nn.Conv2d(channels, channels // 2, 3, padding=rate, dilation=rate) for rate in DILATIONS)
         self.merge = nn.Conv2d(len(DILATIONS) * (channels // 2), channels, 1)
-        self.attention = nn.Sequential(nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1), nn.Sigmoid())
+        self.attention = nn.Sequential(
+            nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1), nn.Sigmoid()
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C,H,W]."""
@@ -204,7 +206,9 @@ def _resnet(backbone: str) -> nn.Module:
     except ImportError as error:
         raise UserError(f"--backbone {backbone} needs the packages pretrainedmodels and six: pip install pretrainedmodels six") from error
     if name not in pretrainedmodels.model_names:
-        raise UserError(f"pretrainedmodels has no model {name!r}: it has {', '.join(n for n in pretrainedmodels.model_names if 'resnet' in n)}")
+        raise UserError(
+            f"pretrainedmodels has no model {name!r}: it has {', '.join(n for n in pretrainedmodels.model_names if 'resnet' in n)}"
+        )
     return pretrainedmodels.__dict__[name](pretrained=None)
 
 
@@ -244,6 +248,7 @@ PUBLISHED_KEYS = [
     ("hist.fc.", "histogram_fc."),
     ("fc_blur.0.", "blur_head."),
     ("fc_hist.", "histogram_head."),
-    *((f"skff{place + 1}.{theirs}.", f"fusions.{place}.{ours}.") for place in range(3) for theirs, ours in (("conv_du", "squeeze"), ("fcs", "weights"))),
+    *((f"skff{place + 1}.conv_du.", f"fusions.{place}.squeeze.") for place in range(3)),
+    *((f"skff{place + 1}.fcs.", f"fusions.{place}.weights.") for place in range(3)),
     ("fc_all.", "score."),
 ]  # fmt: skip

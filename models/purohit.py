@@ -61,22 +61,22 @@ class Purohit(SequenceNetwork):
                 nn.init.zeros_(output.weight)
                 nn.init.zeros_(output.bias)
 
-    def forward(self, blurry: Tensor, centre: Tensor, frames: int = 7) -> Tensor:
-        """The finest scale alone; not clamped."""
-        return self.warped(centre, self.flows(blurry, centre, frames)[-1])
+    def forward(self, blurry: Tensor, centre: Tensor, frames: int = 7, axis: Tensor | None = None) -> Tensor:
+        """The finest scale alone; not clamped. axis: see models/blur_motion.py; for the parts of one image, which must agree on time."""
+        return self.warped(centre, self.flows(blurry, centre, frames, axis)[-1])
 
     def forward_scales(self, blurry: Tensor, centre: Tensor, frames: int = 7) -> tuple[list[Tensor], list[Tensor]]:
         """(frames [B,N,3,h,w], finest scale first; flows [B,N,2,h,w], coarsest first)."""
         flows = self.flows(blurry, centre, frames)
         return [self.warped(self.halved(centre, level), flow) for level, flow in enumerate(reversed(flows))], flows
 
-    def flows(self, blurry: Tensor, centre: Tensor, frames: int = 7) -> list[Tensor]:
+    def flows(self, blurry: Tensor, centre: Tensor, frames: int = 7, axis: Tensor | None = None) -> list[Tensor]:
         """Flows [B,N,2,h,w] at 1/8, 1/4, 1/2 and full resolution."""
         if any(side % self.multiple for side in blurry.shape[-2:]):
             raise ValueError(f"image of {blurry.shape[-1]}x{blurry.shape[-2]} px: Purohit's sides are multiples of {self.multiple}")
         images = torch.cat((blurry, centre), 1)
         if self.closed_form:
-            motion = blur_motion(self.shown(blurry), self.shown(centre))
+            motion = blur_motion(self.shown(blurry), self.shown(centre), axis)
             images = torch.cat((images, (motion / MOTION_UNIT).to(images.dtype)), 1)
         hidden = self.motion(images)
         features = self.encoder(blurry.new_zeros(1, 2, *blurry.shape[-2:]))  # of the previous flow: published as zeros, the same for all

@@ -39,10 +39,13 @@ def restore_tiled(
     multiple: int = 1,
     device: torch.device | None = None,
     progress: Callable[[], object] | None = None,
+    other: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """function(image) [B,D,H,W] of an image [B,C,H,W], worked out in tiles of `tile` px on `device`; the result stays with the image.
 
-    multiple: tiles start at multiples of it. progress is called per tile. Raises ValueError for tiles not larger than two overlaps.
+    multiple: tiles start at multiples of it. progress is called per tile. other: of a result that is as good another way round (time
+    backward), the other way; each tile takes the one that fits the tiles before it. Raises ValueError for tiles not larger than two
+    overlaps.
     """
     size = image.shape[-2:]
     device = device or image.device
@@ -58,9 +61,14 @@ def restore_tiled(
     for top, bottom in rows:
         for left, right in columns:
             part = function(image[..., top:bottom, left:right].to(device)).float().to(image.device)
-            part = part * _fade(rows, top, bottom).view(-1, 1).to(part) * _fade(columns, left, right).to(part)
+            fade = _fade(rows, top, bottom).view(-1, 1).to(part) * _fade(columns, left, right).to(part)
             if result is None:
                 result = part.new_zeros(*part.shape[:-2], *size)
+                share = part.new_zeros(size)  # of the weights that are there
+            elif other:
+                part = _fitting(part, other(part), result[..., top:bottom, left:right], share[top:bottom, left:right])
+            part = part * fade
+            share[top:bottom, left:right] += fade
             result[..., top:bottom, left:right] += part
             if progress:
                 progress()
@@ -101,6 +109,12 @@ def tile_for(size: tuple[int, int], bytes_per_pixel: float, available: int | Non
         needed = least**2 * bytes_per_pixel / SHARE
         raise ValueError(f"{available / 2**30:.2f} GB are free, tiles of {least} px need {needed / 2**30:.2f} GB")
     return min(tile, whole)
+
+
+def _fitting(part: Tensor, other: Tensor, there: Tensor, share: Tensor) -> Tensor:
+    """The one of two [...,h,w] that is nearer to what is `there` already, of which a `share` [h,w] is done."""
+    errors = [((share * one - there) ** 2).sum() for one in (part, other)]
+    return other if errors[1] < errors[0] else part
 
 
 def _fade(tiles: list[tuple[int, int]], start: int, end: int) -> Tensor:

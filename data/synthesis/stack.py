@@ -1,4 +1,4 @@
-"""Exposure stacks: one scene at several exposure times, from bright and blurred to dark and noisy (our definition, see methods/irp/README.md).
+"""Exposure stacks: one scene at several exposure times, from bright and blurred to dark and noisy (our definition).
 
 At ratio r the shutter is open for T/r around one moment: motion blur over that time, r times less light, photon noise of that light, read
 noise, 8 bits behind the camera's gamma. The stored picture is r times too dark.
@@ -19,7 +19,7 @@ from data.synthesis.kernels import kernel_of_path
 
 RATIOS = (1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 75.0)
 MOMENTS = 256  # of a path that is drawn as a kernel
-MOTIONS = 6  # different ones that are told apart in a video
+MOTIONS = 4  # different ones that are told apart in a video
 
 
 class Sensor(NamedTuple):

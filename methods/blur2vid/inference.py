@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.photo_catalog import find_pictures
+from data.photo_catalog import pictures_by_name
 from data.sample import sequences_or_sample
 from methods.blur2vid.config import InferenceConfig, TestConfig, network_of, places_of
 from models import find, load_network
 from models.blocks import ImageNetwork, SequenceNetwork
+from models.blur_motion import motion_axis
 from models.hypercut import HyperCUT
 from models.nafnet import NAFNet
 from models.purohit import Purohit
@@ -33,6 +34,7 @@ SHIPPED_WEIGHTS, SHIPPED_DEBLURRER = "blur2vid", "image_deblur"
 OVERLAP = 64  # px that neighbouring tiles share
 LEAST_VIDEO_S = 2.0  # an MP4 does not repeat by itself, so its cycle is written until it is this long
 GIF_SIDE, STRIP_WIDTH = 640, 240  # px
+LONGEST_SIDE = 16384  # px of an H.264 video
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Predictor:
 def main(config: InferenceConfig) -> None:
     """Write deblur_0.png ... deblur_6.png, moments.mp4, moments.gif and strip.png; of several photos into a folder each."""
     places = places_of(config.target_frames, symmetric=False)
-    if not 0 < config.fps <= 240:
-        raise UserError(f"--fps {config.fps:g} must lie above 0 and be at most 240")
+    if not 0.01 <= config.fps <= 240:
+        raise UserError(f"--fps {config.fps:g} must be at least 0.01 and at most 240")
     output_dir = config.output_dir or ROOT / "experiment" / "blur2vid_inference"
     pictures = find_photos(config.data_path, output_dir)
     predictor = load(config)
@@ -101,7 +103,7 @@ def predict(predictor: Predictor, image: Tensor, progress: Callable[[], object] 
     centre [3,H,W]: Purohit's sharp centre frame; none: the deblurrer makes it. Large images are worked out in tiles where memory asks for
     it; progress is called per tile.
     """
-    network = predictor.network
+    network, axis = predictor.network, None
     images = image[None]
     if isinstance(network, Purohit):
         if centre is None:
@@ -109,13 +111,18 @@ def predict(predictor: Predictor, image: Tensor, progress: Callable[[], object] 
                 raise ValueError("Purohit needs the centre frame or a deblurrer")
             centre = _tiled(predictor, predictor.deblurrer, predictor.deblurrer, image[None], progress)[0]
         images = torch.cat((image, centre))[None]  # [1,6,H,W]
+        axis = motion_axis(image[None], centre[None]).to(predictor.device)  # of the whole image, so that tiles agree on time's direction
 
     def unfold(part: Tensor) -> Tensor:
         height, width = part.shape[-2:]
         seen = [network.seen(half) for half in pad_to_multiple(part, network.multiple).split(3, 1)]
-        return network.shown(network(*seen).float())[..., :height, :width].flatten(1, 2)  # [1,21,H,W]
+        frames = network(*seen, axis=axis) if isinstance(network, Purohit) else network(*seen)
+        return network.shown(frames.float())[..., :height, :width].flatten(1, 2)  # [1,21,H,W]
 
-    return _tiled(predictor, unfold, network, images, progress)[0].unflatten(0, (-1, 3))
+    def backward(part: Tensor) -> Tensor:
+        return part.unflatten(1, (-1, 3)).flip(1).flatten(1, 2)
+
+    return _tiled(predictor, unfold, network, images, progress, backward)[0].unflatten(0, (-1, 3))
 
 
 def _tiled(
@@ -124,8 +131,9 @@ def _tiled(
     network: ImageNetwork | SequenceNetwork,
     images: Tensor,
     progress: Callable | None,
+    other: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """function(images) of [1,C,H,W], in tiles where the network's needs ask for it."""
+    """function(images) of [1,C,H,W], in tiles where the network's needs ask for it (other: see utils/tiling.py)."""
     size, memory = images.shape[-2:], predictor.memory or available_memory(predictor.device)
 
     def restore(part: Tensor) -> Tensor:
@@ -136,7 +144,7 @@ def _tiled(
         tile = predictor.tile or tile_for(size, network.bytes_per_pixel, memory, OVERLAP, network.multiple)
     except ValueError as error:
         raise UserError(f"not enough memory on {predictor.device}: {error}; close other programs") from error
-    return restore_tiled(restore, images, tile, OVERLAP, network.multiple, predictor.device, progress).cpu()
+    return restore_tiled(restore, images, tile, OVERLAP, network.multiple, predictor.device, progress, other).cpu()
 
 
 def find_photos(data_path: Path | None, output_dir: Path) -> dict[Path, Path]:
@@ -145,13 +153,16 @@ def find_photos(data_path: Path | None, output_dir: Path) -> dict[Path, Path]:
         data_path = sequences_or_sample(None).of("test")[0].blurry
         print(f"no --data_path: a picture of the embedded sample, {data_path}")
     if data_path.is_dir():
-        return {
-            output_dir / path.relative_to(data_path).with_suffix(""): path
-            for path in find_pictures(data_path)
-            if output_dir not in path.parents
-        }
+        if data_path.resolve() == output_dir.resolve():
+            raise UserError(f"results would lie among the photos in {output_dir}: choose another --output_dir")
+        named = pictures_by_name(data_path, leave_out=output_dir)
+        if reserved := next((path for name, path in named.items() if name == "config.yaml"), None):
+            raise UserError(f"{reserved}: its results would lie where config.yaml goes, rename it")
+        return {output_dir / name: path for name, path in named.items()}
     if not data_path.is_file() or not is_image(data_path):
         raise UserError(f"{data_path} is no photo: give a picture file (or a folder of them) as --data_path")
+    if data_path.resolve().parent == output_dir.resolve():
+        raise UserError(f"results would lie beside {data_path}: choose another --output_dir")
     return {output_dir: data_path}
 
 
@@ -161,8 +172,9 @@ def write_moments(folder: Path, blurry: np.ndarray, moments: dict[int, np.ndarra
         write_image(folder / f"deblur_{place}.png", moment)
     cycle = played(list(moments.values()), config.loop)
     rate = Fraction(config.fps).limit_denominator(1001)
-    with VideoWriter(folder / "moments.mp4", NewVideo(blurry.shape[:2], rate)) as writer:
-        for time, frame in enumerate(itertools.chain(*[cycle] * math.ceil(LEAST_VIDEO_S * config.fps / len(cycle)))):
+    filmed = [resize_to(frame, LONGEST_SIDE) for frame in cycle]
+    with VideoWriter(folder / "moments.mp4", NewVideo(filmed[0].shape[:2], rate)) as writer:
+        for time, frame in enumerate(itertools.chain(*[filmed] * math.ceil(LEAST_VIDEO_S * config.fps / len(cycle)))):
             writer.write(frame, time)
     write_gif(folder / "moments.gif", [resize_to(frame, GIF_SIDE) for frame in cycle], config.fps)
     numbered = {f"frame {place + 1}": moment for place, moment in moments.items()}

@@ -161,7 +161,8 @@ def _folders(root: Path) -> dict[str, Path]:
 
 
 def _read(folder: Path) -> Tensor:
-    paths = sorted(filter(is_image, folder.iterdir()), key=lambda path: natural_key(path.name))
+    pictures = (path for path in folder.iterdir() if is_image(path) and path.stem not in ("strip", "contact_sheet"))
+    paths = sorted(pictures, key=lambda path: natural_key(path.name))
     if len(paths) != FRAMES:
         raise UserError(f"{folder} has {len(paths)} pictures, a sequence has {FRAMES}")
     pictures = [read_image(path) for path in paths]
@@ -172,7 +173,8 @@ def _read(folder: Path) -> Tensor:
 
 def _read_blurry(root: Path, name: str, truth: Tensor) -> Tensor:
     """The blurry picture [3,H,W] of a sequence, ROOT/ID.png (any extension) or the first of ROOT/ID/blur."""
-    found = sorted(path for path in (*root.glob(f"{name}.*"), *root.glob(f"{name}/blur/*")) if is_image(path))
+    beside = (path for path in root.iterdir() if path.stem == name)
+    found = sorted(path for path in (*beside, *(root / name / "blur").glob("*")) if is_image(path))
     if not found:
         raise UserError(f"{root} has no blurry picture of {name}: {name}.png or {name}/blur/0000.png")
     blurry = to_tensor(read_image(found[0]))

@@ -62,7 +62,8 @@ class UnfoldTask(SequenceTask):
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
         """The terms of --loss_type on the values that the network sees; Purohit's over its four scales, divided by four."""
-        blurry, truth = (self.network.seen(batch[key]) for key in ("blurry", "frames"))
+        batch = {key: pad_to_multiple(batch[key], self.network.multiple) for key in ("blurry", "frames")}  # boxes are 192 px whatever fits
+        blurry, truth = (self.network.seen(images) for images in batch.values())
         loss = naive if self.config.loss_type == "naive" else partial(order_invariant, centre=self.config.centre_loss)
         if isinstance(self.network, Purohit):
             scales, flows = self.network.forward_scales(blurry, self._centre(batch["blurry"], truth))

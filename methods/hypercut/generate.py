@@ -9,6 +9,7 @@ from methods.hypercut.config import GenerateConfig
 from methods.hypercut.test import SHIPPED_WEIGHTS, scored
 from models import load_network
 from models.hypercut import HyperCUT
+from utils.errors import UserError
 
 
 def main(config: GenerateConfig) -> Path:
@@ -19,6 +20,8 @@ def main(config: GenerateConfig) -> Path:
     """
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     path = config.save_path or found.metadata.with_name("metadata_ordered.json")
+    if path.is_dir() or path.resolve() == found.metadata.resolve():
+        raise UserError(f"--save_path {path} {'is a folder' if path.is_dir() else 'is the metadata that is read'}: name another file")
     network = load_network(config.weights or SHIPPED_WEIGHTS, HyperCUT)
     entries: dict[str, list[dict]] = {partition: [] for partition in PARTITIONS}
     turned, mixed, old = 0, 0, 0
@@ -29,7 +32,7 @@ def main(config: GenerateConfig) -> Path:
         turned += all(sides)
         mixed += len(set(sides)) > 1
         old += order in ("reverse", "random") and not all(sides)
-    write_metadata(path, found.name, itertools.chain(*entries.values()))
+    write_metadata(path, found.name, itertools.chain(*entries.values()), found.others)
     print(f"{turned} of {len(found.sequences)} sequences reversed, {mixed} whose pairs disagree keep their order: {path}")
     if old:
         print(f"note: {old} sequences are not on the negative side as stored, but their old order, reverse or random, stays")

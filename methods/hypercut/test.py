@@ -51,6 +51,8 @@ def scored(
     config: TestConfig | GenerateConfig, network: HyperCUT, sequences: tuple[Sequence, ...], stored: bool
 ) -> Iterator[tuple[Sequence, Tensor]]:
     """(sequence, its six scores) one after the other, of whole pictures; stored: the frames as they are stored, whatever the order says."""
+    if config.workers < 0:
+        raise UserError(f"--workers {config.workers} is below 0")
     device = choose_device(config.device)
     dtype = choose_precision(config.precision, device)
     network = network.to(device)

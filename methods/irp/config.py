@@ -32,6 +32,7 @@ class GenerateConfig:
     kernel_size: int = option(65, "side of the blur kernels, px")
     mask_path: Path | None = option(None, "pictures: segmentation of their objects, see --mask_kind; none: the camera alone moves")
     mask_kind: Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"] = option("auto", "its kind, as in sbdd")
+    max_objects: int = option(2, "objects: most per picture, each of which costs a deconvolution")
     restorers: list[Literal["denoise", "deblur", "deconvolve"]] = option(
         ["denoise", "deblur", "deconvolve"], "what the labels are made with; deconvolve knows the blur kernels"
     )

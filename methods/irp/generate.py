@@ -102,7 +102,7 @@ def _make(config: GenerateConfig, job: Job, restorers: dict[str, Restorer], mask
 
 def _of_picture(config: GenerateConfig, job: Job, rng: np.random.Generator, masks: MaskSource) -> Moment:
     picture = read_image(job.origin)
-    objects = masks(str(job.origin.relative_to(config.data_path).with_suffix("")), picture).chosen().masks
+    objects = masks(str(job.origin.relative_to(config.data_path).with_suffix("")), picture).chosen(most=config.max_objects).masks
     margin = config.kernel_size // 2
     inner = (config.height, config.width)
     top, left = (int(rng.integers(side - length - 2 * margin + 1)) for side, length in zip(picture.shape, inner))
@@ -229,7 +229,9 @@ def _jobs(config: GenerateConfig) -> tuple[list[Job], str]:
                 sources[name] = path
     if not sources:
         find_pictures(config.data_path)  # says what is wrong with the folder
-        raise UserError(f"all {small} pictures are too small for shots of {config.width}x{config.height} px (--width, --height) and kernels")
+        raise UserError(
+            f"all {small} pictures are too small for shots of {config.width}x{config.height} px (--width, --height) and kernels"
+        )
     pairs = [(source, number) for source in sources for number in range(config.n_images)]
     jobs = [Job(f"scene{place + 1}", source, sources[source], number) for place, (source, number) in enumerate(pairs)]
     return jobs, f"; {small} pictures are too small" if small else ""

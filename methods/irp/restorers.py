@@ -2,8 +2,8 @@
 
 quality = (clip((PSNR - 15) / 20, 0, 1) + max(SSIM, 0)) / 2 of the restored picture against the sharp one (protocol `image`); the label of a
 shot is the mean quality over the restorers. denoise: non-local means (scikit-image) that know the sensor's noise. deblur: a network on the
-denoised picture. deconvolve: an oracle, Richardson-Lucy (scikit-image) on the denoised picture in linear light with the blur kernels that the
-generator knows; it tells blur that can be undone from a picture that is merely soft.
+denoised picture. deconvolve: an oracle, Richardson-Lucy on the denoised picture in linear light with the blur kernels that the generator
+knows; it tells blur that can be undone from a picture that is merely soft.
 """
 
 import functools
@@ -25,7 +25,7 @@ from utils.protocol import PROTOCOLS
 from utils.tiling import pad_to_multiple
 
 PSNR_RANGE = (15.0, 35.0)  # dB that become 0 and 1
-MOST_ITERATIONS, LEAST_ITERATIONS, NOISE_PER_ITERATION = 30, 3, 0.3  # of Richardson-Lucy: fewer where there is more noise
+MOST_ITERATIONS, LEAST_ITERATIONS, NOISE_PER_ITERATION = 20, 3, 0.25  # of Richardson-Lucy: fewer where there is more noise
 DARKEST = 1e-4  # of the light, so that Richardson-Lucy never divides by nothing
 LEAST_EXTENT = 1.5  # px; shorter blur is left alone
 Restorer = Callable[[np.ndarray, float, Exposure], np.ndarray]  # denoised picture, its noise before, exposure -> restored [h,w,3]
@@ -33,7 +33,7 @@ Restorer = Callable[[np.ndarray, float, Exposure], np.ndarray]  # denoised pictu
 
 def denoise(bright: np.ndarray, noise: float) -> np.ndarray:
     """A bright picture [h,w,3] in [0,1] without noise of a standard deviation."""
-    patch = dict(patch_size=5, patch_distance=6, fast_mode=True, channel_axis=-1)
+    patch = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": -1}
     return np.float32(denoise_nl_means(bright, h=0.8 * noise, sigma=noise, **patch))
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data.catalog import Video, find_videos, holds_videos
 from data.clips import write_clip
-from data.photo_catalog import pictures_by_name
+from data.photo_catalog import find_pictures, pictures_by_name
 from data.sequences import FRAMES, collect_metadata, write_sequence
 from data.shards import write_shard
 from data.synthesis.camera import Response
@@ -300,7 +300,10 @@ def _windows(config: GenerateConfig, name: str, video: Video, span: int) -> Iter
 def _sources(config: GenerateConfig) -> dict[str, Path] | dict[str, Video]:
     """Name -> picture or video."""
     if config.source == "pictures":
-        return pictures_by_name(config.data_path)
+        named = {name.replace("/", "_"): path for name, path in pictures_by_name(config.data_path).items()}
+        if len(named) < len(find_pictures(config.data_path)):
+            raise UserError(f"{config.data_path} holds two pictures whose results would have one name: a/b and a_b, for one")
+        return named
     return {video.name: video for video in find_videos(config.data_path, "frames").videos}
 
 

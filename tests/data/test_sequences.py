@@ -6,8 +6,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from data.blur2vid import SequencePatches, around_box, jittered, read_pictures, whole_sequence
+from data.blur2vid import SequencePatches, WholeSequences, around_box, jittered, read_pictures, whole_sequence
 from data.sequences import collect_metadata, find_sequences, read_box, write_metadata, write_sequence
 from utils.errors import UserError
 from utils.image import write_image
@@ -56,11 +57,16 @@ def test_partitions_and_orders(folder):
 
 
 def test_every_key_of_an_entry_is_kept(folder, tmp_path):
-    found = find_sequences(edited(folder, lambda content: content["data"][0].update(note="mine", fps=240)))
-    write_metadata(tmp_path / "elsewhere/new.json", found.name, (sequence.entry for sequence in found.sequences))
+    def change(content):
+        content["data"][0].update(note="mine", fps=240)
+        content["licence"] = "none"
+
+    found = find_sequences(edited(folder, change))
+    write_metadata(tmp_path / "elsewhere/new.json", found.name, (sequence.entry for sequence in found.sequences), found.others)
     again = find_sequences(folder, metadata=tmp_path / "elsewhere/new.json")
     assert [sequence.entry for sequence in again.sequences] == json.loads((folder / "metadata.json").read_text())["data"]
-    assert json.loads((tmp_path / "elsewhere/new.json").read_text())["name"] == "set"
+    content = json.loads((tmp_path / "elsewhere/new.json").read_text())
+    assert (content["name"], content["licence"]) == ("set", "none")
 
 
 def test_a_metadata_file_may_lie_anywhere(folder, tmp_path, monkeypatch):
@@ -72,6 +78,8 @@ def test_a_metadata_file_may_lie_anywhere(folder, tmp_path, monkeypatch):
     (tmp_path / "dataset/set/metadata.json").rename(tmp_path / "order.json")
     by_its_name = find_sequences(tmp_path / "order.json")
     named = find_sequences(None, "set", tmp_path / "order.json")
+    (tmp_path / "empty").mkdir()
+    assert find_sequences(tmp_path / "empty", metadata=tmp_path / "order.json").folder == tmp_path / "dataset/set"
     assert by_its_name.folder == named.folder == tmp_path / "dataset/set"
 
 
@@ -85,6 +93,13 @@ DAMAGES = [
         lambda content: content["data"][1].update(frame003_path="b/sharp/gone.png"),
         "names 1 files .of 24 pictures. that are not there.*gone.png",
     ),
+    (lambda content: content["data"][1].update(frame003_path=None), "frame003_path is None"),
+    (lambda content: content["data"][1].update(bbox=3), "bbox is 3"),
+    (lambda content: content["data"][1].update(id="../elsewhere"), "no name for a folder"),
+    (lambda content: content["data"][1].update(id="/tmp/elsewhere"), "no name for a folder"),
+    (lambda content: content["data"][1].update(id=None), "no name for a folder"),
+    (lambda content: content["data"][1].update(id="a"), "several entries with the id a"),
+    (lambda content: content.update(name=5), "the name 5 is no text"),
     (lambda content: content.update(data=[]), "no entries"),
     (lambda content: content.pop("data"), "no metadata of sequences"),
 ]
@@ -104,9 +119,40 @@ def test_what_is_missing_is_said(folder, tmp_path):
         find_sequences(tmp_path / "empty")
     with pytest.raises(UserError, match="no sequences of the partition train .it has train 0, test 1, val 2"):
         find_sequences(edited(folder, lambda content: content["data"][0].update(partition="val"))).of("train")
+    (folder / "metadata.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="no metadata of sequences"):
+        find_sequences(folder)
     (folder / "metadata.json").write_text("{")
     with pytest.raises(UserError, match="no metadata of sequences"):
         find_sequences(folder)
+
+
+def test_three_sources_fill_three_partitions(folder):
+    for names in (("a", "b", "c"), ("x_1", "x_2", "y", "z")):
+        for old, new in zip(sorted(path.name for path in folder.iterdir() if path.is_dir()), names):
+            (folder / old).rename(folder / new)
+        if len(names) == 4:
+            write_sequence(folder, "z", np.zeros((40, 48, 3)), [np.zeros((40, 48, 3))] * 7)
+        collect_metadata(folder)
+        found = find_sequences(folder)
+        assert {sequence.partition for sequence in found.sequences} == {"train", "val", "test"}
+    assert len({sequence.partition for sequence in found.sequences if sequence.id.startswith("x_")}) == 1
+
+
+def test_boxed_and_unboxed_do_not_fit_into_one_batch(folder):
+    (folder / "box.pkl").write_bytes(pickle.dumps({"bbox": [10, 10, 30, 30]}))
+    found = find_sequences(edited(folder, lambda content: content["data"][0].update(bbox="box.pkl"))).of("all")
+    with pytest.raises(UserError, match="1 of 3 sequences have a box"):
+        SequencePatches(found, 32, 1, [])
+    assert len(SequencePatches(found, 192, 1, [])) == 3
+
+
+def test_a_loaders_worker_hands_over_the_sentence(folder):
+    (folder / "a/sharp/0000_3.png").write_bytes(b"no picture")
+    loader = DataLoader(WholeSequences(find_sequences(folder).of("train")), batch_size=None, num_workers=1)
+    with pytest.raises(UserError) as caught:
+        list(loader)
+    assert str(caught.value).endswith(".webp, .ppm)") and "Traceback" not in str(caught.value)
 
 
 def test_moments_of_another_size_are_named(folder):
