@@ -211,6 +211,22 @@ def test_folders_frames_and_directions(folder, weights, tmp_path):
         assert len(list(VideoFile(tmp_path / "out" / name / "moments.mp4"))) == 21  # seven cycles of 3
 
 
+def test_results_have_a_folder_per_photo_and_are_never_read_back(folder, weights, tmp_path):
+    """a.png and a.bmp do not share one; a second run with the results below the photos sees the photos alone."""
+    photos, blurry = tmp_path / "photos", read_image(folder / "s0/blur/0000.png")
+    write_image(photos / "a.png", blurry)
+    Image.fromarray(255 - blurry).save(photos / "a.bmp")
+    config = InferenceConfig(photos, target_frames=[4], weights=weights("jin"), output_dir=photos / "out", device="cpu", loop="forward")
+    for _ in range(2):
+        inference.main(config)
+        assert sorted(path.name for path in (photos / "out").iterdir()) == ["a.bmp", "a.png", "config.yaml"]
+    one, other = (np.float32(read_image(photos / "out" / name / "deblur_3.png")) for name in ("a.png", "a.bmp"))
+    assert np.abs(one - other).mean() > 1
+    for bad in (replace(config, output_dir=photos), replace(config, data_path=photos / "a.png", output_dir=photos)):
+        with pytest.raises(UserError, match="choose another --output_dir"):
+            inference.main(bad)
+
+
 def test_one_cycle():
     frames = list(range(7))
     assert inference.played(frames, "forward") == frames
@@ -244,7 +260,8 @@ def test_bad_input(folder, weights, small_network, tmp_path):
         (lambda: inference.load(InferenceConfig(weights=small_network())), "this command needs a"),
         (lambda: inference.load(InferenceConfig(weights=jin, tile=50)), "--tile must be 0 or more than 128"),
         (lambda: inference.main(InferenceConfig(tmp_path / "gone.png", weights=jin)), "is no photo"),
-        (lambda: inference.main(InferenceConfig(folder, weights=jin, fps=0)), "--fps 0"),
+        (lambda: inference.main(InferenceConfig(folder, weights=jin, fps=0)), "--fps 0 must be at least"),
+        (lambda: inference.main(InferenceConfig(folder, weights=jin, fps=1e9)), r"--fps 1e\+09 must be"),
         (lambda: train.UnfoldTask(training(folder, "Jin", "hypercut", hypercut_path=jin)), "needs a HyperCUT network"),
         (lambda: train.UnfoldTask(training(folder, "Jin", "naive", image_size=64)), "multiples of 20, not 64"),
         (lambda: test.main(TestConfig(folder, weights=jin, partition="train", hypercut_path=jin)), "needs a HyperCUT network"),

@@ -116,6 +116,12 @@ def test_new_order(folder, weights, tmp_path):
     assert path.read_bytes() == first
 
 
+def test_the_metadata_that_is_read_is_never_written_over(folder, weights, tmp_path):
+    for path, sentence in ((folder / "metadata.json", "is the metadata that is read"), (tmp_path, "is a folder")):
+        with pytest.raises(UserError, match=sentence):
+            generate.main(GenerateConfig(folder, weights=weights, save_path=path, workers=0))
+
+
 def test_negated_plane_reverses_the_rest(folder, weights, tmp_path):
     """What one plane leaves as stored, its negative reverses, where the pairs agree."""
     network = load(weights)

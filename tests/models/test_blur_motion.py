@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models import build
-from models.blur_motion import GAMMA, blur_motion
+from models.blur_motion import GAMMA, blur_motion, motion_axis
 from utils.sequence_scores import score_moments
 
 
@@ -38,6 +38,17 @@ def test_known_motions_are_found(length, angle_deg):
     expected = -expected if expected[0] < 0 else expected  # to the right
     assert (motion.median(2).values.median(1).values - expected).norm() < 0.15 * length
     assert (motion - expected[:, None, None]).norm(dim=0).mean() < 0.3 * length
+
+
+def test_parts_of_an_image_agree_on_the_direction():
+    """A vertical motion points up in one part and down in another, unless both take the whole image's axis."""
+    blurry, frames = moments(12, 90, size=(96, 160))
+    axis = motion_axis(blurry, frames[3:4])
+    whole = blur_motion(blurry, frames[3:4])
+    for left in range(0, 160, 40):
+        part = np.s_[..., left : left + 40]
+        found = blur_motion(blurry[part], frames[3:4][part], axis)
+        assert (found * whole[part]).sum() > 0.8 * (whole[part] ** 2).sum()
 
 
 def test_no_blur_is_no_motion():

@@ -35,6 +35,19 @@ def test_a_short_reach_gives_the_whole_result():
     assert len(calls) == count_tiles((150, 90), 48, 16, 1)
 
 
+def test_tiles_of_a_result_that_is_as_good_turned_around_agree():
+    """A sign that hangs on what the tile shows differs from tile to tile; with `other` all follow the first."""
+    image = torch.randn(1, 1, 160, 230, generator=torch.Generator().manual_seed(0))
+
+    def turning(part):
+        return part * part.sum().sign()
+
+    mixed = restore_tiled(turning, image, 72, 16)
+    agreed = restore_tiled(turning, image, 72, 16, other=torch.neg)
+    assert min((mixed - image).abs().max(), (mixed + image).abs().max()) > 0.5
+    assert min((agreed - image).abs().max(), (agreed + image).abs().max()) < 1e-5
+
+
 @pytest.mark.parametrize("name", ["light_dehaze", "mimo_unet"])
 def test_seams_of_real_networks_stay_below_a_grey_level(name):
     torch.manual_seed(0)
