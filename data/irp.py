@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn
@@ -100,12 +101,10 @@ def write_labels(root: Path, labels: dict[str, dict[float, float]], sources: dic
     rank = {source: place for place, source in enumerate(order)}
     ordered = sorted(scenes, key=lambda scene: (rank[sources[scene]], scene))
     write_text(root / INDEX, ",".join(str(scenes.index(scene)) for scene in ordered) + "\n")
-    groups = [[scene for scene in ordered if sources[scene] == source] for source in order]
-    ends, partitions = np.cumsum(_counts(len(scenes))), {name: [] for name in PARTITIONS}
-    done = 0
-    for group in groups:  # a source belongs where its first scene does
-        partitions[PARTITIONS[int(np.searchsorted(ends, done, "right"))]] += group
-        done += len(group)
+    ends = np.cumsum(_counts(len(order)))
+    partitions: dict[str, list[str]] = {name: [] for name in PARTITIONS}
+    for scene in ordered:
+        partitions[PARTITIONS[int(np.searchsorted(ends, rank[sources[scene]], "right"))]].append(scene)
     write_text(root / SPLITS, json.dumps(partitions, indent=1) + "\n")
 
 
@@ -143,7 +142,7 @@ class LabelledShots(Dataset):
 
 
 class WholeShots(Dataset):
-    """{image [3,H,W] in [0,1], shot} of every shot as it is."""
+    """Images [3,H,W] in [0,1] of shots as they are stored."""
 
     def __init__(self, shots: Sequence[Shot]):
         self.shots = shots
@@ -151,14 +150,14 @@ class WholeShots(Dataset):
     def __len__(self) -> int:
         return len(self.shots)
 
-    def __getitem__(self, index: int) -> dict:
-        shot = self.shots[index]
-        return {"image": to_tensor(read_image(shot.path)), "shot": shot}
+    def __getitem__(self, index: int) -> Tensor:
+        return to_tensor(read_image(self.shots[index].path))
 
 
 def _counts(scenes: int) -> tuple[int, int, int]:
-    train, val = (int(round(share * scenes)) for share in SHARES[:2])
-    return train, val, scenes - train - val
+    """How many train, validate and test; from three on none of them is empty."""
+    val, test = (max(int(scenes > 2), int(round(share * scenes))) for share in SHARES[1:])
+    return scenes - val - test, val, test
 
 
 def _partitions(root: Path, scenes: list[str]) -> tuple[dict[str, tuple[str, ...]], str]:

@@ -13,6 +13,7 @@ from data.synthesis.camera import STANDARD
 from data.synthesis.motion import smooth_trajectory
 from data.synthesis.scene import Scene, picture_clip
 from utils.config import ROOT
+from utils.image import write_image
 
 FRAMES = 9
 SIZE = (240, 320)  # height, width
@@ -35,6 +36,15 @@ def sample_folder() -> Path:
                 clip = picture_clip(picture, FRAMES, BLUR, EXPOSURE, SIZE, np.random.default_rng(seed))
                 write_clip(Path(temporary, "sample"), name, ((f"{index:05d}", *pair) for index, pair in enumerate(zip(*clip))))
             Path(temporary, "sample").rename(folder)
+    return folder
+
+
+def sample_pictures() -> Path:
+    """dataset/sample_pictures, four sharp pictures; written on the first call."""
+    folder = ROOT / "dataset" / "sample_pictures"
+    for name in SEQUENCE_PICTURES:
+        if not (folder / f"{name}.png").is_file():
+            write_image(folder / f"{name}.png", getattr(skimage.data, name)())
     return folder
 
 

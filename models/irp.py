@@ -63,12 +63,17 @@ class IRP(nn.Module):
         Sides are extended by reflection to multiples of 32. Raises UserError for sides below LEAST_SIDE.
         """
         maps = self.maps(image, brightened)
-        return self.score(sum(features.mean((-2, -1)) for features in maps)).squeeze(-1)
+        return self._scored(sum(features.float().mean((-2, -1)) for features in maps))
 
     def map(self, image: Tensor, brightened: Tensor) -> Tensor:
         """What `forward` says of every 32x32 px part by itself, [B,H/32,W/32] rounded up: where an image can be saved."""
         features = sum(self.maps(image, brightened))
-        return self.score(features.movedim(1, -1)).squeeze(-1)
+        return self._scored(features.float().movedim(1, -1))
+
+    def _scored(self, features: Tensor) -> Tensor:
+        """[...,C] -> [...]; always in float32, as bf16 has 4 steps between 9 and 10."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.score(features).squeeze(-1)
 
     def maps(self, image: Tensor, brightened: Tensor) -> list[Tensor]:
         """The fused maps of histogram [B,C,1,1], blur and noise [B,C,h,w]."""

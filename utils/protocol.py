@@ -9,6 +9,7 @@
 | kohler     | as realblur, best of a trajectory | valid part | psnr, ssim | Koehler et al.                     |
 | blur2vid   | 0..255, neither clipped nor rounded | none | ppsnr, pssim, plpips per frame | seven moments (utils/sequence_scores.py) |
 | hypercut   | scores of HyperCUT               | none | hit per pair, con@2, con@3 | their order (utils/sequence_scores.py) |
+| irp        | potentials in 0..1               | none | srcc, plcc, rmse   | restoration potential (utils/potential_scores.py) |
 """
 
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ PROTOCOLS = {
         Protocol("kohler", ("psnr", "ssim"), aligned=True),
         Protocol("blur2vid", _MOMENTS, (*(f"{kind}_{frame}" for kind in _MOMENTS for frame in range(1, 8)), *_ORDER), sequence=True),
         Protocol("hypercut", _ORDER, sequence=True),
+        Protocol("irp", ("srcc", "plcc", "scene_srcc", "scene_plcc", "rmse", "rmse_published")),
     )
 }
 _SSIMS = {"ssim": ssim, "ssim3d": ssim3d}

@@ -37,7 +37,10 @@ class Triple:
 
 @dataclass
 class Scores:
-    """One row of metrics per image and their means; `input_mean` are the means of the unrestored input."""
+    """One row of metrics per image and their means; `input_mean` are the means of the unrestored input.
+
+    figures: {what was scored: {metric: figure}} where a figure is of all rows together and no mean of them; the first counts as `mean`.
+    """
 
     protocol: str
     rows: list[dict]
@@ -45,6 +48,7 @@ class Scores:
     data_path: Path | None = None
     remark: str = ""
     paper: dict | None = None  # the row of tables.yaml that this run repeats: {value, tolerance, ...}
+    figures: dict[str, dict[str, float]] | None = None
     mean: dict = field(init=False)
     input_mean: dict = field(init=False)
 
@@ -52,6 +56,8 @@ class Scores:
         protocol = PROTOCOLS[self.protocol]
         metrics = [name for name in (*protocol.metrics, *protocol.details) if name in self.rows[0]]
         self.mean = {name: _mean([row[name] for row in self.rows]) for name in metrics}
+        if self.figures:
+            self.mean = next(iter(self.figures.values()))
         inputs = [f"input_{name}" for name in metrics if f"input_{name}" in self.rows[0]]
         self.input_mean = {name.removeprefix("input_"): _mean([row[name] for row in self.rows]) for name in inputs}
 
@@ -62,6 +68,7 @@ class Scores:
             "n": len(self.rows),
             "mean": self.mean,
             "input_mean": self.input_mean or None,
+            "figures": self.figures,
             "paper": self.paper and self.paper["value"],
             "data_path": self.data_path and str(self.data_path),
             "remark": self.remark,
@@ -79,6 +86,11 @@ class Scores:
 
     def table(self) -> str:
         """The means as text: input, restored and, where the paper's figures are known, the difference from them."""
+        if self.figures:
+            columns = [
+                [name, *(format_figure(metric, figures.get(metric)) for metric in self.mean)] for name, figures in self.figures.items()
+            ]
+            return "\n".join([self.title, format_table(list(zip(["", *self.mean], *columns)))])
         paper = self.paper["value"] if self.paper else {}
         head = ["", *(["input"] if self.input_mean else []), "restored", *(["paper", "difference"] if paper else [])]
         lines = [head]

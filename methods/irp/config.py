@@ -7,7 +7,71 @@ from typing import Literal
 from utils.config import option
 from utils.options import DEVICE, PRECISION, Precision
 
-STACKS = "exposure stacks with labels (SCENE/{ratio}.png, IRP_label/); see data/irp.py"
+_STACKS = "exposure stacks with labels (SCENE/{ratio}.png, IRP_label/); none: the embedded sample"
+_WEIGHTS = "weights file of an IRP network, ours or the authors', or the name of one in pretrain_models/"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train the predictor into experiment/SAVE. Without --config: the published recipe."""
+
+    data_path: Path | None = option(Path("dataset/IRPDataset"), _STACKS)
+    backbone: str = option("resnet50", "trunk: light, a ResNet of torchvision, or pretrainedmodels:NAME where that package is installed")
+    network: dict | None = option(None, "further arguments of the network, {channels: 512, widths: [...]}; see models/irp.py")
+    imagenet: str = option("auto", "the ResNet's weights: auto (torchvision's IMAGENET1K_V1 where reachable), none, or a file of them")
+    weights: Path | None = option(None, "start from the weights of a network of the same shape")
+    save: str = option("irp", "name of the run")
+    resume: bool = option(False, "go on from the run's last checkpoint")
+    epochs: int = option(30, "epochs")
+    val_every: int = option(1, "epochs between validations; 0 = only at the end")
+    batch_size: int = option(16, "shots per optimiser step")
+    patch_size: int = option(0, "side of the part of a shot that is seen, px; 0 = whole shots, all of one size, as published")
+    turn: bool = option(False, "also the other flips and turns, not only left-right, of square shots or parts")
+    lr: float = option(1e-4, "learning rate at the start (Adam)")
+    lr_gamma: float = option(0.1, "its factor")
+    milestones: list[int] = option([10, 20], "epochs after which it applies, and Adam starts afresh")
+    gradient_norm: float = option(0.0, "clip the norm of the gradient to this; 0 = no clipping")
+    accumulate: int = option(1, "parts a batch is worked through in, to save memory")
+    average: float = option(0.0, "decay of the moving average of the weights that is validated and exported; 0 = none")
+    max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
+    workers: int = option(6, "loader processes")
+    seed: int = option(19920318, "seed of all randomness")
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """SRCC and PLCC, per scene and overall, of a predictor. Without options: the shipped one on the embedded sample."""
+
+    data_path: Path | None = option(None, _STACKS)
+    weights: Path | None = option(None, _WEIGHTS)
+    partition: Literal["test", "val", "train", "all"] = option("test", "which scenes")
+    baselines: bool = option(True, "also the simple measures of sharpness that need no training")
+    output_dir: Path | None = option(None, "scores.json, scores.csv and scatter.png go here; default experiment/irp_test")
+    table: str | None = option(None, "print the published figures and what repeating them needs", bare="all")
+    workers: int = option(4, "loader processes")
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Judge shots before restoring them: score them, select the best ones, or find the best exposure. Values are 0..1, higher is better."""
+
+    data_path: Path | None = option(None, "an image, a folder of them, or a video file; expose: a folder of {ratio}.png; none: the sample")
+    task: Literal["score", "select", "expose"] = option(
+        "score", "score all; select the best (--keep); expose: which exposure ratio is best"
+    )
+    weights: Path | None = option(None, _WEIGHTS)
+    ratio: float | None = option(None, "how many times too dark the shots are stored; none: 1, or what a stack's file names say")
+    keep: str = option("20%", "select: how many, N or a share of them, N%")
+    restore: bool = option(False, "select: also restore the selected ones, into OUTPUT_DIR/restored")
+    restorer: Path | None = option(None, "select: single-image network that restores; none: the shipped one")
+    error: float = option(0.05, "expose: error of a prediction (standard deviation), from which the confidence follows")
+    output_dir: Path | None = option(None, "results go here; default experiment/irp_TASK")
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,44 @@
+"""What a predictor says of one shot."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from data.irp import Shot, WholeShots
+from models import find, load_network
+from models.irp import IRP, LABEL, brighten
+from utils.device import autocast, choose_device, choose_precision
+
+SHIPPED_WEIGHTS = "irp"
+
+
+class Predictor(NamedTuple):
+    """A network on its device, and the file it came from."""
+
+    network: IRP
+    device: torch.device
+    dtype: torch.dtype
+    weights: Path | None = None
+
+    def __call__(self, image: Tensor, ratio: float = 1.0) -> float:
+        """The potential of an image [3,H,W] in [0,1] that is `ratio` times too dark, on the scale of the labels, not clipped."""
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            image = image[None].to(self.device)
+            return float(self.network(image, brighten(image, ratio))) / LABEL
+
+    def all(self, shots: Sequence[Shot], workers: int = 0) -> list[float]:
+        """The potentials of shots on disk, one after the other; a progress bar is shown."""
+        loader = DataLoader(WholeShots(shots), batch_size=None, num_workers=workers)
+        bar = tqdm(zip(shots, loader), "judging", len(shots), unit="shot", disable=None, leave=False)
+        return [self(image, shot.ratio) for shot, image in bar]
+
+
+def load(weights: Path | None, device: str, precision: str) -> Predictor:
+    """The given network, or the shipped one."""
+    path, chosen = find(weights or SHIPPED_WEIGHTS), choose_device(device)
+    return Predictor(load_network(path, IRP).to(chosen), chosen, choose_precision(precision, chosen), path)
