@@ -20,12 +20,13 @@ from data.augment import crop_and_turn
 from data.catalog import existing_folder
 from data.synthesis.stack import RATIOS
 from utils.errors import UserError
-from utils.files import write_text
-from utils.image import image_size, read_image, to_tensor
+from utils.files import natural_key, write_text
+from utils.image import image_size, is_image, read_image, to_tensor
 
 PARTITIONS = ("train", "val", "test")
 SHARES = (0.7, 0.1, 0.2)
 LABELS, INDEX, SPLITS = "IRP_label", "list_index.txt", "splits.json"
+_LABEL_END = "_metric.txt"
 SEED = 19920318  # of the published training; orders the scenes where no list_index.txt does
 
 
@@ -60,26 +61,46 @@ class Stacks:
         return tuple(shot for name in names for shot in self.scenes[name])
 
 
-def find_stacks(root: Path, need_labels: bool = True) -> Stacks:
-    """The stacks below a folder. Raises UserError for a missing shot, missing labels, and a wrong number of lines."""
+def find_stacks(root: Path) -> Stacks:
+    """The labelled stacks below a folder. Raises UserError for a missing shot, missing labels, and a wrong number of lines."""
     existing_folder(root)
-    folders = sorted((path for path in root.iterdir() if (path / "1.png").is_file()), key=lambda path: path.name)
+    folders = sorted((path for path in root.iterdir() if (path / file_name(1)).is_file()), key=lambda path: path.name)
     if not folders:
         raise UserError(f"no exposure stacks in {root}: folders with {', '.join(map(file_name, RATIOS[:3]))}, ... are looked for")
-    ratios = [ratio for ratio in RATIOS if (root / LABELS / label_name(ratio)).is_file()] if need_labels else list(RATIOS)
-    if need_labels and (root / LABELS).is_dir() and ratios:
-        table = {ratio: _read_labels(root / LABELS / label_name(ratio), len(folders)) for ratio in ratios}
-    elif need_labels:
+    ratios = sorted(filter(None, (_ratio(path.name.removesuffix(_LABEL_END)) for path in (root / LABELS).glob(f"*{_LABEL_END}"))))
+    if not ratios:
         raise UserError(f"no labels in {root / LABELS}: files {label_name(1)}, {label_name(1.5)}, ... with a line per scene are needed")
+    table = {ratio: _read_labels(root / LABELS / label_name(ratio), len(folders)) for ratio in ratios}
     scenes = {}
     for place, folder in enumerate(folders):
-        there = [ratio for ratio in ratios if (folder / file_name(ratio)).is_file()]
-        if need_labels and len(there) < len(ratios):
-            missing = next(ratio for ratio in ratios if ratio not in there)
-            raise UserError(f"{folder} has no {file_name(missing)}, though {LABELS} has labels of that ratio")
-        labels = {ratio: table[ratio][place] if need_labels else None for ratio in there}
-        scenes[folder.name] = tuple(Shot(folder.name, ratio, folder / file_name(ratio), labels[ratio]) for ratio in there)
+        if missing := [ratio for ratio in ratios if not (folder / file_name(ratio)).is_file()]:
+            raise UserError(f"{folder} has no {file_name(missing[0])}, though {LABELS} has labels of that ratio")
+        scenes[folder.name] = tuple(Shot(folder.name, ratio, folder / file_name(ratio), table[ratio][place]) for ratio in ratios)
     return Stacks(root, scenes, *_partitions(root, list(scenes)))
+
+
+def find_shots(folder: Path) -> dict[str, tuple[Shot, ...]]:
+    """Shots without labels, by scene: of one stack, a folder with two or more {ratio}.png (or .jpg, ...), or of the stacks below it.
+
+    Empty where there are none.
+    """
+    existing_folder(folder)
+    found = {}
+    for scene in (folder, *sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: natural_key(path.name))):
+        files = {path: _ratio(path.stem) for path in scene.iterdir() if is_image(path)}
+        if len(files) > 1 and all(files.values()) and 1 in files.values():
+            ordered = sorted(files, key=files.get)
+            found[scene.resolve().name] = tuple(Shot(scene.resolve().name, files[path], path) for path in ordered)
+    return found
+
+
+def _ratio(text: str) -> float | None:
+    """The ratio that a file is named by; ratios start at 1, the longest exposure."""
+    try:
+        ratio = float(text)
+    except ValueError:
+        return None
+    return ratio if 1 <= ratio < float("inf") else None
 
 
 def file_name(ratio: float) -> str:
@@ -89,7 +110,7 @@ def file_name(ratio: float) -> str:
 
 def label_name(ratio: float) -> str:
     """1_metric.txt, ..., 75_metric.txt."""
-    return f"{ratio:g}_metric.txt"
+    return f"{ratio:g}{_LABEL_END}"
 
 
 def write_labels(root: Path, labels: dict[str, dict[float, float]], sources: dict[str, str], seed: int) -> None:

@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from skimage.restoration import denoise_nl_means, richardson_lucy
+from torch import Tensor
 
 from data.synthesis.camera import STANDARD
 from data.synthesis.stack import Exposure
 from models import load_network
 from models.blocks import ImageNetwork
-from utils.device import autocast
+from utils.device import autocast, available_memory
 from utils.image import to_8bit
 from utils.metrics import ssim
 from utils.protocol import PROTOCOLS
-from utils.tiling import pad_to_multiple
+from utils.tiling import OVERLAP, restore_tiled, tile_for
 
 PSNR_RANGE = (15.0, 35.0)  # dB that become 0 and 1
 MOST_ITERATIONS, LEAST_ITERATIONS, NOISE_PER_ITERATION = 20, 3, 0.25  # of Richardson-Lucy: fewer where there is more noise
@@ -63,14 +64,21 @@ def quality(restored: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
     return scores | {"quality": (level + max(scores["ssim"], 0)) / 2}
 
 
+def deblur(network: ImageNetwork, device: torch.device, dtype: torch.dtype, image: Tensor) -> Tensor:
+    """The restored image [3,H,W] of one in [0,1], not clamped; in tiles where memory asks for it."""
+
+    def restore(part: Tensor) -> Tensor:
+        with torch.inference_mode(), autocast(device, dtype):
+            return network(part).float()
+
+    tile = tile_for(image.shape[-2:], network.bytes_per_pixel, available_memory(device), OVERLAP, network.multiple)
+    return restore_tiled(restore, image[None], tile, OVERLAP, network.multiple, device)[0]
+
+
 def _deblur(
     network: ImageNetwork, device: torch.device, dtype: torch.dtype, denoised: np.ndarray, noise: float, exposure: Exposure
 ) -> np.ndarray:
-    image = torch.from_numpy(denoised).permute(2, 0, 1)[None].to(device)
-    height, width = image.shape[-2:]
-    with torch.inference_mode(), autocast(device, dtype):
-        restored = network(pad_to_multiple(image, network.multiple))[0, :, :height, :width]
-    return restored.float().cpu().permute(1, 2, 0).numpy()
+    return deblur(network, device, dtype, torch.from_numpy(denoised).permute(2, 0, 1)).permute(1, 2, 0).numpy()
 
 
 def _deconvolve(denoised: np.ndarray, noise: float, exposure: Exposure) -> np.ndarray:

@@ -8,12 +8,12 @@ from methods.irp.config import GenerateConfig
 from utils.config import ROOT
 
 
-def stacks_or_sample(data_path: Path | None, need_labels: bool = True) -> Stacks:
+def stacks_or_sample(data_path: Path | None) -> Stacks:
     """data.irp.find_stacks, and of nothing given the embedded sample."""
     if data_path is None:
         data_path = sample_stacks()
         print(f"no --data_path: the embedded sample {data_path}")
-    return find_stacks(data_path, need_labels)
+    return find_stacks(data_path)
 
 
 def sample_stacks() -> Path:
