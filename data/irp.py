@@ -27,6 +27,7 @@ PARTITIONS = ("train", "val", "test")
 SHARES = (0.7, 0.1, 0.2)
 LABELS, INDEX, SPLITS = "IRP_label", "list_index.txt", "splits.json"
 _LABEL_END = "_metric.txt"
+CACHE_BYTES = 2**30  # of decoded shots in each loader process
 SEED = 19920318  # of the published training; orders the scenes where no list_index.txt does
 
 
@@ -138,6 +139,8 @@ class LabelledShots(Dataset):
 
     def __init__(self, shots: Sequence[Shot], seed: int, patch: int = 0, turn: bool = False):
         self.shots, self.seed, self.patch, self.turn = shots, seed, patch, turn
+        self._read: dict[Path, np.ndarray] = {}  # pixels that were decoded before
+        self._room = CACHE_BYTES
         sizes = {image_size(shot.path): shot for shot in shots}
         if not patch and len(sizes) > 1:
             (one, first), (other, second) = list(sizes.items())[:2]
@@ -154,12 +157,23 @@ class LabelledShots(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
         rng, shot = np.random.default_rng((self.seed, epoch, index)), self.shots[index]
-        image = to_tensor(read_image(shot.path))
+        image = torch.from_numpy(self._pixels(shot.path)).permute(2, 0, 1)
         if self.patch:
             (image,) = crop_and_turn([image], self.patch, rng, mirror=True, turn=self.turn)
         elif rng.random() < 0.5:
             image = image.flip(-1)
+        image = to_tensor(image.permute(1, 2, 0).numpy())
         return {"image": image, "ratio": np.float32(shot.ratio), "label": np.float32(shot.label), "name": shot.name}
+
+    def _pixels(self, path: Path) -> np.ndarray:
+        """Of a file; kept for the next time as long as there is room, as decoding takes longer than everything else."""
+        if path not in self._read:
+            pixels = np.array(read_image(path))  # writable, as torch wants it
+            if pixels.nbytes > self._room:
+                return pixels
+            self._read[path] = pixels
+            self._room -= pixels.nbytes
+        return self._read[path]
 
 
 class WholeShots(Dataset):

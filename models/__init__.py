@@ -16,6 +16,7 @@ from utils.tensorflow_checkpoint import is_checkpoint
 NETWORKS = {
     "cdvd_tsp": ("models.cdvd_tsp", "CDVDTSP"),
     "deep_deblur": ("models.deep_deblur", "DeepDeblur"),
+    "guided_nafnet": ("models.guided_nafnet", "GuidedNAFNet"),
     "hypercut": ("models.hypercut", "HyperCUT"),
     "irp": ("models.irp", "IRP"),
     "jin": ("models.jin", "Jin"),

@@ -19,6 +19,7 @@ from utils.tiling import pad_to_multiple
 BINS = 256
 COUNTS = 200  # the histogram's counts per pixel times this
 LABEL = 10  # the network's values are the labels times this
+MIDDLE = 0.6  # the label that fresh networks say of everything
 LEAST_SIDE = 32
 NOISE_STAGES = -2  # the noise trunk ends two stages before the blur trunk's end: stride 8
 NOISE_STEP = 4  # from there to stride 32: every 4th row and column
@@ -30,21 +31,28 @@ class IRP(nn.Module):
     """The predictor; with the default arguments the published one.
 
     backbone: `light` (a small trunk of `widths` channels at strides 2, 4, 8, 16, 32), a ResNet of torchvision, or
-    `pretrainedmodels:NAME`, a ResNet of that package where it is installed. channels: of the maps that are fused. Weights are fresh:
-    ImageNet's come with `load_backbone`. Computed parameters with the defaults: 43,607,060 of the published 65,771,171.
+    `pretrainedmodels:NAME`, a ResNet of that package where it is installed. channels: of the maps that are fused. normed: batch norm
+    behind the two heads, and with ReLU in the dilated blocks (ours: without it training from random trunks is slow and fragile, as six
+    linear layers stand in a row). Weights are fresh: ImageNet's come with `load_backbone`. Parameters with the default arguments:
+    43,607,060 of the published 65,771,171.
     """
 
     kind = "IRP network, which judges what restoration will give"
+    stride = 32  # of the maps
 
-    def __init__(self, backbone: str = "resnet50", channels: int = 512, widths: Sequence[int] = (16, 24, 48, 96, 128)):
+    def __init__(
+        self, backbone: str = "resnet50", channels: int = 512, widths: Sequence[int] = (16, 32, 64, 96, 160), normed: bool = False
+    ):
         super().__init__()
         self.backbone = backbone
+        self.arguments = {"backbone": backbone, "channels": channels, "widths": list(widths), "normed": normed}
         self.blur_trunk = nn.Sequential(*_stages(backbone, widths))
         self.noise_trunk = nn.Sequential(*_stages(backbone, widths)[:NOISE_STAGES])
         blur_width, noise_width = (_width(trunk) for trunk in (self.blur_trunk, self.noise_trunk))
-        self.blur_head = nn.Conv2d(blur_width, channels, 1)
-        self.noise_head = nn.Conv2d(noise_width, channels, 1) if noise_width != channels else nn.Identity()
-        self.noise_context = nn.Sequential(*(DilatedBlock(channels) for _ in range(3)))
+        self.blur_head = nn.Sequential(nn.Conv2d(blur_width, channels, 1), *_norm(channels, normed))
+        same = noise_width == channels and not normed
+        self.noise_head = nn.Identity() if same else nn.Sequential(nn.Conv2d(noise_width, channels, 1), *_norm(channels, normed))
+        self.noise_context = nn.Sequential(*(DilatedBlock(channels, normed) for _ in range(3)))
         self.histogram_conv = nn.Sequential(nn.Conv1d(1, 1, 7, padding=3), nn.ReLU(), nn.Conv1d(1, 1, 7, padding=3), nn.ReLU())
         self.histogram_fc = nn.Sequential(nn.Linear(BINS, BINS), nn.ReLU(), nn.Linear(BINS, BINS), nn.ReLU())
         self.histogram_head = nn.Sequential(nn.Linear(BINS, channels), nn.ReLU(), nn.Linear(channels, channels))
@@ -56,19 +64,23 @@ class IRP(nn.Module):
         for layer in self.modules():
             if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(layer.weight)
+        nn.init.normal_(self.score[-1].weight, std=0.1 / sizes[2] ** 0.5)
+        nn.init.constant_(self.score[-1].bias, MIDDLE * LABEL)
 
     def forward(self, image: Tensor, brightened: Tensor) -> Tensor:
         """Values [B], LABEL times the potential, of images [B,3,H,W] in [0,1] and the same brightened and normalised (see `brighten`).
 
         Sides are extended by reflection to multiples of 32. Raises UserError for sides below LEAST_SIDE.
         """
-        maps = self.maps(image, brightened)
-        return self._scored(sum(features.float().mean((-2, -1)) for features in maps))
+        return self._score_of(self.maps(image, brightened))
 
-    def map(self, image: Tensor, brightened: Tensor) -> Tensor:
-        """What `forward` says of every 32x32 px part by itself, [B,H/32,W/32] rounded up: where an image can be saved."""
-        features = sum(self.maps(image, brightened))
-        return self._scored(features.float().movedim(1, -1))
+    def score_and_map(self, image: Tensor, brightened: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward`, and what it says of every 32x32 px part by itself, [B,H/32,W/32] rounded up: where an image can be saved."""
+        maps = self.maps(image, brightened)
+        return self._score_of(maps), self._scored(sum(maps).float().movedim(1, -1))
+
+    def _score_of(self, maps: list[Tensor]) -> Tensor:
+        return self._scored(sum(features.float().mean((-2, -1)) for features in maps))
 
     def _scored(self, features: Tensor) -> Tensor:
         """[...,C] -> [...]; always in float32, as bf16 has 4 steps between 9 and 10."""
@@ -79,7 +91,7 @@ class IRP(nn.Module):
         """The fused maps of histogram [B,C,1,1], blur and noise [B,C,h,w]."""
         if min(image.shape[-2:]) < LEAST_SIDE:
             raise UserError(f"an image of {image.shape[-1]}x{image.shape[-2]} px: IRP needs at least {LEAST_SIDE} px on each side")
-        brightened = pad_to_multiple(brightened, 32)
+        brightened = pad_to_multiple(brightened, self.stride)
         counts = self.histogram_conv(histogram(image)[:, None] * (COUNTS / image[0, 0].numel()))
         by_histogram = self.histogram_head(self.histogram_fc(counts.squeeze(1)))[..., None, None]
         by_blur = self.blur_head(self.blur_trunk(guided_filter(brightened, brightened)))
@@ -116,12 +128,13 @@ class LightStage(nn.Module):
 
 
 class DilatedBlock(nn.Module):
-    """Four dilated 3x3 convolutions side by side, 1x1, channel attention; nothing in between and no skip."""
+    """Four dilated 3x3 convolutions side by side, 1x1, channel attention; nothing in between (unless normed) and no skip."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, normed: bool = False):
         super().__init__()
         self.dilated = nn.ModuleList(nn.Conv2d(channels, channels // 2, 3, padding=rate, dilation=rate) for rate in DILATIONS)
-        self.merge = nn.Conv2d(len(DILATIONS) * (channels // 2), channels, 1)
+        merge = nn.Conv2d(len(DILATIONS) * (channels // 2), channels, 1)
+        self.merge = nn.Sequential(merge, *_norm(channels, normed), *([nn.ReLU(inplace=True)] if normed else []))
         self.attention = nn.Sequential(
             nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1), nn.Sigmoid()
         )
@@ -159,25 +172,30 @@ def brighten(image: Tensor, ratio: Tensor | float = 1.0) -> Tensor:
 
 def histogram(image: Tensor) -> Tensor:
     """Counts [B,BINS] of the values of all channels of [B,3,H,W] in [0,1]; others are ignored, 1 belongs to the last bin."""
-    bins = (image * BINS).long().clamp(max=BINS - 1) + BINS * torch.arange(len(image), device=image.device).view(-1, 1, 1, 1)
     inside = (image >= 0) & (image <= 1)
-    return torch.bincount(bins[inside], minlength=BINS * len(image)).view(len(image), BINS).to(image.dtype)
+    bins = torch.where(inside, (image * BINS).clamp(max=BINS - 1), float(BINS)).long()  # the bin after the last is for the others
+    bins = bins + (BINS + 1) * torch.arange(len(image), device=image.device).view(-1, 1, 1, 1)
+    return torch.bincount(bins.flatten(), minlength=(BINS + 1) * len(image)).view(len(image), -1)[:, :BINS].to(image.dtype)
 
 
 def guided_filter(guide: Tensor, target: Tensor, window: int = WINDOW, epsilon: float = EPSILON) -> Tensor:
     """The target [B,C,H,W] smoothed where the guide is smooth, channel by channel (He et al.); means over the part inside the image."""
     with torch.autocast(guide.device.type, enabled=False):  # variances as differences of squares need their digits
         guide, target = guide.float(), target.float()
-        mean, target_mean = _mean(guide, window), _mean(target, window)
-        covariance = _mean(guide * target, window) - mean * target_mean
-        slope = covariance / (_mean(guide * guide, window) - mean * mean + epsilon)
-        return _mean(slope, window) * guide + _mean(target_mean - slope * mean, window)
+        products = (guide * target, guide * guide)
+        mean, target_mean, mixed, squared = _means(torch.cat((guide, target, *products), 1), window).chunk(4, 1)
+        slope = (mixed - mean * target_mean) / (squared - mean * mean + epsilon)
+        slope_mean, offset_mean = _means(torch.cat((slope, target_mean - slope * mean), 1), window).chunk(2, 1)
+        return slope_mean * guide + offset_mean
 
 
-def _mean(image: Tensor, window: int) -> Tensor:
+def _means(image: Tensor, window: int) -> Tensor:
+    """Means over windows cut to the image; depthwise convolutions in channels_last are five times as fast on a CPU as avg_pool2d."""
+    image, channels = image.contiguous(memory_format=torch.channels_last), image.shape[1]
     for shape in ((window, 1), (1, window)):
-        padding = [side // 2 for side in shape]
-        image = F.avg_pool2d(image, shape, 1, padding, count_include_pad=False)
+        ones, padding = image.new_ones(1, 1, *shape), [side // 2 for side in shape]
+        counts = F.conv2d(image.new_ones(1, 1, *image.shape[-2:]), ones, padding=padding)
+        image = F.conv2d(image, ones.expand(channels, 1, *shape), padding=padding, groups=channels) / counts
     return image
 
 
@@ -221,6 +239,10 @@ def _normed(before: int, after: int, kernel_size: int, stride: int = 1) -> tuple
     return nn.Conv2d(before, after, kernel_size, stride, kernel_size // 2, bias=False), nn.BatchNorm2d(after)
 
 
+def _norm(channels: int, normed: bool) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)] if normed else []
+
+
 def _width(trunk: nn.Module) -> int:
     """Channels that a trunk ends with."""
     return [layer for layer in trunk.modules() if isinstance(layer, nn.BatchNorm2d)][-1].num_features
@@ -245,13 +267,13 @@ PUBLISHED_KEYS = [
         for place, name in enumerate(("", "2", "3"))
         for theirs, ours in (
             *((f"atrous_block{number + 1}.", f"dilated.{number}.") for number in range(4)),
-            ("conv_1x1_output.", "merge."),
+            ("conv_1x1_output.", "merge.0."),
             ("ca.conv_du.", "attention."),
         )
     ),
     ("hist.conv.", "histogram_conv."),
     ("hist.fc.", "histogram_fc."),
-    ("fc_blur.0.", "blur_head."),
+    ("fc_blur.0.", "blur_head.0."),
     ("fc_hist.", "histogram_head."),
     *((f"skff{place + 1}.conv_du.", f"fusions.{place}.squeeze.") for place in range(3)),
     *((f"skff{place + 1}.fcs.", f"fusions.{place}.weights.") for place in range(3)),

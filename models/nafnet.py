@@ -53,7 +53,7 @@ class NAFNet(ImageNetwork):
         """Restored image [B,3,H,W], not clamped, of blurry ones in [0,1] of any size (zero padding at the bottom and right)."""
         height, width = blurry.shape[-2:]
         padded = F.pad(blurry, (0, -width % self.multiple, 0, -height % self.multiple))
-        features = self.intro(F.pixel_unshuffle(padded, self.downscale))
+        features = self._first_features(blurry, padded)
         skips = []
         for blocks, down in zip(self.encoders, self.downs):
             features = blocks(features)
@@ -63,6 +63,10 @@ class NAFNet(ImageNetwork):
         for up, blocks in zip(self.ups, self.decoders):
             features = blocks(up(features) + skips.pop())
         return (padded + F.pixel_shuffle(self.ending(features), self.downscale))[..., :height, :width]
+
+    def _first_features(self, blurry: Tensor, padded: Tensor) -> Tensor:
+        """[B,width,h,w] of the padded images; `blurry` are the same without padding."""
+        return self.intro(F.pixel_unshuffle(padded, self.downscale))
 
     def use_local_statistics(self, enabled: bool = True) -> "NAFNet":
         """Average channel attention over windows of 1.5 times the training size instead of the whole image (TLC); no weight changes.

@@ -58,6 +58,14 @@ ALIASES: dict[tuple[str, str], dict[str, str]] = {
         "--demo_output_dir": "--output_dir",
     },
     ("image_deblur", "train"): {"--gopro_blur": "--blur_folder", "--save_dir": "--save", "--n_threads": "--workers"},
+    ("irp", "test"): {"--weights_path": "--weights", "-o": "--output_dir"},
+    ("irp", "inference"): {
+        "--weights_path": "--weights",
+        "--input_path": "--data_path",
+        "--output_path": "--output_dir",
+        "-o": "--output_dir",
+    },
+    ("irp", "generate"): {"-o": "--output_dir"},
     ("hypercut", "train"): {
         "--metadata_root": "--metadata",
         "--num_epochs": "--epochs",

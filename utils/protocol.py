@@ -33,7 +33,7 @@ class Protocol:
     psnr_values: str = "8bit"  # 8bit, clipped, or raw
     psnr_cap: float = float("inf")
     aligned: bool = False  # compared after registration, by utils/alignment.py instead of `score`
-    sequence: bool = False  # of seven moments, by utils/sequence_scores.py instead of `score`
+    unit: str = "images"  # what is scored; others than images by utils/sequence_scores.py or utils/potential_scores.py, not by `score`
 
     def score(self, restored: Tensor | np.ndarray, sharp: Tensor | np.ndarray) -> dict[str, float]:
         """Metrics of one image: tensors [3,H,W] in [0,1] or 8-bit pixels [H,W,3], both of the same size."""
@@ -70,9 +70,9 @@ PROTOCOLS = {
         Protocol("image_float", ("psnr", "ssim", "ssim3d"), psnr_values="clipped"),
         Protocol("realblur", ("psnr", "ssim"), aligned=True),
         Protocol("kohler", ("psnr", "ssim"), aligned=True),
-        Protocol("blur2vid", _MOMENTS, (*(f"{kind}_{frame}" for kind in _MOMENTS for frame in range(1, 8)), *_ORDER), sequence=True),
-        Protocol("hypercut", _ORDER, sequence=True),
-        Protocol("irp", ("srcc", "plcc", "scene_srcc", "scene_plcc", "rmse", "rmse_published")),
+        Protocol("blur2vid", _MOMENTS, (*(f"{kind}_{frame}" for kind in _MOMENTS for frame in range(1, 8)), *_ORDER), unit="sequences"),
+        Protocol("hypercut", _ORDER, unit="sequences"),
+        Protocol("irp", ("srcc", "plcc", "scene_srcc", "scene_plcc", "rmse", "rmse_published"), unit="shots"),
     )
 }
 _SSIMS = {"ssim": ssim, "ssim3d": ssim3d}

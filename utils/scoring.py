@@ -105,8 +105,7 @@ class Scores:
     @property
     def title(self) -> str:
         """The line over a table: protocol, how many were scored, the remark."""
-        kind = "sequences" if PROTOCOLS[self.protocol].sequence else "images"
-        return f"protocol {self.protocol}, {len(self.rows)} {kind}" + (f", {self.remark}" if self.remark else "")
+        return f"protocol {self.protocol}, {len(self.rows)} {PROTOCOLS[self.protocol].unit}" + (f", {self.remark}" if self.remark else "")
 
 
 def score_files(triples: list[Triple], protocol: str, workers: int = 0, **about) -> Scores:

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from utils import distributed
 from utils.checkpoint import load_checkpoint, load_strict, save_checkpoint
-from utils.device import autocast, run_description
+from utils.device import autocast, keep_memory, run_description
 from utils.errors import UserError
 from utils.files import write_text
 from utils.log import RunLog
@@ -113,6 +113,8 @@ def train(task: Task, folder: Path, limits: Limits, resume: bool, config: str = 
     config: the resolved configuration as YAML, written into the folder with versions, commit and device. Raises UserError for a folder
     that holds a finished or running run, for nothing to resume, and for a loss that is not finite.
     """
+    if limits.device.type == "cpu":
+        keep_memory()
     with distributed.session(limits.device), _locked(folder):
         return _Run(task, folder, limits, resume, config).run()
 

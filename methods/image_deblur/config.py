@@ -30,6 +30,7 @@ _NAMES = ", ".join(MODELS)
 _MODEL = f"network: {_NAMES}"
 _VARIANT = "SRN: color, or lstm and gray, which see one colour at a time"
 _BLUR_FOLDER = "which blurry folder, where the data have several: GoPro's blur (linear average) or blur_gamma; none: blur"
+_CONDITION = "irp: a NAFNet that also sees the restoration potential of every part of the picture (models/guided_nafnet.py)"
 _WEIGHTS = "weights file, ours or the authors' (SRN: a TensorFlow checkpoint or its folder), or the name of one in pretrain_models/"
 _LOCAL = "NAFNet: average its channel attention over windows as large as in training (TLC), as its published test does"
 _GAMMA = "the network sees the picture to this power, its result is taken to the inverse (SRN of SBDD)"
@@ -82,6 +83,8 @@ class TrainConfig:
     model: str = option(DEFAULT_MODEL, _MODEL, configs=recipe_of)
     variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
     network: dict | None = option(None, "further arguments of the network, {NAME: VALUE, ...}; see its file in models/")
+    condition: Literal["irp"] | None = option(None, _CONDITION)
+    irp_weights: Path | None = option(None, "--condition irp: the IRP network, which stays as it is; none: the shipped one")
     weights: Path | None = option(None, "start from the weights of a network of the same shape")
     save: str = option("nafnet32", "name of the run")
     resume: bool = option(False, "go on from the run's last checkpoint")
@@ -139,6 +142,7 @@ class _RestoreConfig:
     weights: Path | None = option(None, _WEIGHTS)
     model: str | None = option(None, f"the network that the weights must hold: {_NAMES}; not needed")
     variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
+    condition: Literal["irp"] | None = option(None, "irp: the weights must hold a NAFNet guided by IRP; not needed")
     step: int | None = option(None, "SRN: which of a folder's TensorFlow checkpoints; none: the latest")
     output_dir: Path | None = option(None, "results OUTPUT_DIR/NAME.png or VIDEO.mp4, and scores; default experiment/image_deblur_DOOR")
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)

@@ -15,6 +15,7 @@ from data.sample import sample_folder
 from methods.image_deblur.config import MODELS, InferenceConfig, TestConfig, chosen_model
 from models import build, find, load_network
 from models.blocks import ImageNetwork
+from models.guided_nafnet import GuidedNAFNet
 from models.nafnet import NAFNet
 from models.srn import SRN
 from utils.config import ROOT, to_yaml
@@ -91,6 +92,8 @@ def load(config: Config) -> Predictor:
     network = load_network(weights, ImageNetwork)
     if config.model or config.variant:
         _check_model(config, network, weights)
+    if config.condition and not isinstance(network, GuidedNAFNet):
+        raise UserError(f"{weights} holds a {type(network).__name__} without --condition irp: train one with that option")
     if isinstance(network, NAFNet):
         network.use_local_statistics(config.local_statistics)
     multiple = network.multiple

@@ -21,9 +21,10 @@ from data.synthesis.pair import PairSettings
 from data.synthesised import Draw, PairMaker, SynthesisedPairs
 from losses.pixel import fft_l1, l1, mse, negative_psnr, weighted_sum
 from methods.image_deblur.config import TrainConfig, chosen_model
-from models import build, load
+from models import build, load, load_network
 from models.blocks import ImageNetwork
 from models.deep_deblur import Discriminator
+from models.irp import IRP
 from utils import distributed
 from utils.checkpoint import load_strict, save_weights
 from utils.config import ROOT, to_yaml
@@ -58,13 +59,20 @@ class DeblurTask:
         self.dtype = choose_precision(config.precision, self.device)
         self.name, arguments = chosen_model(config.model, config.variant)
         self.arguments = {**arguments, **(config.network or {})}
+        judge = _judge(config, self.name) if config.condition else None
+        if judge:
+            self.name, self.arguments = "guided_nafnet", {**self.arguments, "irp": judge.arguments}
         torch.manual_seed(config.seed)
         try:
             self.restorer = build(self.name, **self.arguments).to(memory_format=torch.channels_last)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"--network {self.arguments} makes no {config.model}: {str(error).splitlines()[0]}") from error
+        if judge:
+            self.restorer.judge.load_state_dict(judge.state_dict())
         if config.weights:
-            load_strict(self.restorer, load(config.weights).state_dict(), config.weights)
+            start = load(config.weights).state_dict()
+            own = self.restorer.state_dict() if judge else {}  # a plain NAFNet starts a guided one, too
+            load_strict(self.restorer, own | start, config.weights)
         self.forward = torch.compile(self.restorer.forward_scales) if config.compile else self.restorer.forward_scales
         self.loss = weighted_sum(config.loss, LOSSES)
         self.network = AdversarialPair(self.restorer) if "ADV" in self.loss else self.restorer
@@ -180,6 +188,13 @@ class AdversarialPair(nn.Module):
         truth = torch.cat((torch.ones_like(passed), torch.zeros_like(passed)))
         entropy = nn.functional.binary_cross_entropy_with_logits
         return weight * entropy(passed, torch.ones_like(passed)), entropy(seen, truth)
+
+
+def _judge(config: TrainConfig, name: str) -> IRP:
+    """The IRP network that guides; raises UserError for a network that can't be guided."""
+    if name != "nafnet":
+        raise UserError(f"--condition irp guides a NAFNet, not {config.model}")
+    return load_network(config.irp_weights or "irp", IRP)
 
 
 def source_of(path: Path) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from skimage.restoration import denoise_nl_means, richardson_lucy
+from scipy.fft import next_fast_len
+from skimage.restoration import denoise_nl_means
 from torch import Tensor
 
 from data.synthesis.camera import STANDARD
@@ -28,6 +29,7 @@ from utils.tiling import OVERLAP, restore_tiled, tile_for
 PSNR_RANGE = (15.0, 35.0)  # dB that become 0 and 1
 MOST_ITERATIONS, LEAST_ITERATIONS, NOISE_PER_ITERATION = 20, 3, 0.25  # of Richardson-Lucy: fewer where there is more noise
 DARKEST = 1e-4  # of the light, so that Richardson-Lucy never divides by nothing
+LEAST_SHARE = 0.05  # of a pixel's light in the picture, below which Richardson-Lucy leaves it alone
 LEAST_EXTENT = 1.5  # px; shorter blur is left alone
 Restorer = Callable[[np.ndarray, float, Exposure], np.ndarray]  # denoised picture, its noise before, exposure -> restored [h,w,3]
 
@@ -91,12 +93,39 @@ def _deconvolve(denoised: np.ndarray, noise: float, exposure: Exposure) -> np.nd
 
 
 def _richardson_lucy(linear: np.ndarray, kernel: np.ndarray, iterations: int) -> np.ndarray:
+    """Without the margins where a kernel is empty; blur shorter than LEAST_EXTENT is left alone."""
     rows, columns = (np.flatnonzero(kernel.sum(axis)) for axis in (1, 0))
-    margin = len(kernel) // 2
-    reach = max(margin - min(rows[0], columns[0]), max(rows[-1], columns[-1]) - margin)
     if max(np.ptp(rows), np.ptp(columns)) <= LEAST_EXTENT:
         return linear
-    kernel = kernel[margin - reach : margin + reach + 1, margin - reach : margin + reach + 1][::-1, ::-1]  # blurred by correlation
-    padded = np.pad(np.maximum(linear, DARKEST), ((reach, reach), (reach, reach), (0, 0)), "reflect")
-    planes = [richardson_lucy(padded[..., channel], kernel, iterations, filter_epsilon=DARKEST / 10) for channel in range(3)]
-    return np.float32(np.stack(planes, -1)[reach:-reach, reach:-reach])
+    margin = len(kernel) // 2
+    reach = max(margin - min(rows[0], columns[0]), max(rows[-1], columns[-1]) - margin)
+    kernel = kernel[margin - reach : margin + reach + 1, margin - reach : margin + reach + 1]
+    return richardson_lucy(np.maximum(linear, DARKEST), kernel, iterations)
+
+
+def richardson_lucy(blurred: np.ndarray, kernel: np.ndarray, iterations: int) -> np.ndarray:
+    """The picture [H,W,C] that, correlated with a kernel [K,K] (K odd), gives the blurred one; light above 0.
+
+    What lies up to K/2 px outside is estimated, too, from the part of it that was blurred into the picture (Bertero and Boccacci, A&A
+    2005). scikit-image's function takes it for black instead, which leaves rings of twice the blur's length.
+    """
+    reach, size = len(kernel) // 2, blurred.shape[:2]
+    padded = np.pad(blurred, ((reach, reach), (reach, reach), (0, 0)), "reflect" if min(size) > reach else "symmetric")
+    estimate = torch.from_numpy(np.ascontiguousarray(padded.transpose(2, 0, 1), np.float32))
+    inside = np.s_[..., reach : reach + size[0], reach : reach + size[1]]
+    observed, seen = estimate[inside].clone(), torch.zeros(estimate.shape[1:])
+    seen[inside] = 1
+    shape = [next_fast_len(side + 2 * reach, real=True) for side in seen.shape]
+    response = torch.fft.rfft2(torch.from_numpy(np.ascontiguousarray(kernel, np.float32)), shape)
+
+    def filtered(image: Tensor, factor: Tensor, start: int) -> Tensor:
+        whole = torch.fft.irfft2(torch.fft.rfft2(image, shape) * factor, shape).roll((start, start), (-2, -1))
+        return whole[..., : seen.shape[0], : seen.shape[1]]
+
+    share = filtered(seen, response, -reach).clamp(min=0)  # of a pixel's light that fell into the picture
+    for _ in range(iterations):
+        ratio = torch.zeros_like(estimate)
+        ratio[inside] = observed / filtered(estimate, response.conj(), reach)[inside].clamp(min=DARKEST / 10)
+        correction = filtered(ratio, response, -reach) / share.clamp(min=LEAST_SHARE)
+        estimate = estimate * torch.where(share > LEAST_SHARE, correction, 1.0).clamp(min=0)
+    return estimate[inside].clamp(0, 1).permute(1, 2, 0).numpy()
