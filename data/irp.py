@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -130,14 +131,40 @@ def write_labels(root: Path, labels: dict[str, dict[float, float]], sources: dic
     write_text(root / SPLITS, json.dumps(partitions, indent=1) + "\n")
 
 
+FACTS = 6
+
+
+def read_facts(root: Path, shots: Sequence[Shot]) -> np.ndarray | None:
+    """What generate.py irp knows of shots, [N,FACTS]: how much light there was, how long the blur is, and how much detail the sharp picture
+    has at four scales; logarithms, NaN where unknown (the blur of videos). None for data that it did not make."""
+    records = {}
+    for scene in {shot.scene for shot in shots}:
+        paths = (root / "records" / f"{scene}.json", root / "sharp" / f"{scene}.png")
+        if not all(path.is_file() for path in paths):
+            return None
+        records[scene] = (json.loads(paths[0].read_text(encoding="utf-8")), _detail(read_image(paths[1])))
+    facts = np.empty((len(shots), FACTS), np.float32)
+    for row, shot in zip(facts, shots):
+        record, detail = records[shot.scene]
+        extent = record["extent_px"][0] if "extent_px" in record else np.nan
+        row[:] = (np.log(record["photons"] / shot.ratio), np.log(extent / shot.ratio + 0.5), *detail)
+    return facts
+
+
+def _detail(picture: np.ndarray) -> list[float]:
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    return [float(np.log(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), sigma)).mean() + 1e-4)) for sigma in (1, 2, 4, 8)]
+
+
 class LabelledShots(Dataset):
-    """Training items {image [3,S,S] in [0,1], ratio, label, name} of shots; depend only on (seed, epoch, index).
+    """Training items {image [3,S,S] in [0,1], ratio, label, name, and facts where given} of shots; depend only on (seed, epoch, index).
 
     patch: side of a random part, px; 0 = whole images, all of one size, as published. Mirrored left-right with probability 0.5; turn: also
     the other flips and turns of a square part. The label is that of the whole image.
     """
 
-    def __init__(self, shots: Sequence[Shot], seed: int, patch: int = 0, turn: bool = False):
+    def __init__(self, shots: Sequence[Shot], seed: int, patch: int = 0, turn: bool = False, facts: np.ndarray | None = None):
+        self.facts = facts
         self.shots, self.seed, self.patch, self.turn = shots, seed, patch, turn
         self._read: dict[Path, np.ndarray] = {}  # pixels that were decoded before
         self._room = CACHE_BYTES
@@ -163,7 +190,8 @@ class LabelledShots(Dataset):
         elif rng.random() < 0.5:
             image = image.flip(-1)
         image = to_tensor(image.permute(1, 2, 0).numpy())
-        return {"image": image, "ratio": np.float32(shot.ratio), "label": np.float32(shot.label), "name": shot.name}
+        item = {"image": image, "ratio": np.float32(shot.ratio), "label": np.float32(shot.label), "name": shot.name}
+        return item if self.facts is None else item | {"facts": self.facts[index]}
 
     def _pixels(self, path: Path) -> np.ndarray:
         """Of a file; kept for the next time as long as there is room, as decoding takes longer than everything else."""

@@ -33,7 +33,8 @@ class IRP(nn.Module):
     backbone: `light` (a small trunk of `widths` channels at strides 2, 4, 8, 16, 32), a ResNet of torchvision, or
     `pretrainedmodels:NAME`, a ResNet of that package where it is installed. channels: of the maps that are fused. normed: batch norm
     behind the two heads, and with ReLU in the dilated blocks (ours: without it training from random trunks is slow and fragile, as six
-    linear layers stand in a row). Weights are fresh: ImageNet's come with `load_backbone`. Parameters with the default arguments:
+    linear layers stand in a row). edges: what convolutions see outside the image, `zeros`, or `replicate`, with which small and large
+    images look alike to them (ours). Weights are fresh: ImageNet's come with `load_backbone`. Parameters with the default arguments:
     43,607,060 of the published 65,771,171.
     """
 
@@ -41,11 +42,16 @@ class IRP(nn.Module):
     stride = 32  # of the maps
 
     def __init__(
-        self, backbone: str = "resnet50", channels: int = 512, widths: Sequence[int] = (16, 32, 64, 96, 160), normed: bool = False
+        self,
+        backbone: str = "resnet50",
+        channels: int = 512,
+        widths: Sequence[int] = (16, 32, 64, 96, 160),
+        normed: bool = False,
+        edges: str = "zeros",
     ):
         super().__init__()
         self.backbone = backbone
-        self.arguments = {"backbone": backbone, "channels": channels, "widths": list(widths), "normed": normed}
+        self.arguments = {"backbone": backbone, "channels": channels, "widths": list(widths), "normed": normed, "edges": edges}
         self.blur_trunk = nn.Sequential(*_stages(backbone, widths))
         self.noise_trunk = nn.Sequential(*_stages(backbone, widths)[:NOISE_STAGES])
         blur_width, noise_width = (_width(trunk) for trunk in (self.blur_trunk, self.noise_trunk))
@@ -64,6 +70,8 @@ class IRP(nn.Module):
         for layer in self.modules():
             if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(layer.weight)
+            if isinstance(layer, nn.Conv2d) and layer.padding != (0, 0):
+                layer.padding_mode = edges
         nn.init.normal_(self.score[-1].weight, std=0.1 / sizes[2] ** 0.5)
         nn.init.constant_(self.score[-1].bias, MIDDLE * LABEL)
 
@@ -72,20 +80,21 @@ class IRP(nn.Module):
 
         Sides are extended by reflection to multiples of 32. Raises UserError for sides below LEAST_SIDE.
         """
-        return self._score_of(self.maps(image, brightened))
+        return self.judged(self.pooled(image, brightened))
+
+    def pooled(self, image: Tensor, brightened: Tensor) -> Tensor:
+        """What the score is made of, [B,C]: the sum of the fused maps' means, float32."""
+        return _pooled(self.maps(image, brightened))
+
+    def judged(self, features: Tensor) -> Tensor:
+        """[...,C] -> [...]; always in float32, as bf16 has 16 steps between 8 and 9."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.score(features).squeeze(-1)
 
     def score_and_map(self, image: Tensor, brightened: Tensor) -> tuple[Tensor, Tensor]:
         """`forward`, and what it says of every 32x32 px part by itself, [B,H/32,W/32] rounded up: where an image can be saved."""
         maps = self.maps(image, brightened)
-        return self._score_of(maps), self._scored(sum(maps).float().movedim(1, -1))
-
-    def _score_of(self, maps: list[Tensor]) -> Tensor:
-        return self._scored(sum(features.float().mean((-2, -1)) for features in maps))
-
-    def _scored(self, features: Tensor) -> Tensor:
-        """[...,C] -> [...]; always in float32, as bf16 has 4 steps between 9 and 10."""
-        with torch.autocast(features.device.type, enabled=False):
-            return self.score(features).squeeze(-1)
+        return self.judged(_pooled(maps)), self.judged(sum(maps).float().movedim(1, -1))
 
     def maps(self, image: Tensor, brightened: Tensor) -> list[Tensor]:
         """The fused maps of histogram [B,C,1,1], blur and noise [B,C,h,w]."""
@@ -158,6 +167,10 @@ class SelectiveFusion(nn.Module):
         squeezed = self.squeeze(sum(features.mean((2, 3), keepdim=True) for features in maps))
         weights = torch.stack([weight(squeezed) for weight in self.weights]).softmax(0)
         return [features * weight for features, weight in zip(maps, weights)]
+
+
+def _pooled(maps: Sequence[Tensor]) -> Tensor:
+    return sum(features.float().mean((-2, -1)) for features in maps)
 
 
 def brighten(image: Tensor, ratio: Tensor | float = 1.0) -> Tensor:

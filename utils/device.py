@@ -65,6 +65,11 @@ def available_memory(device: torch.device) -> int | None:
     return available
 
 
+def worker_processes(wanted: int) -> int:
+    """How many loader processes to start: no more than there are cores for this program."""
+    return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def keep_memory(enabled: bool = True) -> None:
     """On Linux: let the C library keep freed memory for the next tensors instead of handing it back to the system.
 

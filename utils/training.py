@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from utils import distributed
 from utils.checkpoint import load_checkpoint, load_strict, save_checkpoint
-from utils.device import autocast, keep_memory, run_description
+from utils.device import autocast, keep_memory, run_description, worker_processes
 from utils.errors import UserError
 from utils.files import write_text
 from utils.log import RunLog
@@ -352,9 +352,8 @@ class StepSampler(Sampler):
 
 def endless_loader(dataset: Dataset, sampler: StepSampler, workers: int) -> DataLoader:
     """Batches of a data set whose items are asked for by (epoch, index)."""
-    return DataLoader(
-        dataset, batch_sampler=sampler, num_workers=workers, pin_memory=torch.cuda.is_available(), worker_init_fn=_prepare_worker
-    )
+    options = {"num_workers": worker_processes(workers), "pin_memory": torch.cuda.is_available(), "worker_init_fn": _prepare_worker}
+    return DataLoader(dataset, batch_sampler=sampler, **options)
 
 
 def _prepare_worker(worker: int) -> None:

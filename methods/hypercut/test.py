@@ -15,7 +15,7 @@ from methods.hypercut.config import GenerateConfig, TestConfig
 from models import find, load_network
 from models.hypercut import HyperCUT
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, choose_device, choose_precision
+from utils.device import autocast, choose_device, choose_precision, worker_processes
 from utils.errors import UserError
 from utils.files import write_text
 from utils.scoring import Scores, paper_row, run_table
@@ -56,7 +56,7 @@ def scored(
     device = choose_device(config.device)
     dtype = choose_precision(config.precision, device)
     network = network.to(device)
-    loader = DataLoader(WholeSequences(sequences, stored), batch_size=None, num_workers=config.workers)
+    loader = DataLoader(WholeSequences(sequences, stored), batch_size=None, num_workers=worker_processes(config.workers))
     for item in tqdm(loader, "scoring", unit="sequence", disable=None, leave=False):
         frames = network.seen(item["frames"].to(device))
         try:

@@ -27,6 +27,9 @@ class TrainConfig:
     batch_size: int = option(16, "shots per optimiser step")
     patch_size: int = option(0, "side of the part of a shot that is seen, px; 0 = whole shots, all of one size, as published")
     turn: bool = option(False, "also the other flips and turns, not only left-right, of square shots or parts")
+    facts: float = option(
+        0.0, "weight of a second lesson, which is left out of the weights: what generate.py irp knows of a shot (light, blur, detail)"
+    )
     lr: float = option(1e-4, "learning rate at the start (Adam)")
     lr_gamma: float = option(0.1, "its factor")
     milestones: list[int] = option([10, 20], "epochs after which it applies, and Adam starts afresh")

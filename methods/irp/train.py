@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from data.irp import LabelledShots
+from data.irp import FACTS, LabelledShots, read_facts
 from methods.irp.config import TrainConfig
 from methods.irp.predict import Predictor
 from methods.irp.sample import stacks_or_sample
@@ -41,16 +42,19 @@ class PotentialTask:
         self.dtype = choose_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.arguments = {"backbone": config.backbone, **(config.network or {})}
-        self.network: IRP = build("irp", **self.arguments)
+        self.predictor: IRP = build("irp", **self.arguments)
         if config.weights:
-            load_strict(self.network, load_network(config.weights, IRP).state_dict(), config.weights)
+            load_strict(self.predictor, load_network(config.weights, IRP).state_dict(), config.weights)
         elif config.backbone != "light" and not config.resume:
-            load_imagenet(self.network, config.imagenet)
+            load_imagenet(self.predictor, config.imagenet)
         found = stacks_or_sample(config.data_path)
         if found.remark and distributed.is_main():
             print(f"note: {found.remark}")
-        self.training_set = LabelledShots(found.of("train"), config.seed, config.patch_size, config.turn)
+        shots = found.of("train")
+        facts = _standardised(read_facts(found.root, shots), found.root) if config.facts else None
+        self.training_set = LabelledShots(shots, config.seed, config.patch_size, config.turn, facts)
         self.validation_set = found.of("val")
+        self.network = Taught(self.predictor, FACTS) if config.facts else self.predictor
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.lr)
         self.epoch = StepSampler(len(self.training_set), config.batch_size, config.seed).steps_per_epoch
         self.steps = config.epochs * self.epoch
@@ -67,18 +71,38 @@ class PotentialTask:
         return endless_loader(self.training_set, sampler, self.config.workers)
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
-        values = self.network(batch["image"], brighten(batch["image"], batch["ratio"]))
-        return {"mse": nn.functional.mse_loss(values.float(), LABEL * batch["label"])}
+        features = self.predictor.pooled(batch["image"], brighten(batch["image"], batch["ratio"]))
+        losses = {"mse": nn.functional.mse_loss(self.predictor.judged(features), LABEL * batch["label"])}
+        if "facts" in batch:
+            known = ~batch["facts"].isnan()
+            error = torch.where(known, self.network.facts(features) - batch["facts"].nan_to_num(), 0.0)
+            losses["facts"] = self.config.facts * error.square().mean()
+        return losses
 
     def evaluate(self) -> Validation:
         """The figures of protocol `irp`; the first, the rank correlation over all shots, decides which weights are best."""
-        shots, predictor = self.validation_set, Predictor(self.network, self.device, self.dtype)
+        shots, predictor = self.validation_set, Predictor(self.predictor, self.device, self.dtype)
         values = distributed.gathered(predictor.all(distributed.shared(shots)))
         scores = score_potentials([shot.scene for shot in shots], values, [shot.label for shot in shots])
         return Validation({name: scores[name] for name in ("srcc", "scene_srcc", "plcc", "scene_plcc")})
 
     def export(self, path: Path) -> None:
-        save_weights(path, self.network, "irp", self.arguments, "irp")
+        save_weights(path, self.predictor, "irp", self.arguments, "irp")
+
+
+class Taught(nn.Module):
+    """A predictor and the head of its second lesson, [B,C] -> [B,F]."""
+
+    def __init__(self, predictor: IRP, facts: int):
+        super().__init__()
+        self.predictor, self.facts = predictor, nn.Linear(predictor.score[0].in_features, facts)
+
+
+def _standardised(facts: np.ndarray | None, root: Path) -> np.ndarray:
+    """Each fact with mean 0 and deviation 1 over the shots; raises UserError where there are none."""
+    if facts is None:
+        raise UserError(f"--facts needs records/ and sharp/ in {root}, as generate.py irp writes them; without them leave it 0")
+    return (facts - np.nanmean(facts, 0)) / (np.nanstd(facts, 0) + 1e-6)
 
 
 def load_imagenet(network: IRP, source: str) -> None:
