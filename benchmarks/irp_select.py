@@ -1,0 +1,96 @@
+"""Which frame of a burst is worth restoring? IRP's choice against the sharpest, a random one and the best there is.
+
+    python -m benchmarks.irp_select --data_path PICTURES [--bursts 36] [--frames 8]
+
+A burst shows one part of a sharp picture under as many motions of a hand, 1 to 30 px long: `steady` with one exposure for all frames,
+`bracketed` with one of five exposure ratios for each. Every frame is restored (non-local means, then the shipped network) and compared
+with the sharp picture; the figures are PSNR in dB, the mean over the bursts of the frame that was chosen.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks.timing import append
+from data.photo_catalog import find_pictures
+from data.sample import sample_pictures
+from data.synthesis.kernels import tremor
+from data.synthesis.stack import Sensor, brightened, encoded_noise, expose_picture, sense
+from methods.irp.pictures import as_bright
+from methods.irp.predict import load
+from methods.irp.restorers import deblur, denoise, quality
+from models import load_network
+from models.blocks import ImageNetwork
+from utils.image import image_size, read_image, to_tensor
+from utils.report import spread
+from utils.sharpness import MEASURES
+
+SIDE, KERNEL = 256, 65  # px
+BRACKET = (1.0, 3.0, 10.0, 30.0, 75.0)
+LONGEST = (1.0, 30.0)  # px of motion at ratio 1
+PHOTONS = (500.0, 20000.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_path", type=Path, help="sharp pictures that the predictor has not seen; none: the embedded sample")
+    parser.add_argument("--bursts", type=int, default=36)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--weights", type=Path)
+    options = parser.parse_args()
+    predictor = load(options.weights, "cpu", "fp32")
+    network = load_network("image_deblur", ImageNetwork)
+    wanted = SIDE + KERNEL - 1
+    pictures = [path for path in find_pictures(options.data_path or sample_pictures()) if min(image_size(path)) >= wanted]
+    pictures = spread(pictures, options.bursts) if len(pictures) > options.bursts else pictures * -(-options.bursts // len(pictures))
+    rows = []
+    for kind in ("steady", "bracketed"):
+        chosen = {}
+        for number, path in enumerate(tqdm(pictures[: options.bursts], kind, unit="burst", disable=None)):
+            values, gains = burst(read_image(path), kind, options.frames, np.random.default_rng((1, number)), predictor, network)
+            for name, value in values.items():
+                chosen.setdefault(name, []).append(gains[int(np.argmax(value))])
+            chosen.setdefault("a random frame", []).append(float(np.mean(gains)))
+            chosen.setdefault("the best frame", []).append(max(gains))
+        figures = {name: float(np.mean(found)) for name, found in chosen.items()}
+        sure = np.std(np.subtract(chosen["irp"], chosen["variance of Laplacian"])) / np.sqrt(options.bursts)
+        print(
+            f"{kind}, {options.bursts} bursts of {options.frames}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        )
+        print(f"  irp over variance of Laplacian: {figures['irp'] - figures['variance of Laplacian']:+.2f} dB, standard error {sure:.2f}")
+        rows.append({"bursts": kind, **figures})
+    append("PSNR after restoration of the chosen frame of a burst", "cpu", rows)
+
+
+@torch.inference_mode()
+def burst(picture: np.ndarray, kind: str, frames: int, rng: np.random.Generator, predictor, network: ImageNetwork):
+    """({measure: its value per frame}, PSNR after restoration per frame)."""
+    size = SIDE + KERNEL - 1
+    top, left = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
+    picture = picture[top : top + size, left : left + size]
+    margin = KERNEL // 2
+    sharp = picture[margin:-margin, margin:-margin]
+    sensor = Sensor(float(np.exp(rng.uniform(*np.log(PHOTONS)))), 2.0)
+    values: dict[str, list[float]] = {name: [] for name in ("irp", *MEASURES)}
+    restored = []
+    for _ in range(frames):
+        ratio = float(rng.choice(BRACKET)) if kind == "bracketed" else 1.0
+        path = tremor(rng)
+        path = path / np.ptp(path, axis=0).max() * np.exp(rng.uniform(*np.log(LONGEST)))
+        light = expose_picture(picture, np.zeros((0, size, size), bool), [path], ratio, KERNEL).blurred_linear
+        stored = sense(light, ratio, sensor, rng)
+        values["irp"].append(predictor(to_tensor(stored), ratio))
+        for name, measure in MEASURES.items():
+            values[name].append(measure(as_bright(stored, ratio)))
+        bright = brightened(stored, ratio).clip(0, 1)
+        denoised = torch.from_numpy(denoise(bright, encoded_noise(sensor, ratio, float(light.mean())))).permute(2, 0, 1)
+        result = deblur(network, predictor.device, torch.float32, denoised).permute(1, 2, 0).numpy()
+        restored.append(quality(result, sharp)["psnr"])
+    return values, restored
+
+
+if __name__ == "__main__":
+    main()
