@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from data import irp
-from data.irp import LabelledShots, find_shots, find_stacks, write_labels
+from data.irp import LabelledShots, find_shots, find_stacks, read_facts, write_labels
 from data.synthesis.camera import STANDARD
 from data.synthesis.stack import Sensor, brightened, encoded_noise, expose_picture, expose_video, part_of_path, sense
 from utils.errors import UserError
-from utils.image import write_image
+from utils.files import write_text
+from utils.image import read_image, write_image
 
 RATIOS = (1.0, 1.5, 10.0)
 
@@ -159,3 +160,19 @@ def test_known_kernels_blur_as_the_exposure_did():
     blur = np.abs(exposure.blurred_linear - light)[8:-8, 8:-8].mean()
     assert np.abs(exposure.blurred_linear - again)[8:-8, 8:-8].mean() < 0.5 * blur
     assert np.allclose(exposure.weights.sum(0), 1, atol=1e-5)
+
+
+def test_facts_are_what_the_generator_knows(root):
+    """Light and length of the blur from the records, detail from the sharp picture; unknown blur is NaN; without records none."""
+    shots = find_stacks(root).of("all")
+    assert read_facts(root, shots) is None
+    for scene in {shot.scene for shot in shots}:
+        record = {"photons": 1000.0} | ({} if scene == "scene2" else {"extent_px": [8.0, 20.0]})
+        write_text(root / "records" / f"{scene}.json", json.dumps(record))
+        write_image(root / "sharp" / f"{scene}.png", read_image(root / "scene1/1.png") // (2 if scene == "scene3" else 1))
+    facts = dict(zip(((shot.scene, shot.ratio) for shot in shots), read_facts(root, shots)))
+    assert facts["scene1", 10.0][:2] == pytest.approx([np.log(100), np.log(0.8 + 0.5)])
+    assert np.isnan(facts["scene2", 1.0][1]) and facts["scene2", 1.0][0] == pytest.approx(np.log(1000))
+    assert facts["scene1", 1.0][2:] == pytest.approx(facts["scene3", 1.0][2:] + np.log(2), abs=0.05)  # half the contrast
+    item = LabelledShots(shots, 1, patch=32, facts=read_facts(root, shots))[0, 0]
+    assert np.array_equal(item["facts"], facts[shots[0].scene, shots[0].ratio])

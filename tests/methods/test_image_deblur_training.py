@@ -7,9 +7,10 @@ import torch
 from data.pairs import FolderPairs, NoBlurPairs, Variation
 from data.photo_catalog import find_pairs
 from losses.pixel import fft_l1
-from methods.image_deblur import train
-from methods.image_deblur.config import MODELS, TrainConfig, chosen_model
-from models import load
+from methods.image_deblur import inference, train
+from methods.image_deblur.config import MODELS, InferenceConfig, TrainConfig, chosen_model
+from models import build, load
+from utils.checkpoint import save_weights
 from utils.config import parse
 from utils.errors import UserError
 from utils.image import read_image, write_image
@@ -222,3 +223,28 @@ def test_models_have_forgiving_names():
 def test_mistakes_are_one_sentence(experiments, pairs, words, message):
     with pytest.raises(UserError, match=message):
         train.main(config_of("--config", "tiny", "--data_path", str(pairs), *words))
+
+
+def test_a_guided_network_trains_and_restores(experiments, pairs, losses, tmp_path):
+    """The judge stays as it is and comes along in the weights; the doors ask for it; a plain network starts a guided one."""
+    torch.manual_seed(0)
+    judge = build("irp", backbone="light", channels=16, widths=[4, 8, 8, 16, 16])
+    save_weights(tmp_path / "irp.safetensors", judge, "irp", judge.arguments, "irp", dtype=torch.float32)
+    words = ["--data_path", str(pairs), "--val_path", str(pairs), "--network", SMALL["NAFNet-32"], "--epochs", "0", "--steps", "30"]
+    words += ["--irp_weights", str(tmp_path / "irp.safetensors"), "--batch_size", "2", "--patch_size", "32", "--lr", "2e-3"]
+    train.main(config_of("--condition", "irp", *words, "--save", "guided"))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 1
+    network = load(experiments / "guided/last.safetensors")
+    assert network.guide[-1].weight.abs().max() > 0
+    assert all(torch.allclose(value, network.judge.state_dict()[key], atol=1e-3) for key, value in judge.state_dict().items())
+    guided = {"weights": experiments / "guided/last.safetensors", "condition": "irp", "device": "cpu"}
+    inference.main(InferenceConfig(pairs / "input", output_dir=tmp_path / "out", **guided))
+    assert len(list((tmp_path / "out").glob("*.png"))) == 5
+    train.main(config_of(*words, "--save", "plain"))
+    plain = experiments / "plain/last.safetensors"
+    task = train.DeblurTask(config_of("--condition", "irp", *words, "--weights", str(plain)))
+    assert torch.equal(task.restorer.intro.weight, load(plain).intro.weight)
+    with pytest.raises(UserError, match="holds a NAFNet without --condition irp"):
+        inference.load(InferenceConfig(weights=plain, condition="irp", device="cpu"))
+    with pytest.raises(UserError, match="--condition irp guides a NAFNet, not SRN"):
+        train.DeblurTask(config_of("--condition", "irp", "--model", "SRN", "--data_path", str(pairs)))

@@ -186,6 +186,22 @@ def test_training_learns_and_resumes(stacks, tmp_path, monkeypatch):
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_the_second_lesson_leaves_nothing_in_the_weights(stacks, tmp_path, monkeypatch):
+    """It is learned, from what generate.py irp knows; the weights are those of a plain predictor; other data are refused."""
+    monkeypatch.setattr(train, "ROOT", tmp_path)
+    train.main(learning(stacks, save="taught", facts=2.0, epochs=12))
+    with open(tmp_path / "experiment/taught/loss.csv") as file:
+        assert "facts" in csv.DictReader(file).fieldnames
+    state = load(tmp_path / "experiment/taught/last.safetensors").state_dict()
+    assert state.keys() == build("irp", backbone="light", **NARROW).state_dict().keys()
+    task = train.PotentialTask(learning(stacks, facts=2.0))
+    assert np.nanmean(task.training_set.facts, 0) == pytest.approx(np.zeros(6), abs=1e-4)
+    shutil.copytree(stacks, tmp_path / "bare")
+    shutil.rmtree(tmp_path / "bare/records")
+    with pytest.raises(UserError, match="--facts needs records/ and sharp/"):
+        train.PotentialTask(learning(tmp_path / "bare", facts=1.0))
+
+
 def test_imagenet_is_a_note_where_it_is_out_of_reach(monkeypatch, capsys, tmp_path):
     from torchvision.models import ResNet18_Weights, resnet18
 
