@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from models import build, load
 from models.blocks import IMAGENET
-from models.irp import IRP, DilatedBlock, SelectiveFusion, brighten, guided_filter, histogram
+from models.irp import IRP, DilatedBlock, LightStage, SelectiveFusion, brighten, guided_filter, histogram
 from models.published import load_published
 from tests.golden.fill import fill_state_dict
 from utils.checkpoint import save_weights
@@ -180,3 +181,23 @@ def test_the_condition_is_irps_map_and_score():
     assert condition.shape == (1, 2, 2, 3)
     assert torch.allclose(condition[0, 0], ((potential[0] / 10 - 0.6) / 0.2).clamp(-4, 4), atol=1e-4)
     assert np.ptp(condition[0, 1].numpy()) < 1e-6 and abs(float(condition[0, 1, 0, 0]) - (float(score) / 10 - 0.6) / 0.2) < 1e-4
+
+
+@torch.inference_mode()
+def test_a_light_stage_by_its_formula():
+    """The shortcut is the 1x1 convolution of stride 2 that it is written around, for odd sizes, too."""
+    torch.manual_seed(0)
+    stage, features = LightStage(4, 8).eval(), torch.rand(2, 4, 13, 18)
+    shortcut = F.conv2d(features, stage.shortcut[0].weight, stride=2) / (1 + stage.shortcut[1].eps) ** 0.5
+    assert torch.allclose(stage(features), F.relu(stage.body(features) + shortcut), atol=1e-6)
+
+
+@torch.inference_mode()
+def test_replicated_edges_make_the_size_matter_less():
+    """A flat image has the same value whatever its size, which zeros around it would change."""
+    torch.manual_seed(0)
+    for edges, least, most in (("replicate", 0, 1e-3), ("zeros", 0.01, 10)):
+        network = build("irp", **LIGHT, normed=True, edges=edges).eval()
+        torch.nn.init.normal_(network.score[-1].weight)
+        values = [network(image, brighten(image)) for image in (torch.full((1, 3, side, side), 0.4) for side in (32, 256))]
+        assert least <= abs(float(values[0] - values[1])) <= most
