@@ -29,16 +29,21 @@ WRAPPERS = (
 def save_weights(
     path: str | os.PathLike, network: nn.Module, name: str, arguments: dict, method: str, dtype: torch.dtype = torch.float16
 ) -> None:
-    """Write a network's weights with what `models.load` needs to build it again; floating point entries as `dtype`."""
+    """Write a network's weights with what `models.load` needs to build it again; floating point entries as `dtype` where they fit."""
     from safetensors.torch import save_file
 
-    state = {
-        key: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
-        for key, value in network.state_dict().items()
-    }
+    state = {key: _as(value.detach().cpu(), dtype).contiguous() for key, value in network.state_dict().items()}
     description = {"network": name, "arguments": json.dumps(arguments), "method": method, "version": VERSION}
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata=description)
+
+
+def _as(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Floating point values as `dtype`, but as they are where one is too large for it (variances of batch norm in half precision)."""
+    if not value.is_floating_point():
+        return value
+    cast = value.to(dtype)
+    return cast if torch.isfinite(cast).all() else value
 
 
 def read_description(path: str | os.PathLike) -> dict | None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import models
-from models import build, load
+from models import SHIPPED, build, load
 from models.cdvd_tsp import CDVDTSP
 from models.published import load_published
 from utils.checkpoint import load_state, save_weights
@@ -73,3 +73,8 @@ def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
     with pytest.raises(UserError, match="plain.pkl"):
         load_state(tmp_path / "plain.pkl")
     assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_shipped_weights_are_finite(path):
+    assert all(torch.isfinite(value).all() for value in load(path).state_dict().values())

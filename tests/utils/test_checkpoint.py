@@ -101,3 +101,12 @@ def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
         save_checkpoint(path, {"step": 2})
     assert load_checkpoint(path) == {"step": 1}
     assert os.listdir(tmp_path) == ["last.pt"]
+
+
+def test_what_half_precision_cannot_hold_stays_as_it_is(tmp_path):
+    """A variance of batch norm above 65504 would become infinite, and the layer would give zeros."""
+    network = nn.BatchNorm2d(2)
+    network.running_var.copy_(torch.tensor([1.0, 1e6]))
+    save_weights(tmp_path / "w.safetensors", network, "n", {}, "m")
+    state = load_state(tmp_path / "w.safetensors")
+    assert torch.equal(state["running_var"], network.running_var) and state["weight"].dtype == torch.float16
