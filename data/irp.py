@@ -7,7 +7,7 @@ scenes from one source together and then counts; sharp/SCENE.png; labels.csv and
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,13 +159,16 @@ def _detail(picture: np.ndarray) -> list[float]:
 class LabelledShots(Dataset):
     """Training items {image [3,S,S] in [0,1], ratio, label, name, and facts where given} of shots; depend only on (seed, epoch, index).
 
-    patch: side of a random part, px; 0 = whole images, all of one size, as published. Mirrored left-right with probability 0.5; turn: also
-    the other flips and turns of a square part. The label is that of the whole image.
+    patch: side of a random part, px; 0 = whole images, all of one size, as published. augment: mirror, left-right with probability 0.5, as
+    published; turn, also the other flips and turns of a part; colours, the channels in a random order. The label is that of the whole
+    image. facts: see read_facts.
     """
 
-    def __init__(self, shots: Sequence[Shot], seed: int, patch: int = 0, turn: bool = False, facts: np.ndarray | None = None):
+    def __init__(
+        self, shots: Sequence[Shot], seed: int, patch: int = 0, augment: Collection[str] = ("mirror",), facts: np.ndarray | None = None
+    ):
         self.facts = facts
-        self.shots, self.seed, self.patch, self.turn = shots, seed, patch, turn
+        self.shots, self.seed, self.patch, self.augment = shots, seed, patch, augment
         self._read: dict[Path, np.ndarray] = {}  # pixels that were decoded before
         self._room = CACHE_BYTES
         sizes = {image_size(shot.path): shot for shot in shots}
@@ -186,9 +189,11 @@ class LabelledShots(Dataset):
         rng, shot = np.random.default_rng((self.seed, epoch, index)), self.shots[index]
         image = torch.from_numpy(self._pixels(shot.path)).permute(2, 0, 1)
         if self.patch:
-            (image,) = crop_and_turn([image], self.patch, rng, mirror=True, turn=self.turn)
-        elif rng.random() < 0.5:
+            (image,) = crop_and_turn([image], self.patch, rng, mirror="mirror" in self.augment, turn="turn" in self.augment)
+        elif rng.random() < 0.5 and "mirror" in self.augment:
             image = image.flip(-1)
+        if "colours" in self.augment:
+            image = image[rng.permutation(3)]
         image = to_tensor(image.permute(1, 2, 0).numpy())
         item = {"image": image, "ratio": np.float32(shot.ratio), "label": np.float32(shot.label), "name": shot.name}
         return item if self.facts is None else item | {"facts": self.facts[index]}

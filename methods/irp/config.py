@@ -26,7 +26,9 @@ class TrainConfig:
     val_every: int = option(1, "epochs between validations; 0 = only at the end")
     batch_size: int = option(16, "shots per optimiser step")
     patch_size: int = option(0, "side of the part of a shot that is seen, px; 0 = whole shots, all of one size, as published")
-    turn: bool = option(False, "also the other flips and turns of the parts (--patch_size), not only left-right")
+    augment: list[Literal["mirror", "turn", "colours"]] = option(
+        ["mirror"], "mirror: left-right; turn: the other flips and turns of parts (--patch_size); colours: channels in another order"
+    )
     facts: float = option(
         0.0, "weight of a second lesson, which is left out of the weights: what generate.py irp knows of a shot (light, blur, detail)"
     )

@@ -52,7 +52,7 @@ class PotentialTask:
             print(f"note: {found.remark}")
         shots = found.of("train")
         facts = _standardised(read_facts(found.root, shots), found.root) if config.facts else None
-        self.training_set = LabelledShots(shots, config.seed, config.patch_size, config.turn, facts)
+        self.training_set = LabelledShots(shots, config.seed, config.patch_size, config.augment, facts)
         self.validation_set = found.of("val")
         self.network = Taught(self.predictor, FACTS) if config.facts else self.predictor
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.lr)

@@ -12,7 +12,7 @@ from data.synthesis.camera import STANDARD
 from data.synthesis.stack import Sensor, brightened, encoded_noise, expose_picture, expose_video, part_of_path, sense
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import read_image, write_image
+from utils.image import read_image, to_tensor, write_image
 
 RATIOS = (1.0, 1.5, 10.0)
 
@@ -99,7 +99,10 @@ def test_shots_without_labels(root):
 def test_training_items(root):
     """Depend on (seed, epoch, index) alone, whatever was read before; parts lie inside, flips are flips."""
     shots = find_stacks(root).of("train")
-    one, other = LabelledShots(shots, 1, patch=32, turn=True), LabelledShots(shots, 1, patch=32, turn=True)
+    one, other = (
+        LabelledShots(shots, 1, patch=32, augment=("mirror", "turn")),
+        LabelledShots(shots, 1, patch=32, augment=("mirror", "turn")),
+    )
     for key in ((0, 3), (1, 3), (0, 3)):
         assert np.array_equal(one[key]["image"], other[key]["image"])
     assert one[0, 3]["image"].shape == (3, 32, 32) and not np.array_equal(one[0, 3]["image"], one[1, 3]["image"])
@@ -108,6 +111,11 @@ def test_training_items(root):
     seen = [whole[epoch, 0]["image"].numpy() for epoch in range(12)]
     both = {image.tobytes() for image in seen}
     assert len(both) == 2 and seen[0][..., ::-1].tobytes() in both
+    orders = LabelledShots(shots, 1, augment=("colours",))
+    assert len({orders[epoch, 0]["image"].numpy().tobytes() for epoch in range(60)}) == 6
+    assert np.array_equal(
+        np.sort(orders[0, 0]["image"].mean((1, 2)).numpy()), np.sort(to_tensor(read_image(shots[0].path)).mean((1, 2)).numpy())
+    )
 
 
 def test_sizes_that_make_no_batch(root):
