@@ -124,7 +124,7 @@ def _embedded(picture: np.ndarray, width: int, quality: int) -> str:
 
 
 def _row(name: str, pictures: dict[str, np.ndarray], width: int) -> list[np.ndarray]:
-    heads = [f"{name}  {head}" if column == 0 else head for column, head in enumerate(pictures)]
+    heads = [f"{name}  {head}".strip() if column == 0 else head for column, head in enumerate(pictures)]
     shrunk = [cv2.resize(picture, (width, _height(picture, width)), interpolation=cv2.INTER_AREA) for picture in pictures.values()]
     tallest = max(len(picture) for picture in shrunk)
     shrunk = [np.pad(picture, ((0, tallest - len(picture)), (0, 0), (0, 0)), constant_values=255) for picture in shrunk]

@@ -210,7 +210,7 @@ def _draw_sheet(path: Path, source: _Source, ranked: list[Judged], kept: list[Ju
 
 
 def _head(place: int, shot: Judged) -> str:
-    name = shot.name if len(shot.name) <= 16 else f"...{shot.name[-13:]}"
+    name = shot.name if len(shot.name) <= 14 else f"...{shot.name[-11:]}"
     return f"{place}. {name} {shot.potential:.3f}"
 
 
