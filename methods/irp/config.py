@@ -62,7 +62,7 @@ class TestConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Judge shots before restoring them: score them, select the best ones, or find the best exposure. Values lie around 0..1, higher is better."""
+    """Judge shots before restoring them: score them, select the best, or find the best exposure. Values: about 0..1, higher is better."""
 
     data_path: Path | None = option(None, "an image, a folder of them, or a video file; expose: a folder of {ratio}.png; none: the sample")
     task: Literal["score", "select", "expose"] = option(
