@@ -28,6 +28,7 @@ PARTITIONS = ("train", "val", "test")
 SHARES = (0.7, 0.1, 0.2)
 LABELS, INDEX, SPLITS = "IRP_label", "list_index.txt", "splits.json"
 _LABEL_END = "_metric.txt"
+FACTS = 6  # of a shot, see read_facts
 CACHE_BYTES = 2**30  # of decoded shots in each loader process
 SEED = 19920318  # of the published training; orders the scenes where no list_index.txt does
 
@@ -131,9 +132,6 @@ def write_labels(root: Path, labels: dict[str, dict[float, float]], sources: dic
     write_text(root / SPLITS, json.dumps(partitions, indent=1) + "\n")
 
 
-FACTS = 6
-
-
 def read_facts(root: Path, shots: Sequence[Shot]) -> np.ndarray | None:
     """What generate.py irp knows of shots, [N,FACTS]: how much light there was, how long the blur is, and how much detail the sharp picture
     has at four scales; logarithms, NaN where unknown (the blur of videos). None for data that it did not make."""
@@ -167,8 +165,7 @@ class LabelledShots(Dataset):
     def __init__(
         self, shots: Sequence[Shot], seed: int, patch: int = 0, augment: Collection[str] = ("mirror",), facts: np.ndarray | None = None
     ):
-        self.facts = facts
-        self.shots, self.seed, self.patch, self.augment = shots, seed, patch, augment
+        self.shots, self.seed, self.patch, self.augment, self.facts = shots, seed, patch, augment, facts
         self._read: dict[Path, np.ndarray] = {}  # pixels that were decoded before
         self._room = CACHE_BYTES
         sizes = {image_size(shot.path): shot for shot in shots}

@@ -24,12 +24,13 @@ from data.synthesis.kernels import tremor
 from data.synthesis.masks import MaskSource, find_masks
 from data.synthesis.stack import RATIOS, Exposure, Sensor, brightened, encoded_noise, expose_picture, expose_video, sense
 from methods.irp.config import GenerateConfig
+from methods.irp.pictures import as_bright, new_curve, pixels_of, save_curve
 from methods.irp.restorers import Restorer, denoise, find_restorers, quality
 from utils import distributed
 from utils.config import keep_config
 from utils.device import choose_device, choose_precision
 from utils.errors import UserError
-from utils.files import atomic_path, write_text
+from utils.files import write_text
 from utils.image import image_size, is_image, read_image, write_image
 from utils.report import contact_sheet_of_rows, spread
 from utils.video import is_video
@@ -173,9 +174,9 @@ def _sheet(config: GenerateConfig, labels: dict[str, dict[float, float]]) -> Ite
         best = max(labels[scene], key=labels[scene].get)
         shown = {}
         for ratio in sorted({*spread(ratios(config), SHEET_RATIOS), best}):
-            bright = brightened(read_image(config.output_dir / scene / file_name(ratio)), ratio).clip(0, 1)
+            bright = as_bright(pixels_of(config.output_dir / scene / file_name(ratio)), ratio)
             star = " (best)" if ratio == best else ""
-            shown[f"{ratio:g}: {labels[scene][ratio]:.3f}{star}"] = np.uint8(np.round(bright * 255))
+            shown[f"{ratio:g}: {labels[scene][ratio]:.3f}{star}"] = bright
         shown = dict(list(shown.items())[:SHEET_RATIOS] if len(shown) <= SHEET_RATIOS else _with_best(shown))
         yield scene, shown | {"sharp": read_image(config.output_dir / "sharp" / f"{scene}.png")}
 
@@ -189,24 +190,16 @@ def _with_best(shown: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
 
 def _plot(path: Path, labels: dict[str, dict[float, float]]) -> None:
     """Label against exposure ratio: a line per scene, and the mean."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), dpi=110)
+    figure, axes = new_curve("exposure ratio (the exposure is T / ratio)")
     steps = list(next(iter(labels.values())))
     for scene in labels:
         axes.semilogx(steps, [labels[scene][ratio] for ratio in steps], color="tab:blue", alpha=max(0.08, 1 / len(labels)), linewidth=0.8)
     axes.semilogx(steps, np.mean([list(scene.values()) for scene in labels.values()], 0), color="black", marker="o", label="mean")
     axes.set_xticks(steps, [f"{ratio:g}" for ratio in steps])
     axes.minorticks_off()
-    axes.set(xlabel="exposure ratio (the exposure is T / ratio)", ylabel="label: quality after restoration", ylim=(0, 1))
+    axes.set(ylabel="label: quality after restoration", ylim=(0, 1))
     axes.legend()
-    figure.tight_layout()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
-    pyplot.close(figure)
+    save_curve(figure, path)
 
 
 def _jobs(config: GenerateConfig) -> tuple[list[Job], str]:

@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from data.irp import Shot
-from data.synthesis.stack import brightened
 from methods.irp.config import TestConfig
+from methods.irp.pictures import as_bright, pixels_of, save_curve
 from methods.irp.predict import load
 from methods.irp.sample import stacks_or_sample
 from utils.config import ROOT, to_yaml
-from utils.files import atomic_path, write_text
-from utils.image import read_image
+from utils.files import write_text
 from utils.potential_scores import score_potentials
 from utils.scoring import Scores, paper_row, run_table
 from utils.sharpness import MEASURES
@@ -54,7 +52,7 @@ def main(config: TestConfig) -> Scores | None:
 
 def _measured(shot: Shot) -> dict[str, float]:
     """The simple measures of a shot, brightened as IRP sees it."""
-    picture = np.uint8(np.round(brightened(read_image(shot.path), shot.ratio).clip(0, 1) * 255))
+    picture = as_bright(pixels_of(shot.path), shot.ratio)
     return {name: measure(picture) for name, measure in MEASURES.items()}
 
 
@@ -72,5 +70,4 @@ def _draw(path: Path, shots: tuple[Shot, ...], values: list[float]) -> None:
     bar = figure.colorbar(points, label="exposure ratio")
     bar.set_ticks(sorted(set(ratios)), labels=[f"{ratio:g}" for ratio in sorted(set(ratios))])
     bar.ax.minorticks_off()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_curve(figure, path)
