@@ -7,9 +7,11 @@ scenes from one source together and then counts; sharp/SCENE.png; labels.csv and
 """
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,7 +30,7 @@ PARTITIONS = ("train", "val", "test")
 SHARES = (0.7, 0.1, 0.2)
 LABELS, INDEX, SPLITS = "IRP_label", "list_index.txt", "splits.json"
 _LABEL_END = "_metric.txt"
-FACTS = 6  # of a shot, see read_facts
+FACTS, CIRCUMSTANCES = 6, 8  # known of a shot, see facts_of and circumstances_of
 CACHE_BYTES = 2**30  # of decoded shots in each loader process
 SEED = 19920318  # of the published training; orders the scenes where no list_index.txt does
 
@@ -132,40 +134,66 @@ def write_labels(root: Path, labels: dict[str, dict[float, float]], sources: dic
     write_text(root / SPLITS, json.dumps(partitions, indent=1) + "\n")
 
 
-def read_facts(root: Path, shots: Sequence[Shot]) -> np.ndarray | None:
-    """What generate.py irp knows of shots, [N,FACTS]: how much light there was, how long the blur is, and how much detail the sharp picture
-    has at four scales; logarithms, NaN where unknown (the blur of videos). None for data that it did not make."""
+class Knowledge(NamedTuple):
+    """What generate.py irp knows of shots, [N,FACTS] and [N,CIRCUMSTANCES]; see facts_of and circumstances_of."""
+
+    facts: np.ndarray
+    circumstances: np.ndarray
+
+
+def read_knowledge(root: Path, shots: Sequence[Shot]) -> Knowledge | None:
+    """Of the records of a data set; None for one that generate.py irp did not make."""
     records = {}
     for scene in {shot.scene for shot in shots}:
         paths = (root / "records" / f"{scene}.json", root / "sharp" / f"{scene}.png")
         if not all(path.is_file() for path in paths):
             return None
-        records[scene] = (json.loads(paths[0].read_text(encoding="utf-8")), _detail(read_image(paths[1])))
-    facts = np.empty((len(shots), FACTS), np.float32)
-    for row, shot in zip(facts, shots):
-        record, detail = records[shot.scene]
-        extent = record["extent_px"][0] if "extent_px" in record else np.nan
-        row[:] = (np.log(record["photons"] / shot.ratio), np.log(extent / shot.ratio + 0.5), *detail)
-    return facts
+        record = json.loads(paths[0].read_text(encoding="utf-8"))
+        records[scene] = (record, {row["ratio"]: row for row in record["shots"]}, detail_of(read_image(paths[1])))
+    facts, circumstances = [], []
+    for shot in shots:
+        record, rows, detail = records[shot.scene]
+        facts.append(facts_of(record["photons"], record.get("extent_px", [math.nan])[0], shot.ratio, detail))
+        quality = (rows[shot.ratio][f"input_{name}"] for name in ("psnr", "ssim"))
+        circumstances.append(circumstances_of(shot.ratio, record["photons"], detail, *quality))
+    return Knowledge(np.stack(facts), np.stack(circumstances))
 
 
-def _detail(picture: np.ndarray) -> list[float]:
+def source_of(root: Path, scene: str) -> str:
+    """The picture or video that generate.py irp made a scene of."""
+    return json.loads((root / "records" / f"{scene}.json").read_text(encoding="utf-8"))["source"]
+
+
+def facts_of(photons: float, extent: float, ratio: float, detail: Sequence[float]) -> np.ndarray:
+    """What can be seen in a shot, [FACTS]: its light, how long the blur is (NaN where unknown, as of videos), how much detail the sharp
+    picture has at four scales; logarithms."""
+    return np.float32([math.log(photons / ratio), math.log(extent / ratio + 0.5), *detail])
+
+
+def circumstances_of(ratio: float, photons: float, detail: Sequence[float], psnr: float, ssim: float) -> np.ndarray:
+    """What tells nearly everything about a shot's label without restoring it, [CIRCUMSTANCES]: its light, how much detail the sharp picture
+    has, and how far the brightened shot is from it."""
+    return np.float32([math.log(ratio), math.log(photons / ratio), *detail, psnr / 10, ssim])
+
+
+def detail_of(picture: np.ndarray) -> list[float]:
+    """Of a sharp picture [h,w,3] (8-bit) at four scales; logarithms."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     return [float(np.log(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), sigma)).mean() + 1e-4)) for sigma in (1, 2, 4, 8)]
 
 
 class LabelledShots(Dataset):
-    """Training items {image [3,S,S] in [0,1], ratio, label, name, and facts where given} of shots; depend only on (seed, epoch, index).
+    """Training items {image [3,S,S] in [0,1], ratio, label, name, and what is known} of shots; depend only on (seed, epoch, index).
 
     patch: side of a random part, px; 0 = whole images, all of one size, as published. augment: mirror, left-right with probability 0.5, as
     published; turn, also the other flips and turns of a part; colours, the channels in a random order. The label is that of the whole
-    image. facts: see read_facts.
+    image. known: of the shots; items then have facts and circumstances, too.
     """
 
     def __init__(
-        self, shots: Sequence[Shot], seed: int, patch: int = 0, augment: Collection[str] = ("mirror",), facts: np.ndarray | None = None
+        self, shots: Sequence[Shot], seed: int, patch: int = 0, augment: Collection[str] = ("mirror",), known: Knowledge | None = None
     ):
-        self.shots, self.seed, self.patch, self.augment, self.facts = shots, seed, patch, augment, facts
+        self.shots, self.seed, self.patch, self.augment, self.known = shots, seed, patch, augment, known
         self._read: dict[Path, np.ndarray] = {}  # pixels that were decoded before
         self._room = CACHE_BYTES
         sizes = {image_size(shot.path): shot for shot in shots}
@@ -193,7 +221,7 @@ class LabelledShots(Dataset):
             image = image[rng.permutation(3)]
         image = to_tensor(image.permute(1, 2, 0).numpy())
         item = {"image": image, "ratio": np.float32(shot.ratio), "label": np.float32(shot.label), "name": shot.name}
-        return item if self.facts is None else item | {"facts": self.facts[index]}
+        return item | {name: values[index] for name, values in (self.known._asdict() if self.known else {}).items()}
 
     def _pixels(self, path: Path) -> np.ndarray:
         """Of a file; kept for the next time as long as there is room, as decoding takes longer than everything else."""

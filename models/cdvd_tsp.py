@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.blocks import ResidualBlock
 from models.dis_flow import DISFlow
+from models.nafnet import NAFNet
 from models.pwc_net import PUBLISHED_KEYS as PWC_KEYS
 from models.pwc_net import PWCNet
 from models.warp import warp
@@ -32,6 +33,9 @@ class CDVDTSP(nn.Module):
     (the published one predicts the frame itself); gate: scaled per pixel by a second output in 0..1.
     flow: "pwc" (learned) or "dis" (OpenCV's DIS, no weights).
     align_corners: sampling convention, see models/warp.py.
+    body: what reconstructs, "residual" (published) or "naf": NAFNet with `blocks` blocks at its bottom, which predicts a correction of the
+    centre frame whatever kernel_size, global_skip and gate say. prior: without it ones stand in its place (the paper's ablation).
+    recurrent: the reconstruction also sees its own result for the previous frame, aligned; clips may then be longer than 2T+1 frames.
     """
 
     def __init__(
@@ -45,8 +49,13 @@ class CDVDTSP(nn.Module):
         gate: bool = False,
         flow: str = "pwc",
         align_corners: bool = True,
+        body: str = "residual",
+        prior: bool = True,
+        recurrent: bool = False,
     ):
         super().__init__()
+        if body not in ("residual", "naf"):
+            raise ValueError(f"unknown body {body!r}: choose from residual, naf")
         if flow not in FLOWS:
             raise ValueError(f"unknown flow {flow!r}: choose from {', '.join(FLOWS)}")
         if stages < 1:
@@ -56,11 +65,18 @@ class CDVDTSP(nn.Module):
         self.multiple = 4 * downscale  # H and W must be multiples of this
         # Peaks per pixel, upper bounds of what was measured with both flows at 128x192 .. 1440x2560 in float32: of `stream` without the
         # reconstruction, and of the reconstruction.
-        self.stream_bytes_per_pixel, self.reconstruction_bytes_per_pixel = 500, 60 * width // downscale**2
+        self.stream_bytes_per_pixel = 500
         self.tile = 0  # side of the tiles that the reconstruction works in, px; 0 = whole frames
         self.align_corners = align_corners
         self.flow = FLOWS[flow](align_corners)
-        self.reconstruction = Reconstruction(width, blocks, kernel_size, downscale, global_skip, gate)
+        self.prior, self.recurrent = prior, recurrent
+        channels = 13 if recurrent else 10
+        if body == "naf":
+            self.reconstruction: nn.Module = AlignedNAFNet(channels, width, blocks, downscale)
+            self.reconstruction_bytes_per_pixel = self.reconstruction.bytes_per_pixel
+        else:
+            self.reconstruction = Reconstruction(width, blocks, kernel_size, downscale, global_skip, gate, channels)
+            self.reconstruction_bytes_per_pixel = 60 * width // downscale**2
 
     def forward(self, clip: Tensor) -> Tensor:
         """Restored centre frame [B,3,H,W] of clips [B,2T+1,3,H,W], RGB in [0,1]; H, W multiples of `self.multiple`."""
@@ -68,25 +84,30 @@ class CDVDTSP(nn.Module):
 
     def forward_stages(self, clip: Tensor) -> list[Tensor]:
         """Results of every stage: [B,2T-1,3,H,W], [B,2T-3,3,H,W], ..., [B,1,3,H,W]."""
-        if clip.ndim != 5 or clip.shape[1] != self.frames or clip.shape[2] != 3:
+        fits = clip.ndim == 5 and (clip.shape[1] == self.frames or self.recurrent and clip.shape[1] > self.frames)
+        if not fits or clip.shape[2] != 3:
             raise ValueError(f"{self.stages} stages need clips [B,{self.frames},3,H,W], got {tuple(clip.shape)}")
         if clip.shape[3] % self.multiple or clip.shape[4] % self.multiple:
             raise ValueError(f"height and width must be multiples of {self.multiple}, got {tuple(clip.shape[3:])}: pad first")
         results = []
         for _ in range(self.stages):
-            triplets = [clip[:, i : clip.shape[1] - 2 + i].flatten(0, 1) for i in range(3)]
-            clip = self.restore_triplet(*triplets).unflatten(0, (clip.shape[0], clip.shape[1] - 2))
+            if self.recurrent:
+                clip = torch.stack(list(self._stream_stage(clip.unbind(1), 0, None)), 1)
+            else:
+                triplets = [clip[:, i : clip.shape[1] - 2 + i].flatten(0, 1) for i in range(3)]
+                clip = self.restore_triplet(*triplets).unflatten(0, (clip.shape[0], clip.shape[1] - 2))
             results.append(clip)
         return results
 
     def restore_triplet(self, previous: Tensor, centre: Tensor, following: Tensor) -> Tensor:
         """One stage: the restored centre [B,3,H,W] of three consecutive frames [B,3,H,W] each."""
         triplet = previous, centre, following
-        return self._restore(triplet, [self.flow.pyramid(frame) for frame in triplet])
+        return self._restore(triplet, [self.flow.pyramid(frame) for frame in triplet], previous)
 
     def restore_still(self, frame: Tensor) -> Tensor:
         """One stage on a frame [B,3,H,W] that is its own neighbour: nothing moves, so no flow is estimated and the prior is 1."""
-        return self.reconstruction(torch.cat((frame, frame, frame, torch.ones_like(frame[:, :1])), 1), frame)
+        before = [frame] if self.recurrent else []
+        return self.reconstruction(torch.cat((frame, frame, frame, torch.ones_like(frame[:, :1]), *before), 1), frame)
 
     def stream(self, frames: Iterable[Tensor], observe: Callable[[int, Tensor], None] | None = None) -> Iterator[Tensor]:
         """Restored inner frames [B,3,H,W] of a video given frame by frame: 2T fewer than came in, the same as `forward` gives.
@@ -102,17 +123,21 @@ class CDVDTSP(nn.Module):
 
     def _stream_stage(self, frames: Iterable[Tensor], stage: int, observe: Callable[[int, Tensor], None] | None) -> Iterator[Tensor]:
         window: deque[tuple[Tensor, list[Tensor]]] = deque(maxlen=3)
+        restored = None
         for frame in frames:
             window.append((frame, self.flow.pyramid(frame)))
             if len(window) == 3:
-                restored = self._restore(*zip(*window))
+                restored = self._restore(*zip(*window), before=window[0][0] if restored is None else restored)
                 if observe:
                     observe(stage, restored)
                 yield restored
 
-    def _restore(self, triplet: Sequence[Tensor], features: Sequence[list[Tensor]]) -> Tensor:
-        """The restored centre of three frames whose flow features are known."""
-        stacked, _ = self._align(triplet, features)
+    def _restore(self, triplet: Sequence[Tensor], features: Sequence[list[Tensor]], before: Tensor) -> Tensor:
+        """The restored centre of three frames whose flow features are known; `before` is what there is of the first one's restoration."""
+        stacked, flow = self._align(triplet, features)
+        if self.recurrent:
+            before, mask = warp(before, flow.chunk(2)[0], align_corners=self.align_corners)
+            stacked = torch.cat((stacked, before * mask), 1)
         if not self.tile:
             return self.reconstruction(stacked, triplet[1])
         # the centre frame stands in the fourth to sixth channel
@@ -132,7 +157,7 @@ class CDVDTSP(nn.Module):
         flow = self.flow.flow_between(twice, others, centre.shape[-2:]).to(centre.device)  # DIS answers on the CPU
         warped, mask = warp(torch.cat((previous, following)), flow, align_corners=self.align_corners)
         (previous, following), masks = (warped * mask).chunk(2), mask.chunk(2)
-        prior = sharpness_prior(previous, centre, following, masks[0] * masks[1])
+        prior = sharpness_prior(previous, centre, following, masks[0] * masks[1]) if self.prior else torch.ones_like(masks[0])
         return torch.cat((previous, centre, following, prior), 1), flow
 
 
@@ -171,13 +196,14 @@ class Reconstruction(nn.Module):
         downscale: int = 1,
         global_skip: bool = False,
         gate: bool = False,
+        channels: int = 10,
     ):
         super().__init__()
         if gate and not global_skip:
             raise ValueError("a gate scales the correction of the centre frame: it needs global_skip")
         w1, w2, w3 = width, 2 * width, 4 * width
         self.downscale, self.global_skip, self.gate = downscale, global_skip, gate
-        self.inward = _Level(_convolution(10 * downscale**2, w1, kernel_size), blocks, kernel_size)
+        self.inward = _Level(_convolution(channels * downscale**2, w1, kernel_size), blocks, kernel_size)
         self.down1 = _Level(_convolution(w1, w2, kernel_size, stride=2), blocks, kernel_size)
         self.down2 = _Level(_convolution(w2, w3, kernel_size, stride=2), blocks, kernel_size)
         self.up2 = _Level(_upsampling(w3, w2), blocks, kernel_size, first=False)
@@ -199,6 +225,20 @@ class Reconstruction(nn.Module):
         if self.gate:
             output = output[:, :3] * output[:, 3:].sigmoid()
         return centre + output if self.global_skip else output
+
+
+class AlignedNAFNet(NAFNet):
+    """NAFNet (two levels above its bottom) on the same channels; it predicts a correction of the centre frame, zero at first."""
+
+    def __init__(self, channels: int, width: int, blocks: int, downscale: int):
+        super().__init__(width, (1, 1), blocks, (1, 1), downscale)
+        self.intro = nn.Conv2d(channels * downscale**2, width, 3, padding=1)
+        nn.init.zeros_(self.ending.weight)
+        nn.init.zeros_(self.ending.bias)
+
+    def forward(self, stacked: Tensor, centre: Tensor) -> Tensor:
+        """Restored frame [B,3,H,W] from the channels [B,10,H,W] (or 13) and the centre frame [B,3,H,W]."""
+        return centre + self.correction(self.intro(F.pixel_unshuffle(stacked, self.downscale)))
 
 
 class _Level(nn.Sequential):

@@ -53,7 +53,10 @@ class NAFNet(ImageNetwork):
         """Restored image [B,3,H,W], not clamped, of blurry ones in [0,1] of any size (zero padding at the bottom and right)."""
         height, width = blurry.shape[-2:]
         padded = F.pad(blurry, (0, -width % self.multiple, 0, -height % self.multiple))
-        features = self._first_features(blurry, padded)
+        return (padded + self.correction(self._first_features(blurry, padded)))[..., :height, :width]
+
+    def correction(self, features: Tensor) -> Tensor:
+        """What is added to the image [B,3,H,W], of its first features [B,width,H/s,W/s]; sides are multiples of `self.multiple`."""
         skips = []
         for blocks, down in zip(self.encoders, self.downs):
             features = blocks(features)
@@ -62,7 +65,7 @@ class NAFNet(ImageNetwork):
         features = self.middle(features)
         for up, blocks in zip(self.ups, self.decoders):
             features = blocks(up(features) + skips.pop())
-        return (padded + F.pixel_shuffle(self.ending(features), self.downscale))[..., :height, :width]
+        return F.pixel_shuffle(self.ending(features), self.downscale)
 
     def _first_features(self, blurry: Tensor, padded: Tensor) -> Tensor:
         """[B,width,h,w] of the padded images; `blurry` are the same without padding."""

@@ -7,6 +7,7 @@ from typing import Literal
 from utils.config import option
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+MaskKind = Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"]
 SequenceAugmentation = Literal["affine", "jitter", "noise", "turn", "flicker"]
 
 DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"

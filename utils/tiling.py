@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from utils.errors import UserError
+
 OVERLAP = 64  # px
 SHARE = 0.7  # of the free memory
 
@@ -98,7 +100,7 @@ def count_tiles(size: tuple[int, int], tile: int, overlap: int, multiple: int) -
 def tile_for(size: tuple[int, int], bytes_per_pixel: float, available: int | None, overlap: int, multiple: int) -> int:
     """The largest tile that `available` bytes of memory allow; the longer side where the whole image fits, or nothing is known.
 
-    Raises ValueError with the bytes that the smallest sensible tile needs if they are not there.
+    Raises UserError with the bytes that the smallest sensible tile needs if they are not there.
     """
     whole = max(size)
     if available is None or size[0] * size[1] * bytes_per_pixel <= SHARE * available:
@@ -106,8 +108,8 @@ def tile_for(size: tuple[int, int], bytes_per_pixel: float, available: int | Non
     least = -(-(2 * overlap + 1) // multiple) * multiple
     tile = int(math.sqrt(SHARE * available / bytes_per_pixel)) // multiple * multiple
     if tile < least:
-        needed = least**2 * bytes_per_pixel / SHARE
-        raise ValueError(f"{available / 2**30:.2f} GB are free, tiles of {least} px need {needed / 2**30:.2f} GB")
+        free, needed = (f"{amount / 2**30:.2f} GB" for amount in (available, least**2 * bytes_per_pixel / SHARE))
+        raise UserError(f"not enough memory: {free} are free, tiles of {least} px need {needed}: close other programs")
     return min(tile, whole)
 
 

@@ -140,10 +140,7 @@ def _tiled(
         with autocast(predictor.device, predictor.dtype):
             return function(part).float()
 
-    try:
-        tile = predictor.tile or tile_for(size, network.bytes_per_pixel, memory, OVERLAP, network.multiple)
-    except ValueError as error:
-        raise UserError(f"not enough memory on {predictor.device}: {error}; close other programs") from error
+    tile = predictor.tile or tile_for(size, network.bytes_per_pixel, memory, OVERLAP, network.multiple)
     return restore_tiled(restore, images, tile, OVERLAP, network.multiple, predictor.device, progress, other).cpu()
 
 

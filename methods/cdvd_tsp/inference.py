@@ -151,7 +151,7 @@ def fit_memory(predictor: Predictor, size: tuple[int, int], name: str) -> None:
     left = None if available is None else available - flow / SHARE
     try:
         tile = tile_for(size, network.reconstruction_bytes_per_pixel, left, TILE_OVERLAP, network.multiple)
-    except ValueError:
+    except UserError:
         scale = (available * SHARE / flow) ** 0.5
         raise UserError(
             f"{name}: frames of {size[1]}x{size[0]} need about {flow / 2**30:.1f} GB for the flow alone, {available / 2**30:.1f} GB are "

@@ -29,7 +29,7 @@ from utils.image import read_image, to_8bit, to_tensor
 from utils.protocol import PROTOCOLS
 from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
 
-ARCHITECTURE = ("stages", "width", "blocks", "kernel_size", "downscale", "global_skip", "gate", "flow")
+ARCHITECTURE = ("stages", "width", "blocks", "kernel_size", "downscale", "global_skip", "gate", "flow", "body", "prior", "recurrent")
 PLAIN_LOSSES = {"L1": l1, "Charbonnier": charbonnier, "PSNR": negative_psnr}
 LOSSES = (*PLAIN_LOSSES, "HEM")
 RANDOM_SHARE = 0.1  # of pixels that HEM adds to the hard ones
@@ -56,7 +56,9 @@ class CascadeTask:
         self.network = build("cdvd_tsp", **self.arguments).to(memory_format=torch.channels_last)
         self._start_from_weights()
         self.loss = weighted_sum(config.loss, LOSSES)
-        self.training_set = self._training_set(self.network.frames)
+        if config.clip_frames and (config.clip_frames < self.network.frames or not config.recurrent):
+            raise UserError(f"--clip_frames {config.clip_frames}: {self.network.frames}, or more of them with --recurrent")
+        self.training_set = self._training_set(config.clip_frames or self.network.frames)
         self.stills = self._training_set(frames=1) if config.warm_start else None
         length = len(self.training_set)
         # The published rule: the set repeated whole, at least once, up to 1000 batches.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from utils.config import nearest, option
 from utils.errors import UserError
-from utils.options import DEVICE, PRECISION, Precision
+from utils.options import DEVICE, PRECISION, MaskKind, Precision
 
 # --model -> (network in models/, its arguments, the recipe in configs/ that train.py takes without --config)
 MODELS = {
@@ -115,7 +115,7 @@ class TrainConfig:
     accumulate: int = option(1, "parts a batch is worked through in, to save memory")
     average: float = option(0.0, "decay of the moving average of the weights that is validated and exported; 0 = none")
     mask_path: Path | None = option(None, "--source pictures: masks of the objects, as for generate.py sbdd; none: one blur a picture")
-    mask_kind: Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"] = option("auto", "its kind")
+    mask_kind: MaskKind = option("auto", "its kind")
     kernel_path: Path | None = option(None, "--source pictures: blur kernels; none: generated ones")
     kernel_size: int = option(65, "--source pictures: side of the kernels")
     strong: float = option(1.0, "--source pictures: share with the kernels as they come")

@@ -148,10 +148,7 @@ def tile_of(predictor: Predictor, size: tuple[int, int]) -> int:
     if predictor.tile:
         return predictor.tile
     available = predictor.memory or available_memory(predictor.device)
-    try:
-        return tile_for(size, predictor.network.bytes_per_pixel, available, predictor.overlap, multiple)
-    except ValueError as error:
-        raise UserError(f"not enough memory on {predictor.device}: {error}; close other programs or lower --tile_overlap") from error
+    return tile_for(size, predictor.network.bytes_per_pixel, available, predictor.overlap, multiple)
 
 
 def turned(image: Tensor, way: int) -> Tensor:

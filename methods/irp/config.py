@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.config import option
-from utils.options import DEVICE, PRECISION, Precision
+from utils.options import DEVICE, PRECISION, MaskKind, Precision
 
 _STACKS = "exposure stacks with labels (SCENE/{ratio}.png, IRP_label/); none: the embedded sample"
 _WEIGHTS = "weights file of an IRP network, ours or the authors', or the name of one in pretrain_models/"
@@ -32,6 +32,12 @@ class TrainConfig:
     facts: float = option(
         0.0, "weight of a second lesson, which is left out of the weights: what generate.py irp knows of a shot (light, blur, detail)"
     )
+    fresh_path: Path | None = option(
+        None, "sharp pictures that are exposed anew while training, with labels guessed from what is known of them; none: only DATA_PATH"
+    )
+    fresh_share: float = option(0.75, "share of such shots; pictures of scenes that validate or test are left out")
+    mask_path: Path | None = option(None, "masks of these pictures' objects, as for generate.py irp")
+    mask_kind: MaskKind = option("auto", "their kind, as in sbdd")
     lr: float = option(1e-4, "learning rate at the start (Adam)")
     lr_gamma: float = option(0.1, "its factor")
     milestones: list[int] = option([10, 20], "epochs after which it applies, and Adam starts afresh")
@@ -100,7 +106,7 @@ class GenerateConfig:
     read_noise: float = option(2.0, "read noise of the sensor, electrons")
     kernel_size: int = option(65, "side of the blur kernels, px")
     mask_path: Path | None = option(None, "pictures: segmentation of their objects, see --mask_kind; none: the camera alone moves")
-    mask_kind: Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"] = option("auto", "its kind, as in sbdd")
+    mask_kind: MaskKind = option("auto", "its kind, as in sbdd")
     max_objects: int = option(2, "objects: most per picture, each of which costs a deconvolution")
     restorers: list[Literal["denoise", "deblur", "deconvolve"]] = option(
         ["denoise", "deblur", "deconvolve"], "what the labels are made with; deconvolve knows the blur kernels"

@@ -4,9 +4,9 @@ import csv
 import functools
 import io
 import json
-import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +17,12 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from data.catalog import Video, existing_folder, find_videos
+from data.fresh_shots import Moment, SceneDraw, drawn
 from data.irp import file_name, write_labels
 from data.photo_catalog import find_pictures, pictures_by_name
 from data.synthesis.exposure import frames_needed
-from data.synthesis.kernels import tremor
 from data.synthesis.masks import MaskSource, find_masks
-from data.synthesis.stack import RATIOS, Exposure, Sensor, brightened, encoded_noise, expose_picture, expose_video, sense
+from data.synthesis.stack import RATIOS, Exposure, brightened, encoded_noise, expose_video, sense
 from methods.irp.config import GenerateConfig
 from methods.irp.pictures import as_bright, new_curve, pixels_of, save_curve
 from methods.irp.restorers import Restorer, denoise, find_restorers, quality
@@ -47,14 +47,6 @@ class Job(NamedTuple):
     source: str
     origin: Path | Video
     number: int
-
-
-class Moment(NamedTuple):
-    """What a scene is: its sharp picture [h,w,3] (8-bit), how it is exposed at a ratio, and what was drawn for it."""
-
-    sharp: np.ndarray
-    expose: functools.partial
-    facts: dict
 
 
 def main(config: GenerateConfig) -> None:
@@ -82,7 +74,7 @@ def main(config: GenerateConfig) -> None:
 def _make(config: GenerateConfig, job: Job, restorers: dict[str, Restorer], masks: MaskSource) -> None:
     """SCENE/{ratio}.png, sharp/SCENE.png and, last, records/SCENE.json."""
     rng = np.random.default_rng((config.seed, zlib.crc32(job.source.encode()), job.number))
-    sensor = Sensor(_drawn(rng, config.photons), config.read_noise)
+    sensor = _draw(config).sensor(rng)
     moment = _of_picture(config, job, rng, masks) if isinstance(job.origin, Path) else _of_video(config, job, rng)
     rows = []
     for ratio in ratios(config):
@@ -104,28 +96,18 @@ def _make(config: GenerateConfig, job: Job, restorers: dict[str, Restorer], mask
 def _of_picture(config: GenerateConfig, job: Job, rng: np.random.Generator, masks: MaskSource) -> Moment:
     picture = read_image(job.origin)
     objects = masks(str(job.origin.relative_to(config.data_path).with_suffix("")), picture).chosen(most=config.max_objects).masks
-    margin = config.kernel_size // 2
-    inner = (config.height, config.width)
-    top, left = (int(rng.integers(side - length - 2 * margin + 1)) for side, length in zip(picture.shape, inner))
-    part = np.s_[top : top + inner[0] + 2 * margin, left : left + inner[1] + 2 * margin]
-    picture, objects = picture[part], objects[(slice(None), *part)]
-    objects = objects[objects.any((1, 2))]
-    extents = [0.0 if rng.random() < config.still else _drawn(rng, config.blur)]
-    paths = [extents[0] * _unit_path(rng)]
-    for _ in objects:  # an object's own motion on top of the camera's
-        extents.append(_drawn(rng, config.blur) / 2)
-        paths.append(_fitted(paths[0] + extents[-1] * _unit_path(rng), config.kernel_size))
-    expose = functools.partial(expose_picture, picture, objects, paths, size=config.kernel_size)
-    pixels = picture if picture.dtype == np.uint8 else np.uint8(np.round(picture / 257))
-    sharp = pixels[margin : margin + inner[0], margin : margin + inner[1]]
-    return Moment(sharp, expose, {"extent_px": extents, "objects": len(objects), "top": top, "left": left})
+    return _draw(config).scene(picture, objects, (config.height, config.width), rng)
+
+
+def _draw(config: GenerateConfig) -> SceneDraw:
+    return SceneDraw(*(getattr(config, field.name) for field in fields(SceneDraw)))
 
 
 def _of_video(config: GenerateConfig, job: Job, rng: np.random.Generator) -> Moment:
     """Around a moment of the scene's share of the video."""
     source = job.origin.open()
     count = source.count or sum(1 for _ in source)
-    exposure = _drawn(rng, config.exposure)
+    exposure = drawn(rng, config.exposure)
     half = frames_needed(exposure) // 2
     if count < 2 * half + config.n_images:
         raise UserError(f"video {job.source} has {count} frames: an exposure of {exposure:.1f} needs {2 * half + config.n_images}")
@@ -250,22 +232,6 @@ def _record_path(config: GenerateConfig, scene: str) -> Path:
 def ratios(config: GenerateConfig) -> list[float]:
     """The exposure ratios of a configuration."""
     return list(config.ratios or RATIOS)
-
-
-def _unit_path(rng: np.random.Generator) -> np.ndarray:
-    """A hand's tremor [M,2] with an extent of 1 px."""
-    path = tremor(rng)
-    return path / np.ptp(path, axis=0).max()
-
-
-def _fitted(path: np.ndarray, size: int) -> np.ndarray:
-    """A path that fits into a kernel."""
-    return path * min(1.0, (size - 5) / 2 / np.abs(path - path.mean(0)).max())
-
-
-def _drawn(rng: np.random.Generator, bounds: list[float]) -> float:
-    """A value of a range, evenly on a logarithmic scale."""
-    return math.exp(rng.uniform(*np.log(bounds)))
 
 
 def _check(config: GenerateConfig) -> None:

@@ -1,5 +1,6 @@
 """Train the predictor of image restoration potential on labelled exposure stacks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from data.irp import FACTS, LabelledShots, read_facts
+from data.fresh_shots import FreshShots, SceneDraw
+from data.irp import FACTS, Knowledge, LabelledShots, Shot, Stacks, read_knowledge, source_of
+from data.mixture import Mixture
+from data.photo_catalog import pictures_by_name
+from data.synthesis.masks import find_masks
+from methods.irp.appraise import Appraiser
 from methods.irp.config import TrainConfig
 from methods.irp.predict import Predictor
 from methods.irp.sample import stacks_or_sample
@@ -18,6 +24,7 @@ from utils.checkpoint import load_state, load_strict, save_weights
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, choose_precision
 from utils.errors import UserError
+from utils.image import image_size
 from utils.potential_scores import score_potentials
 from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
 
@@ -51,8 +58,14 @@ class PotentialTask:
         if found.remark and distributed.is_main():
             print(f"note: {found.remark}")
         shots = found.of("train")
-        facts = _standardised(read_facts(found.root, shots), found.root) if config.facts else None
-        self.training_set = LabelledShots(shots, config.seed, config.patch_size, config.augment, facts)
+        known = _knowledge(found.root, shots) if config.facts or config.fresh_path else None
+        self.training_set = LabelledShots(shots, config.seed, config.patch_size, config.augment, known)
+        if known:
+            self.usual_facts = [torch.from_numpy(part(known.facts, axis=0)).to(self.device) for part in (np.nanmean, np.nanstd)]
+        if config.fresh_path:
+            labels = np.float32([shot.label for shot in shots])
+            self.appraiser = Appraiser(known.circumstances, labels, config.seed).to(self.device)
+            self.training_set = Mixture(self.training_set, _fresh_shots(config, found), config.fresh_share, config.seed)
         self.validation_set = found.of("val")
         self.network = Taught(self.predictor, FACTS) if config.facts else self.predictor
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.lr)
@@ -72,10 +85,14 @@ class PotentialTask:
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
         features = self.predictor.pooled(batch["image"], brighten(batch["image"], batch["ratio"]))
-        losses = {"mse": nn.functional.mse_loss(self.predictor.judged(features), LABEL * batch["label"])}
-        if "facts" in batch:
-            known = ~batch["facts"].isnan()
-            error = torch.where(known, self.network.facts(features) - batch["facts"].nan_to_num(), 0.0)
+        label = batch["label"]
+        if self.config.fresh_path:
+            label = torch.where(label.isnan(), self.appraiser(batch["circumstances"]).clamp(0, 1), label)
+        losses = {"mse": nn.functional.mse_loss(self.predictor.judged(features), LABEL * label)}
+        if self.config.facts:
+            mean, deviation = self.usual_facts
+            facts = (batch["facts"] - mean) / (deviation + 1e-6)
+            error = torch.where(facts.isnan(), 0.0, self.network.facts(features) - facts.nan_to_num())
             losses["facts"] = self.config.facts * error.square().mean()
         return losses
 
@@ -98,11 +115,26 @@ class Taught(nn.Module):
         self.predictor, self.facts = predictor, nn.Linear(predictor.score[0].in_features, facts)
 
 
-def _standardised(facts: np.ndarray | None, root: Path) -> np.ndarray:
-    """Each fact with mean 0 and deviation 1 over the shots; raises UserError where there are none."""
-    if facts is None:
-        raise UserError(f"--facts needs records/ and sharp/ in {root}, as generate.py irp writes them; without them leave it 0")
-    return (facts - np.nanmean(facts, 0)) / (np.nanstd(facts, 0) + 1e-6)
+def _knowledge(root: Path, shots: Sequence[Shot]) -> Knowledge:
+    if (known := read_knowledge(root, shots)) is None:
+        raise UserError(f"--facts and --fresh_path need records/ and sharp/ in {root}, as generate.py irp writes them")
+    return known
+
+
+def _fresh_shots(config: TrainConfig, found: Stacks) -> FreshShots:
+    """Of all pictures but those that are too small and those that scenes which validate or test were made of."""
+    if not config.patch_size or not 0 < config.fresh_share < 1:
+        raise UserError("--fresh_path needs a --patch_size, and a --fresh_share between 0 and 1")
+    draw, held_out = SceneDraw(), {source_of(found.root, shot.scene) for name in ("val", "test") for shot in found.of(name)}
+    needed = config.patch_size + 2 * (draw.kernel_size // 2)
+    pictures = [
+        (name, path)
+        for name, path in pictures_by_name(config.fresh_path).items()
+        if name not in held_out and min(image_size(path)) >= needed
+    ]
+    if not pictures:
+        raise UserError(f"no picture in {config.fresh_path} that is {needed} px wide and high and is not one that validates or tests")
+    return FreshShots(pictures, find_masks(config.mask_path, config.mask_kind), draw, config.patch_size, config.seed)
 
 
 def load_imagenet(network: IRP, source: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.config import option
+from utils.options import MaskKind
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class GenerateConfig:
     )
     seed: int = option(1, "seed; a result depends on it and on its own name alone")
     mask_path: Path | None = option(None, "segmentation of the pictures' objects, see --mask_kind; none: one blur for the whole picture")
-    mask_kind: Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"] = option(
+    mask_kind: MaskKind = option(
         "auto", "npz (detectron2), folders of masks, labels (label maps), coco or panoptic json, detector (torchvision)"
     )
     detector_weights: Path = option(Path("pretrain_models/maskrcnn_resnet50_fpn_v2_coco.pth"), "Mask R-CNN, for --mask_kind detector")

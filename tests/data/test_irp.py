@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from data import irp
-from data.irp import LabelledShots, find_shots, find_stacks, read_facts, write_labels
+from data.fresh_shots import FreshShots, SceneDraw
+from data.irp import LabelledShots, find_shots, find_stacks, read_knowledge, write_labels
 from data.synthesis.camera import STANDARD
+from data.synthesis.masks import find_masks
 from data.synthesis.stack import Sensor, brightened, encoded_noise, expose_picture, expose_video, part_of_path, sense
 from utils.errors import UserError
 from utils.files import write_text
@@ -172,14 +174,37 @@ def test_known_kernels_blur_as_the_exposure_did():
 def test_facts_are_what_the_generator_knows(root):
     """Light and length of the blur from the records, detail from the sharp picture; unknown blur is NaN; without records none."""
     shots = find_stacks(root).of("all")
-    assert read_facts(root, shots) is None
+    assert read_knowledge(root, shots) is None
+    rows = [{"ratio": ratio, "input_psnr": 20 + ratio, "input_ssim": 0.5} for ratio in RATIOS]
     for scene in {shot.scene for shot in shots}:
-        record = {"photons": 1000.0} | ({} if scene == "scene2" else {"extent_px": [8.0, 20.0]})
+        record = {"photons": 1000.0, "shots": rows} | ({} if scene == "scene2" else {"extent_px": [8.0, 20.0]})
         write_text(root / "records" / f"{scene}.json", json.dumps(record))
         write_image(root / "sharp" / f"{scene}.png", read_image(root / "scene1/1.png") // (2 if scene == "scene3" else 1))
-    facts = dict(zip(((shot.scene, shot.ratio) for shot in shots), read_facts(root, shots)))
+    known = read_knowledge(root, shots)
+    facts = dict(zip(((shot.scene, shot.ratio) for shot in shots), known.facts))
     assert facts["scene1", 10.0][:2] == pytest.approx([np.log(100), np.log(0.8 + 0.5)])
     assert np.isnan(facts["scene2", 1.0][1]) and facts["scene2", 1.0][0] == pytest.approx(np.log(1000))
     assert facts["scene1", 1.0][2:] == pytest.approx(facts["scene3", 1.0][2:] + np.log(2), abs=0.05)  # half the contrast
-    item = LabelledShots(shots, 1, patch=32, facts=read_facts(root, shots))[0, 0]
+    item = LabelledShots(shots, 1, patch=32, known=known)[0, 0]
     assert np.array_equal(item["facts"], facts[shots[0].scene, shots[0].ratio])
+    assert item["circumstances"][[0, 1, 6, 7]] == pytest.approx([0, np.log(1000), 2.1, 0.5])
+    assert np.array_equal(item["circumstances"][2:6], item["facts"][2:])
+
+
+def test_fresh_shots_are_exposed_anew_every_epoch(tmp_path):
+    """From the same picture another shot every time, but always the same for one (seed, epoch, index); what is known of it is true."""
+    coarse = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
+    write_image(tmp_path / "a.png", np.kron(coarse, np.ones((4, 4, 1), np.uint8)))
+    fresh = FreshShots([("a", tmp_path / "a.png")], find_masks(None), SceneDraw(still=0.0, photons=(900.0, 1000.0)), 48, seed=4)
+    items = [fresh[epoch, 0] for epoch in range(12)]
+    again = FreshShots(fresh.pictures, fresh.masks, fresh.draw, 48, seed=4)[3, 0]
+    for name, value in again.items():
+        assert np.array_equal(value, items[3][name], equal_nan=name == "label"), name
+    assert len({item["image"].numpy().tobytes() for item in items}) == 12
+    for item in items:
+        light, ratio = item["facts"][0], item["ratio"]
+        assert item["image"].shape == (3, 48, 48) and np.isnan(item["label"])
+        assert np.log(900) <= light + np.log(ratio) <= np.log(1000)
+        assert item["circumstances"][:2] == pytest.approx([np.log(ratio), light])
+    brightness = [(item["image"].mean() ** 2.2 * item["ratio"]).item() for item in items]
+    assert max(brightness) < 4 * min(brightness)  # stored `ratio` times too dark

@@ -203,7 +203,7 @@ def test_memory_decides_on_tiles(weights):
     assert inference.tile_of(predictor, (100, 200)) == 200
     tile = inference.tile_of(predictor, (4000, 6000))
     assert 128 < tile < 400 and tile % predictor.network.multiple == 0
-    with pytest.raises(UserError, match="not enough memory on cpu: 0.00 GB are free, tiles of .* px need"):
+    with pytest.raises(UserError, match="not enough memory: 0.00 GB are free, tiles of .* px need"):
         inference.tile_of(inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.001)), (4000, 6000))
 
 

@@ -16,7 +16,7 @@ import torch
 from scipy.ndimage import correlate
 from scipy.stats import spearmanr
 
-from data.irp import find_stacks
+from data.irp import find_stacks, source_of
 from methods.irp import exposure, generate, inference, test, train
 from methods.irp.config import GenerateConfig, InferenceConfig, TestConfig, TrainConfig
 from methods.irp.restorers import _richardson_lucy, denoise, quality
@@ -195,11 +195,37 @@ def test_the_second_lesson_leaves_nothing_in_the_weights(stacks, tmp_path, monke
     state = load(tmp_path / "experiment/taught/last.safetensors").state_dict()
     assert state.keys() == build("irp", backbone="light", **NARROW).state_dict().keys()
     task = train.PotentialTask(learning(stacks, facts=2.0))
-    assert np.nanmean(task.training_set.facts, 0) == pytest.approx(np.zeros(6), abs=1e-4)
+    facts = (task.training_set.known.facts - task.usual_facts[0].numpy()) / task.usual_facts[1].numpy()
+    assert np.nanmean(facts, 0) == pytest.approx(np.zeros(6), abs=1e-4)
     shutil.copytree(stacks, tmp_path / "bare")
     shutil.rmtree(tmp_path / "bare/records")
-    with pytest.raises(UserError, match="--facts needs records/ and sharp/"):
+    with pytest.raises(UserError, match="need records/ and sharp/"):
         train.PotentialTask(learning(tmp_path / "bare", facts=1.0))
+
+
+def test_fresh_shots_get_guessed_labels(stacks, pictures, tmp_path, monkeypatch):
+    """The guesses are near the labels where these are known; no picture of a scene that validates or tests is shown; training goes on."""
+    monkeypatch.setattr(train, "ROOT", tmp_path)
+    settings = learning(stacks, save="fresh", fresh_path=pictures, fresh_share=0.5, facts=1.0, patch_size=32, epochs=4)
+    task = train.PotentialTask(settings)
+    labels = [shot.label for shot in task.training_set.main.shots]
+    guesses = task.appraiser(torch.from_numpy(task.training_set.main.known.circumstances))
+    assert np.corrcoef(guesses, labels)[0, 1] > 0.9
+    found = find_stacks(stacks)
+    held_out = {source_of(stacks, scene) for name in ("val", "test") for scene in found.partitions[name]}
+    shown = {name for name, _ in task.training_set.other.pictures}
+    assert shown and held_out and not shown & held_out
+    items = [task.training_set[0, index] for index in range(len(task.training_set))]
+    assert 0.2 < np.mean([np.isnan(item["label"]) for item in items]) < 0.8
+    train.main(settings)
+    train.main(replace(settings, save="parts", max_minutes=1e-9))
+    train.main(replace(settings, save="parts", resume=True))
+    one, other = (load(tmp_path / f"experiment/{name}/last.safetensors").state_dict() for name in ("fresh", "parts"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    with pytest.raises(UserError, match="no picture in .* that is 128 px wide"):
+        train.PotentialTask(replace(settings, patch_size=64))
+    with pytest.raises(UserError, match="needs a --patch_size"):
+        train.PotentialTask(replace(settings, patch_size=0))
 
 
 def test_imagenet_is_a_note_where_it_is_out_of_reach(monkeypatch, capsys, tmp_path):

@@ -52,11 +52,12 @@ def test_sharpness_prior_by_hand():
     assert brighter[0, 0, 4, 4].item() == pytest.approx(torch.tensor(-(0.06**0.5)).exp().item(), abs=1e-6)
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3])
-def test_streaming_equals_windows(stages):
+@pytest.mark.parametrize("stages, body", [(1, "residual"), (2, "residual"), (3, "residual"), (2, "naf")])
+def test_streaming_equals_windows(stages, body):
     torch.manual_seed(0)
-    network = CDVDTSP(stages=stages, width=4, blocks=1, kernel_size=3).eval()
-    torch.nn.init.normal_(network.reconstruction.outward[-1].weight, std=0.1)
+    network = CDVDTSP(stages=stages, width=4, blocks=1, kernel_size=3, body=body).eval()
+    last = network.reconstruction.ending if body == "naf" else network.reconstruction.outward[-1]
+    torch.nn.init.normal_(last.weight, std=0.1)
     clip = torch.nn.functional.avg_pool2d(torch.rand(9, 3, 44, 52), 5, 1)
     with torch.inference_mode():
         streamed = list(network.stream(frame[None] for frame in clip))
@@ -69,10 +70,32 @@ def test_streaming_equals_windows(stages):
     assert share < 1e-4
 
 
-def test_global_skip_starts_at_the_input():
-    network = build("cdvd_tsp", width=4, blocks=1, kernel_size=3, downscale=2, global_skip=True, flow="dis")
+@pytest.mark.parametrize("changes", [{"global_skip": True}, {"body": "naf"}, {"body": "naf", "recurrent": True}])
+def test_corrections_start_at_the_input(changes):
+    network = build("cdvd_tsp", width=4, blocks=1, kernel_size=3, downscale=2, flow="dis", **changes)
     clip = torch.rand(2, 5, 3, 24, 32)
     assert torch.equal(network(clip), clip[:, 2])
+
+
+def test_recurrence_sees_the_result_before():
+    """Streaming is one long clip; a change of the first frame reaches every later result, without recurrence only its neighbour's."""
+    torch.manual_seed(0)
+    clip = torch.nn.functional.avg_pool2d(torch.rand(8, 3, 28, 36), 5, 1)
+    for recurrent in (True, False):
+        network = CDVDTSP(stages=1, width=4, blocks=1, downscale=2, flow="dis", body="naf", recurrent=recurrent).eval()
+        torch.nn.init.normal_(network.reconstruction.ending.weight, std=0.1)
+        with torch.inference_mode():
+            streamed = torch.cat(list(network.stream(frame[None] for frame in clip)))
+            other = torch.cat(list(network.stream(frame[None] for frame in torch.cat((1 - clip[:1], clip[1:])))))
+            if recurrent:
+                assert torch.equal(network.forward_stages(clip[None])[0][0], streamed)
+        assert [bool((one != two).any()) for one, two in zip(streamed, other)] == [True, *[recurrent] * 5]
+
+
+def test_without_the_prior_the_network_sees_ones():
+    network = CDVDTSP(width=4, blocks=1, prior=False, flow="dis")
+    _, prior = network.flow_and_prior(*torch.rand(3, 1, 3, 24, 32))
+    assert (prior == 1).all()
 
 
 def test_gate_scales_the_correction_per_pixel():
@@ -105,6 +128,8 @@ def test_wrong_clips_are_refused():
         CDVDTSP(stages=0)
     with pytest.raises(ValueError, match="unknown flow 'raft'"):
         CDVDTSP(flow="raft")
+    with pytest.raises(ValueError, match="unknown body 'unet'"):
+        CDVDTSP(body="unet")
 
 
 def test_every_published_network_is_known():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from models import build
+from utils.errors import UserError
 from utils.tiling import count_tiles, pad_to_multiple, positions, restore_tiled, tile_for
 
 SIDES = [(340, 200, 64, 1), (1000, 300, 60, 16), (513, 512, 64, 16), (97, 96, 8, 4)]
@@ -65,7 +66,7 @@ def test_tile_follows_the_budget():
     assert tile_for((300, 500), 1000, 10**9, 64, 16) == 500
     tile = tile_for((3000, 5000), 1000, 10**9, 64, 16)
     assert tile % 16 == 0 and 0.6 * 10**9 < tile**2 * 1000 <= 0.7 * 10**9
-    with pytest.raises(ValueError, match="0.00 GB are free, tiles of 144 px need 0.03 GB"):
+    with pytest.raises(UserError, match="0.00 GB are free, tiles of 144 px need 0.03 GB"):
         tile_for((3000, 5000), 1000, 10**6, 64, 16)
     with pytest.raises(ValueError, match="larger than two overlaps"):
         restore_tiled(lambda part: part, torch.rand(1, 3, 200, 200), 100, 50)
