@@ -37,7 +37,7 @@ class TrainConfig:
     max_frames: int = option(100, "frames used of each training video; 0 = all")
     save: str = option("cdvd_tsp", "name of the run")
     resume: bool = option(False, "go on from the run's last checkpoint")
-    weights: Path | None = option(None, "start from the weights of a network of the same shape")
+    weights: Path | None = option(None, "start from the weights of a network of the same shape; --body naf: also of a NAFNet for photos")
     flow_weights: Path | None = option(Path("pretrain_models/network-default.pytorch"), "published PWC-Net weights to start the flow from")
     epochs: int = option(500, "epochs; the set is repeated whole within one as long as that stays under 1000 batches")
     warm_start: int = option(0, "first optimiser steps spent on single frames: the reconstruction alone, no neighbours, no flow")

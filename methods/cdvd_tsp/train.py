@@ -19,6 +19,8 @@ from losses.pixel import charbonnier, hard_example_mining, l1, negative_psnr, ra
 from methods.cdvd_tsp.config import TrainConfig
 from methods.cdvd_tsp.inference import Predictor, predict
 from models import build, load
+from models.cdvd_tsp import AlignedNAFNet
+from models.nafnet import NAFNet
 from models.published import load_published
 from utils import distributed
 from utils.checkpoint import load_strict, save_weights
@@ -175,7 +177,13 @@ class CascadeTask:
         config = self.config
         if config.weights:
             source = load(config.weights)
-            load_strict(self.network, source.state_dict(), config.weights)
+            if isinstance(source, NAFNet) and isinstance(self.network.reconstruction, AlignedNAFNet):
+                try:
+                    self.network.reconstruction.start_from(source)
+                except ValueError as error:
+                    raise UserError(f"--weights {config.weights}: {error}") from error
+            else:
+                load_strict(self.network, source.state_dict(), config.weights)
         elif config.flow == "pwc":
             if config.flow_weights and config.flow_weights.is_file():
                 self.network.flow.load_state_dict(load_published("pwc_net", config.flow_weights).state_dict())

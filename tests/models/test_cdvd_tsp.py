@@ -3,6 +3,7 @@ import torch
 
 from models import NETWORKS, build
 from models.cdvd_tsp import CDVDTSP, Reconstruction, sharpness_prior
+from models.nafnet import NAFNet
 from models.published import PUBLISHED, load_published, rename
 
 
@@ -75,6 +76,22 @@ def test_corrections_start_at_the_input(changes):
     network = build("cdvd_tsp", width=4, blocks=1, kernel_size=3, downscale=2, flow="dis", **changes)
     clip = torch.rand(2, 5, 3, 24, 32)
     assert torch.equal(network(clip), clip[:, 2])
+
+
+def test_a_photo_network_starts_the_video_network():
+    """Its results are the photo network's then, whatever the neighbours are; another width is refused."""
+    torch.manual_seed(0)
+    photo = NAFNet(width=6, encoder=(1, 1), middle=3, decoder=(1, 1), downscale=2)
+    for parameter in photo.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    network = CDVDTSP(stages=1, width=6, blocks=3, downscale=2, flow="dis", body="naf").eval()
+    network.reconstruction.start_from(photo)
+    clip = torch.rand(1, 3, 3, 24, 32)
+    with torch.inference_mode():
+        assert (network(clip) - photo.eval()(clip[:, 1])).abs().max() < 1e-5
+    CDVDTSP(stages=1, width=6, blocks=2, downscale=2, flow="dis", body="naf").reconstruction.start_from(photo)
+    with pytest.raises(ValueError, match="can't start one of width 4"):
+        CDVDTSP(stages=1, width=4, blocks=3, downscale=2, flow="dis", body="naf").reconstruction.start_from(photo)
 
 
 def test_recurrence_sees_the_result_before():
