@@ -208,3 +208,19 @@ def test_fresh_shots_are_exposed_anew_every_epoch(tmp_path):
         assert item["circumstances"][:2] == pytest.approx([np.log(ratio), light])
     brightness = [(item["image"].mean() ** 2.2 * item["ratio"]).item() for item in items]
     assert max(brightness) < 4 * min(brightness)  # stored `ratio` times too dark
+
+
+def test_masks_follow_a_picture_that_is_varied(tmp_path):
+    """Smaller, turned, mirrored: the object stays under its mask, and enough of the picture is left."""
+    picture, mask = np.full((150, 200, 3), 10, np.uint8), np.zeros((1, 150, 200), bool)
+    mask[0, 20:70, 30:130] = True
+    picture[mask[0]] = 200
+    fresh = FreshShots([], find_masks(None), SceneDraw(kernel_size=33), 64, seed=0)
+    shapes = set()
+    for seed in range(12):
+        varied, masks = fresh._varied(picture, mask, np.random.default_rng(seed))
+        assert varied.shape[:2] == masks.shape[1:] and min(varied.shape[:2]) >= 64 + 32
+        assert np.mean(varied[masks[0]] > 100) > 0.98 and np.mean(varied[~masks[0]] < 100) > 0.98
+        shapes.add(varied.shape)
+    assert len(shapes) > 6
+    assert fresh._varied(picture, mask[:0], np.random.default_rng(0))[1].shape[0] == 0
