@@ -220,7 +220,7 @@ def test_masks_follow_a_picture_that_is_varied(tmp_path):
     for seed in range(12):
         varied, masks = fresh._varied(picture, mask, np.random.default_rng(seed))
         assert varied.shape[:2] == masks.shape[1:] and min(varied.shape[:2]) >= 64 + 32
-        assert np.mean(varied[masks[0]] > 100) > 0.98 and np.mean(varied[~masks[0]] < 100) > 0.98
+        assert np.mean(varied[masks[0]] > 100) > 0.95 and np.mean(varied[~masks[0]] < 100) > 0.95
         shapes.add(varied.shape)
     assert len(shapes) > 6
     assert fresh._varied(picture, mask[:0], np.random.default_rng(0))[1].shape[0] == 0
