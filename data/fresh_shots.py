@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -19,8 +18,6 @@ from data.synthesis.stack import RATIOS, Sensor, brightened, expose_picture, sen
 from utils.image import read_image, to_8bit, to_tensor
 from utils.metrics import ssim
 from utils.protocol import PROTOCOLS
-
-SMALLEST = 0.6  # scale of a picture, where that leaves enough of it
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class FreshShots(Dataset):
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index, 2))
         sensor, ratio = self.draw.sensor(rng), float(rng.choice(RATIOS))
-        moment = self.draw.scene(*self._varied(*self._picture(index), rng), (self.patch, self.patch), rng)
+        moment = self.draw.scene(*turned(*self._picture(index), rng), (self.patch, self.patch), rng)
         stored = sense(moment.expose(ratio=ratio).blurred_linear, ratio, sensor, rng)
         bright = to_8bit(torch.from_numpy(brightened(stored, ratio).clip(0, 1)).permute(2, 0, 1))
         detail = detail_of(moment.sharp)
@@ -99,17 +96,6 @@ class FreshShots(Dataset):
             "circumstances": circumstances_of(ratio, sensor.photons, detail, *quality),
         }
 
-    def _varied(self, picture: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The same picture smaller, turned, mirrored, with its colours in another order."""
-        needed = self.patch + 2 * (self.draw.kernel_size // 2)
-        scale = rng.uniform(max(SMALLEST, needed / min(picture.shape[:2])), 1)
-        height, width = (max(needed, round(scale * side)) for side in picture.shape[:2])
-        picture = cv2.resize(picture[..., rng.permutation(3)], (width, height), interpolation=cv2.INTER_AREA)
-        smaller = [cv2.resize(np.uint8(mask), (width, height), interpolation=cv2.INTER_NEAREST) for mask in masks]
-        masks, turns = np.array(smaller, bool).reshape(-1, height, width), int(rng.integers(4))
-        picture, masks = np.rot90(picture, turns), np.rot90(masks, turns, (1, 2))
-        return (picture[:, ::-1], masks[..., ::-1]) if rng.random() < 0.5 else (picture, masks)
-
     def _picture(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels [H,W,3] and masks [N,H,W]; kept for the next time as long as there is room."""
         if index not in self._read:
@@ -121,6 +107,13 @@ class FreshShots(Dataset):
             self._read[index] = picture, masks
             self._room -= picture.nbytes + masks.nbytes
         return self._read[index]
+
+
+def turned(picture: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A picture [H,W,3] and its masks [N,H,W] turned, perhaps mirrored, with the colours in another order."""
+    turns = int(rng.integers(4))
+    picture, masks = np.rot90(picture[..., rng.permutation(3)], turns), np.rot90(masks, turns, (1, 2))
+    return (picture[:, ::-1], masks[..., ::-1]) if rng.random() < 0.5 else (picture, masks)
 
 
 def drawn(rng: np.random.Generator, bounds: Sequence[float]) -> float:

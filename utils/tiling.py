@@ -106,7 +106,7 @@ def tile_for(size: tuple[int, int], bytes_per_pixel: float, available: int | Non
     if available is None or size[0] * size[1] * bytes_per_pixel <= SHARE * available:
         return whole
     least = -(-(2 * overlap + 1) // multiple) * multiple
-    tile = int(math.sqrt(SHARE * available / bytes_per_pixel)) // multiple * multiple
+    tile = int(math.sqrt(SHARE * max(available, 0) / bytes_per_pixel)) // multiple * multiple
     if tile < least:
         free, needed = (f"{amount / 2**30:.2f} GB" for amount in (available, least**2 * bytes_per_pixel / SHARE))
         raise UserError(f"not enough memory: {free} are free, tiles of {least} px need {needed}: close other programs")

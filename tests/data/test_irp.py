@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data import irp
-from data.fresh_shots import FreshShots, SceneDraw
+from data.fresh_shots import FreshShots, SceneDraw, turned
 from data.irp import LabelledShots, find_shots, find_stacks, read_knowledge, write_labels
 from data.synthesis.camera import STANDARD
 from data.synthesis.masks import find_masks
@@ -210,17 +210,15 @@ def test_fresh_shots_are_exposed_anew_every_epoch(tmp_path):
     assert max(brightness) < 4 * min(brightness)  # stored `ratio` times too dark
 
 
-def test_masks_follow_a_picture_that_is_varied(tmp_path):
-    """Smaller, turned, mirrored: the object stays under its mask, and enough of the picture is left."""
-    picture, mask = np.full((150, 200, 3), 10, np.uint8), np.zeros((1, 150, 200), bool)
-    mask[0, 20:70, 30:130] = True
+def test_masks_turn_with_a_picture():
+    """The object stays under its mask; there are eight ways."""
+    picture, mask = np.full((40, 50, 3), 10, np.uint8), np.zeros((1, 40, 50), bool)
+    mask[0, 3:9, 5:20] = True
     picture[mask[0]] = 200
-    fresh = FreshShots([], find_masks(None), SceneDraw(kernel_size=33), 64, seed=0)
-    shapes = set()
-    for seed in range(12):
-        varied, masks = fresh._varied(picture, mask, np.random.default_rng(seed))
-        assert varied.shape[:2] == masks.shape[1:] and min(varied.shape[:2]) >= 64 + 32
-        assert np.mean(varied[masks[0]] > 100) > 0.95 and np.mean(varied[~masks[0]] < 100) > 0.95
-        shapes.add(varied.shape)
-    assert len(shapes) > 6
-    assert fresh._varied(picture, mask[:0], np.random.default_rng(0))[1].shape[0] == 0
+    ways = set()
+    for seed in range(60):
+        turned_picture, masks = turned(picture, mask, np.random.default_rng(seed))
+        assert np.array_equal(turned_picture[..., 0] == 200, masks[0])
+        ways.add(masks.tobytes())
+    assert len(ways) == 8
+    assert turned(picture, mask[:0], np.random.default_rng(0))[1].shape[0] == 0
