@@ -67,6 +67,8 @@ def _compare(kind: str, sets: dict[str, list[Pair]], networks: dict[str, Callabl
         blurry, sharp = ([pair[place] for pair in pairs] for place in (0, 1))
         inner = slice(skip, len(pairs) - skip)
         before = _psnr(blurry[inner], sharp[inner])
+        if before == float("inf"):  # nothing to remove
+            continue
         for name, restore in networks.items():
             restored = restore(blurry)
             restored = restored[inner] if len(restored) == len(blurry) else restored  # a video network leaves the ends out
