@@ -30,7 +30,7 @@ PARTITIONS = ("train", "val", "test")
 SHARES = (0.7, 0.1, 0.2)
 LABELS, INDEX, SPLITS = "IRP_label", "list_index.txt", "splits.json"
 _LABEL_END = "_metric.txt"
-FACTS, CIRCUMSTANCES = 6, 8  # known of a shot, see facts_of and circumstances_of
+FACTS = 6  # known of a shot, see facts_of
 CACHE_BYTES = 2**30  # of decoded shots in each loader process
 SEED = 19920318  # of the published training; orders the scenes where no list_index.txt does
 
@@ -135,7 +135,7 @@ def write_labels(root: Path, labels: dict[str, dict[float, float]], sources: dic
 
 
 class Knowledge(NamedTuple):
-    """What generate.py irp knows of shots, [N,FACTS] and [N,CIRCUMSTANCES]; see facts_of and circumstances_of."""
+    """What generate.py irp knows of shots, [N,FACTS] and [N,8]; see facts_of and circumstances_of."""
 
     facts: np.ndarray
     circumstances: np.ndarray
@@ -171,7 +171,7 @@ def facts_of(photons: float, extent: float, ratio: float, detail: Sequence[float
 
 
 def circumstances_of(ratio: float, photons: float, detail: Sequence[float], psnr: float, ssim: float) -> np.ndarray:
-    """What tells nearly everything about a shot's label without restoring it, [CIRCUMSTANCES]: its light, how much detail the sharp picture
+    """What tells nearly everything about a shot's label without restoring it, [8]: its light, how much detail the sharp picture
     has, and how far the brightened shot is from it."""
     return np.float32([math.log(ratio), math.log(photons / ratio), *detail, psnr / 10, ssim])
 

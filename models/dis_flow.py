@@ -1,8 +1,5 @@
 """Optical flow by dense inverse search (Kroeger et al., ECCV 2016), as OpenCV 4 implements it: no weights, CPU only."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import cv2
 import numpy as np
 import torch
@@ -36,11 +33,7 @@ class DISFlow(nn.Module):
     @torch.no_grad()
     def flow_between(self, first: list[Tensor], second: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Flow [B,2,*size] in pixels between two results of `pyramid`, on the CPU."""
-        with ThreadPoolExecutor(min(len(first[0]), os.cpu_count() or 1)) as pool:  # OpenCV lets other threads run meanwhile
-            flow = torch.from_numpy(np.stack(list(pool.map(_search, first[0].numpy(), second[0].numpy()))))
+        search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        pairs = zip(first[0].numpy(), second[0].numpy())
+        flow = torch.from_numpy(np.stack([search.calc(one, two, None) for one, two in pairs]))
         return flow.permute(0, 3, 1, 2)[..., : size[0], : size[1]].contiguous()
-
-
-def _search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Flow [H,W,2] between two 8-bit images [H,W]."""
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(first, second, None)

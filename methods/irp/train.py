@@ -125,7 +125,7 @@ def _fresh_shots(config: TrainConfig, found: Stacks) -> FreshShots:
     """Of all pictures but those that are too small and those that scenes which validate or test were made of."""
     if not config.patch_size or not 0 < config.fresh_share < 1:
         raise UserError("--fresh_path needs a --patch_size, and a --fresh_share between 0 and 1")
-    draw, held_out = SceneDraw(), {source_of(found.root, shot.scene) for name in ("val", "test") for shot in found.of(name)}
+    draw, held_out = SceneDraw(), {source_of(found.root, scene) for name in ("val", "test") for scene in found.partitions[name]}
     needed = config.patch_size + 2 * (draw.kernel_size // 2)
     pictures = [
         (name, path)
