@@ -7,6 +7,7 @@ linear light, of any length and at any distance from the next, as the sets of th
 import glob
 import itertools
 import math
+import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -167,6 +168,8 @@ def _write_high_rate(path: Path, source: Iterable[np.ndarray], count: int, rate:
         frame = _prepared(pixels)
         if target is None:
             target = np.lib.format.open_memmap(path, "w+", np.uint8, ((count - 1) * rate + 1, *frame.shape))
+            with open(path, "r+b") as file:  # a full disk is an error here; a page that finds no place later kills the process
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         if before is not None and rate > 1:
             between = InBetween(before, frame)
             for step in range(1, rate):

@@ -64,7 +64,7 @@ def _random_view(rng: np.random.Generator, picture: np.ndarray, size: int) -> np
     top, left = (int(rng.integers(0, max(length - side, 0) + 1)) for length in picture.shape[:2])
     part = picture[top : top + side, left : left + side]
     part = np.rot90(part, int(rng.integers(4)))[:, :: rng.choice((-1, 1))]
-    return np.ascontiguousarray(part, dtype=np.float32) / 255
+    return np.ascontiguousarray(part, dtype=np.float32) / np.iinfo(part.dtype).max
 
 
 def _channels_first(clip: np.ndarray) -> torch.Tensor:

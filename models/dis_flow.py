@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SMALLEST = 16  # OpenCV refuses sides of 8 pixels; smaller frames are padded to this
+SMALLEST = 32  # frames are padded to this: lower ones of 80 px width and more make OpenCV read beyond its pyramid and crash
 
 
 class DISFlow(nn.Module):

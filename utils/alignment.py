@@ -15,6 +15,7 @@ from utils.metrics import psnr, ssim_map
 ITERATIONS = 100
 FILTER = 5  # side of ECC's Gaussian, px
 SSIM_BORDER = 5  # cut off the SSIM map: half its window
+SMALLEST = 2 * SSIM_BORDER + 1  # side of an image that can be compared, px
 MOST_PSNR = 60  # `kohler`: a frame above this is no restoration but the frame itself
 
 

@@ -172,9 +172,9 @@ def to_yaml(config: Any) -> str:
 
 
 def keep_config(folder: Path, config: Any, free: Collection[str]) -> None:
-    """Write folder/config.yaml; raises UserError where one is there that differs in more than the `free` options."""
+    """Write folder/config.yaml; raises UserError where results lie beside one that differs in more than the `free` options."""
     path, text = folder / "config.yaml", to_yaml(config)
-    if path.is_file():
+    if path.is_file() and any(not other.name.startswith(".") for other in folder.iterdir() if other != path):
         before, now = (yaml.safe_load(words) for words in (path.read_text(encoding="utf-8"), text))
         changed = [name for name in now if before.get(name) != now[name] and name not in free]
         if changed:

@@ -31,16 +31,21 @@ def is_image(path: Path) -> bool:
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Pixels [H,W,3] of an image file, RGB, uint8 or (16-bit PNG and TIFF) uint16, upright by its EXIF orientation.
 
-    Grey becomes RGB, transparency is dropped. Raises UserError for a missing, foreign, truncated or corrupt file.
+    Grey becomes RGB, transparency is dropped. Raises UserError for a missing, foreign, truncated, corrupt or animated file.
     """
     with damage_as_sentence(path):
         return decode_image(Path(path).read_bytes(), path)
 
 
+def read_8bit(path: str | os.PathLike) -> np.ndarray:
+    """As read_image, but 16-bit pixels rounded to 8 bits."""
+    return to_8bit(to_tensor(read_image(path)))
+
+
 def decode_image(data: bytes, name: str | os.PathLike) -> np.ndarray:
     """As read_image, of a file's content; `name` is for the error's sentence."""
     with damage_as_sentence(name):
-        return _decode_16bit(data) if _may_have_16_bits(data) else _decode_8bit(data)
+        return _decode_16bit(data) if _may_have_16_bits(data) else _decode_8bit(data, name)
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
@@ -82,9 +87,15 @@ def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
 
 
 def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
-    """Content of a picture file (.png, .jpg with quality 95, ...) of pixels [H,W,3] uint8 or uint16."""
+    """Content of a picture file (.png, .jpg with quality 95, ...) of pixels [H,W,3] uint8 or uint16.
+
+    Raises UserError for a side that the format cannot hold.
+    """
     settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
-    return cv2.imencode(suffix, np.ascontiguousarray(pixels[..., ::-1]), settings)[1].tobytes()
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(pixels[..., ::-1]), settings)
+    if not done:
+        raise UserError(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} px is too large for a {suffix} file")
+    return data.tobytes()
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
@@ -106,8 +117,10 @@ def resize_to(pixels: np.ndarray, longest: int) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def _decode_8bit(data: bytes) -> np.ndarray:
+def _decode_8bit(data: bytes, name: str | os.PathLike) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
+        if image.format in ("GIF", "PNG", "WEBP") and getattr(image, "is_animated", False):
+            raise UserError(f"{name} is an animation of {image.n_frames} pictures: make a video file (.mp4) or single pictures of it")
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 

@@ -21,6 +21,7 @@ PANEL_WIDTH = 640
 MOST_BYTES = 5_000_000
 _LABEL_HEIGHT = 22
 _CROP = 96  # side in px of the most changed region
+_TALLEST = 4  # times its width is what a picture on a contact sheet may be high; higher ones become narrower
 
 
 @dataclass
@@ -74,7 +75,7 @@ def most_changed(example: Example) -> list[np.ndarray]:
 
 def enlarged(picture: np.ndarray, width: int) -> np.ndarray:
     """The picture blown up to `width` pixels without smoothing, so that pixels can be judged."""
-    return cv2.resize(picture, (width, _height(picture, width)), interpolation=cv2.INTER_NEAREST)
+    return _scaled(picture, width, cv2.INTER_NEAREST)
 
 
 def flow_picture(flow: np.ndarray) -> np.ndarray:
@@ -125,9 +126,9 @@ def _embedded(picture: np.ndarray, width: int, quality: int) -> str:
 
 def _row(name: str, pictures: dict[str, np.ndarray], width: int) -> list[np.ndarray]:
     heads = [f"{name}  {head}".strip() if column == 0 else head for column, head in enumerate(pictures)]
-    shrunk = [cv2.resize(picture, (width, _height(picture, width)), interpolation=cv2.INTER_AREA) for picture in pictures.values()]
+    shrunk = [_scaled(picture, width, cv2.INTER_AREA) for picture in pictures.values()]
     tallest = max(len(picture) for picture in shrunk)
-    shrunk = [np.pad(picture, ((0, tallest - len(picture)), (0, 0), (0, 0)), constant_values=255) for picture in shrunk]
+    shrunk = [np.pad(each, ((0, tallest - len(each)), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in shrunk]
     return [_text_band(heads, width), np.hstack(shrunk)]
 
 
@@ -136,8 +137,10 @@ def _write_bands(path: Path, bands: list[np.ndarray]) -> None:
     write_image(path, np.vstack([np.pad(band, ((0, 0), (0, widest - band.shape[1]), (0, 0)), constant_values=255) for band in bands]))
 
 
-def _height(picture: np.ndarray, width: int) -> int:
-    return max(round(picture.shape[0] * width / picture.shape[1]), 1)
+def _scaled(picture: np.ndarray, width: int, interpolation: int) -> np.ndarray:
+    """The picture `width` pixels wide, or narrower where it would be higher than _TALLEST times that."""
+    scale = min(width / picture.shape[1], _TALLEST * width / picture.shape[0])
+    return cv2.resize(picture, [max(round(side * scale), 1) for side in picture.shape[1::-1]], interpolation=interpolation)
 
 
 def _text_band(texts: Sequence[str], width: int) -> np.ndarray:

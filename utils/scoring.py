@@ -17,11 +17,11 @@ import yaml
 from scipy.io import loadmat
 from tqdm import tqdm
 
-from utils.alignment import compare_aligned, compare_with_trajectory, unaligned_psnr
+from utils.alignment import SMALLEST, compare_aligned, compare_with_trajectory, unaligned_psnr
 from utils.checkpoint import VERSION
 from utils.errors import UserError
 from utils.files import natural_key, write_text
-from utils.image import is_image, read_image
+from utils.image import is_image, read_8bit, read_image, to_8bit, to_tensor
 from utils.protocol import PROTOCOLS
 
 
@@ -135,14 +135,16 @@ def score(triple: Triple, protocol: str) -> dict:
     """One row: metrics of the restored image and of its input."""
     frames, row = read_truth(triple.sharp), {"name": triple.name}
     if PROTOCOLS[protocol].aligned:
-        restored = read_image(triple.restored)
+        restored, frames = read_8bit(triple.restored), [frame if frame.dtype == np.uint8 else to_8bit(to_tensor(frame)) for frame in frames]
+        if min(*restored.shape[:2], *frames[0].shape[:2]) < SMALLEST:
+            raise UserError(f"{triple.restored} or {triple.sharp} has a side below {SMALLEST} px, which protocol {protocol} needs")
         if protocol == "realblur":
             check_size(triple.restored, restored, triple.sharp, frames[0])
             found = compare_aligned(restored, frames[0])
         else:
             found = compare_with_trajectory(restored, frames)
         row |= {"psnr": found.psnr, "ssim": found.ssim, "aligned": found.aligned, "frame": found.frame}
-        return row | ({"input_psnr": unaligned_psnr(read_image(triple.blurry), frames[found.frame])} if triple.blurry else {})
+        return row | ({"input_psnr": unaligned_psnr(read_8bit(triple.blurry), frames[found.frame])} if triple.blurry else {})
     for prefix, path in (("", triple.restored), ("input_", triple.blurry)):
         if path is not None:
             row |= {prefix + name: value for name, value in compare(path, frames[0], triple.sharp, protocol).items()}

@@ -24,9 +24,10 @@ class Response:
     value: float = GAMMA
 
     def linear(self, image: np.ndarray) -> np.ndarray:
-        """Linear light of an image: 8-bit pixels (by table) or values in [0,1]."""
-        if image.dtype == np.uint8:
-            return self.linear(np.arange(256, dtype=np.float32) / 255)[image]
+        """Linear light of an image: 8- or 16-bit pixels (by table) or values in [0,1]."""
+        if image.dtype in (np.uint8, np.uint16):
+            most = np.iinfo(image.dtype).max
+            return self.linear(np.arange(most + 1, dtype=np.float32) / most)[image]
         if self.kind == "gamma":
             return np.power(image, self.value, dtype=np.float32)
         if self.kind == "exponential":

@@ -182,7 +182,7 @@ def _detector(weights: Path | None) -> MaskSource:
 
     @torch.inference_mode()
     def objects(name: str, picture: np.ndarray) -> Objects:
-        found = network([torch.from_numpy(np.float32(picture) / 255).permute(2, 0, 1)])[0]
+        found = network([torch.from_numpy(np.float32(picture) / np.iinfo(picture.dtype).max).permute(2, 0, 1)])[0]
         return Objects((found["masks"][:, 0] > 0.5).numpy(), found["scores"].numpy())
 
     return objects

@@ -137,6 +137,8 @@ def _warped(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border
 
 def _filled(picture: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The picture [H,W,3] with the objects painted over from their surroundings, 8-bit."""
-    pixels = picture if picture.dtype == np.uint8 else np.uint8(np.round(picture.clip(0, 1) * 255))
+    pixels = picture
+    if picture.dtype != np.uint8:
+        pixels = np.uint8(np.round(picture / 257 if picture.dtype == np.uint16 else picture.clip(0, 1) * 255))
     hole = cv2.dilate(np.uint8(masks.any(0)), np.ones((7, 7), np.uint8))
     return cv2.inpaint(pixels, hole, 5, cv2.INPAINT_TELEA)

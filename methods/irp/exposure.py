@@ -9,10 +9,11 @@ import numpy as np
 from scipy.stats import norm
 
 from data.irp import Shot, find_shots
-from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, pixels_of, save_curve, squared
+from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve, squared
 from methods.irp.predict import Predictor
 from utils.errors import UserError
 from utils.files import write_text
+from utils.image import read_8bit
 from utils.report import contact_sheet_of_rows, spread
 
 SHEET_SCENES = 8
@@ -68,7 +69,7 @@ def _row(shots: Sequence[Shot], values: list[float]) -> dict[str, np.ndarray]:
     for place in sorted({*spread(range(len(shots)), COLUMNS - 1), best}):
         ratio = shots[place].ratio
         head = f"{ratio:g}: {values[place]:.3f}{' (best)' if place == best else ''}"
-        shown[head] = squared(as_bright(pixels_of(shots[place].path), ratio))
+        shown[head] = squared(as_bright(read_8bit(shots[place].path), ratio))
     return shown
 
 

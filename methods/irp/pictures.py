@@ -6,14 +6,9 @@ import numpy as np
 
 from data.synthesis.stack import brightened
 from utils.files import atomic_path
-from utils.image import read_image, resize_to, to_8bit, to_tensor
+from utils.image import resize_to
 
 COLUMNS, SIDE = 6, 240  # of a contact sheet: shots in a row, px
-
-
-def pixels_of(path: Path) -> np.ndarray:
-    """A picture [H,W,3] as stored, in 8 bits."""
-    return to_8bit(to_tensor(read_image(path)))
 
 
 def as_bright(pixels: np.ndarray, ratio: float) -> np.ndarray:

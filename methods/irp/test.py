@@ -6,11 +6,12 @@ from tqdm import tqdm
 
 from data.irp import Shot
 from methods.irp.config import TestConfig
-from methods.irp.pictures import as_bright, pixels_of, save_curve
+from methods.irp.pictures import as_bright, save_curve
 from methods.irp.predict import load
 from methods.irp.sample import stacks_or_sample
 from utils.config import ROOT, to_yaml
 from utils.files import write_text
+from utils.image import read_8bit
 from utils.potential_scores import score_potentials
 from utils.scoring import Scores, paper_row, run_table
 from utils.sharpness import MEASURES
@@ -52,7 +53,7 @@ def main(config: TestConfig) -> Scores | None:
 
 def _measured(shot: Shot) -> dict[str, float]:
     """The simple measures of a shot, brightened as IRP sees it."""
-    picture = as_bright(pixels_of(shot.path), shot.ratio)
+    picture = as_bright(read_8bit(shot.path), shot.ratio)
     return {name: measure(picture) for name, measure in MEASURES.items()}
 
 

@@ -6,7 +6,7 @@ from data.photo_catalog import find_results
 from methods.sbdd.config import TestConfig
 from utils.config import to_yaml
 from utils.files import write_text
-from utils.image import read_image
+from utils.image import read_8bit, to_8bit, to_tensor
 from utils.report import MOST_PANELS, Example, spread, write_report
 from utils.scoring import Scores, Triple, check_given, read_truth, score_files
 
@@ -34,7 +34,7 @@ def find_triples(config: TestConfig) -> list[Triple]:
 
 
 def _example(triple: Triple) -> Example:
-    restored = read_image(triple.restored)
+    restored = read_8bit(triple.restored)
     size = restored.shape[1::-1]
-    blurry, sharp = (cv2.resize(picture, size) for picture in (read_image(triple.blurry), read_truth(triple.sharp)[0]))
+    blurry, sharp = (cv2.resize(picture, size) for picture in (read_8bit(triple.blurry), to_8bit(to_tensor(read_truth(triple.sharp)[0]))))
     return Example(triple.name, blurry, restored, sharp)

@@ -77,7 +77,7 @@ def test_mistakes_are_sentences(pictures, tmp_path):
     for changes, message in (
         ({"exposure": 1.5}, "at most 1 frame interval, got 1.5"),
         ({"exposure": 0.0}, "must be positive"),
-        ({"width": 500}, "one.png is 120x90, smaller than the window 500x48"),
+        ({"width": 500}, "one.png is 120x90, smaller than the window of 500x48 px"),
         ({"data_path": tmp_path / "none"}, "no folder at"),
         ({"what": "pairs", "kernel_size": 20}, "kernels have an odd side"),
         ({"what": "pairs", "strong": 0.8, "mild": 0.3}, "together at most 1"),

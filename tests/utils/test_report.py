@@ -31,6 +31,15 @@ def test_contact_sheet_has_a_column_per_picture(tmp_path):
     assert read_image(tmp_path / "b.png").shape[1] == 300
 
 
+def test_a_tower_stays_a_small_sheet(tmp_path):
+    """At the width of the others it would be 200,000 px high."""
+    tower = np.full((4000, 2, 3), 50, np.uint8)
+    contact_sheet(tmp_path / "a.png", [Example("tower", tower, tower)], width=100)
+    sheet = read_image(tmp_path / "a.png")
+    assert sheet.shape == (22 + 400 + 50, 200, 3)
+    assert (sheet[22:422, 0] == 50).all() and (sheet[22:422, 1] == 255).all()
+
+
 def test_flow_colours_tell_directions_apart():
     directions = [(3, 0), (0, 3), (-3, 0), (0, -3)]
     colours = {tuple(flow_picture(np.full((2, 4, 4), 1.0) * np.reshape(direction, (2, 1, 1)))[0, 0]) for direction in directions}
