@@ -5,6 +5,7 @@ Training checkpoints and the authors' files are PyTorch files; only tensors and 
 safetensors is imported where it is used: the networks alone need no more than torch, numpy, scipy and OpenCV.
 """
 
+import errno
 import json
 import os
 import pickle
@@ -30,12 +31,16 @@ def save_weights(
     path: str | os.PathLike, network: nn.Module, name: str, arguments: dict, method: str, dtype: torch.dtype = torch.float16
 ) -> None:
     """Write a network's weights with what `models.load` needs to build it again; floating point entries as `dtype` where they fit."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     state = {key: _as(value.detach().cpu(), dtype).contiguous() for key, value in network.state_dict().items()}
     description = {"network": name, "arguments": json.dumps(arguments), "method": method, "version": VERSION}
     with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata=description)
+        try:
+            save_file(state, temporary, metadata=description)
+        except SafetensorError as error:
+            raise _unwritable(path, error) from error
 
 
 def _as(value: Tensor, dtype: torch.dtype) -> Tensor:
@@ -116,7 +121,10 @@ def load_strict(network: nn.Module, state: dict[str, Tensor], source: str | os.P
 def save_checkpoint(path: str | os.PathLike, content: dict) -> None:
     """Write a training checkpoint (tensors and plain containers only), whole or not at all."""
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise _unwritable(path, error) from error
 
 
 def load_checkpoint(path: str | os.PathLike) -> dict:
@@ -135,6 +143,10 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is not a PyTorch weights file, or it is truncated: {str(error).splitlines()[0]}") from error
+
+
+def _unwritable(path: str | os.PathLike, error: Exception) -> OSError:
+    return OSError(errno.EIO, f"can't be written, the disk may be full ({str(error).splitlines()[0]})", str(path))
 
 
 def _existing(path: str | os.PathLike) -> Path:

@@ -1,12 +1,19 @@
-"""Work split over the processes that `torchrun` started, on one machine or many; without torchrun there is one process, rank 0 of 1."""
+"""Work split over the processes that `torchrun` started, on one machine or many; without torchrun there is one process, rank 0 of 1.
+
+Two runs that know nothing of each other never share a folder: see only_run.
+"""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+from utils.errors import UserError
 
 Item = TypeVar("Item")
 
@@ -37,6 +44,34 @@ def session(device: torch.device) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def only_run(folder: Path, doing: str = "writing into", choose: str = "--output_dir") -> Iterator[None]:
+    """The folder, made if need be, for one run alone while the block runs; the system drops the lock however the process ends.
+
+    Raises UserError where another run is at work there, and for a path that can't be a folder.
+    """
+    if not is_main():
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{folder} can't be made, as a file is in its place: choose another {choose}") from None
+    path = folder / ".lock"
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = path.is_file() and os.path.samestat(path.stat(), os.fstat(file.fileno()))  # else a run ended just now and took it away
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            raise UserError(f"another run is {doing} {folder}: wait for it, or choose another {choose}")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def shared(items: list[Item]) -> list[Item]:

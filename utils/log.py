@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.files import atomic_path
 from utils.report import contact_sheet_of_rows
 
 SAY_EVERY_S = 10
@@ -100,7 +101,8 @@ def draw_curves(folder: Path) -> None:
     for panel in panels[len(curves) :]:
         panel.set_visible(False)
     figure.supxlabel("optimiser step")
-    figure.savefig(folder / "curve.png", dpi=100)
+    with atomic_path(folder / "curve.png") as temporary:
+        figure.savefig(temporary, dpi=100)
 
 
 def _append(table: Path, row: dict[str, float]) -> None:

@@ -10,7 +10,6 @@ processes, nor stopping and resuming change a run (dropout differs between numbe
 """
 
 import contextlib
-import fcntl
 import math
 import signal
 import time
@@ -115,7 +114,7 @@ def train(task: Task, folder: Path, limits: Limits, resume: bool, config: str = 
     """
     if limits.device.type == "cpu":
         keep_memory()
-    with distributed.session(limits.device), _locked(folder):
+    with distributed.session(limits.device), distributed.only_run(folder, "training into", "--save"):
         return _Run(task, folder, limits, resume, config).run()
 
 
@@ -362,21 +361,6 @@ def _prepare_worker(worker: int) -> None:
     cv2.setNumThreads(0)
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the parent finishes its step first
         signal.signal(number, signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The folder for one run alone; the system drops the lock when the process ends, however it ends."""
-    if not distributed.is_main():
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another run is training into {folder}: wait for it, or choose another --save") from None
-        yield
 
 
 def _write_config(folder: Path, config: str, device: torch.device, log: RunLog) -> None:

@@ -17,11 +17,12 @@ from data.sample import sample_folder
 from methods.cdvd_tsp.config import InferenceConfig, TestConfig
 from models import find, load_network
 from models.cdvd_tsp import CDVDTSP, TILE_OVERLAP
+from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import read_image, to_8bit, to_tensor
+from utils.image import read_8bit, read_image, to_8bit, to_tensor
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, contact_sheet, flow_picture, spread, write_report
 from utils.scoring import Scores, Triple, paper_row, score_files
@@ -68,12 +69,14 @@ def main(config: InferenceConfig) -> Scores | None:
     job = plan(config)
     has_truth = all(video.sharp for video in job.found.videos)
     border = config.border if config.border is not None else not has_truth
-    restored = restore_all(load(config), job, border, config.skip_existing, config.lossless)
-    write_text(job.output_dir / "config.yaml", to_yaml(config))
-    scores = score_job(job, restored, "cdvd") if has_truth else None
-    if not has_truth:
-        print("no ground truth, so no metrics were computed")
-    finish(job, restored, scores, config.report)
+    predictor = load(config)
+    with distributed.only_run(job.output_dir):
+        restored = restore_all(predictor, job, border, config.skip_existing, config.lossless)
+        write_text(job.output_dir / "config.yaml", to_yaml(config))
+        scores = score_job(job, restored, "cdvd") if has_truth else None
+        if not has_truth:
+            print("no ground truth, so no metrics were computed")
+        finish(job, restored, scores, config.report)
     return scores
 
 
@@ -312,7 +315,7 @@ def _example(predictor: Predictor, name: str, recent: _Recent, index: int, resto
     }
     sharp, words = None, ""
     if video.sharp:
-        sharp = to_8bit(to_tensor(read_image(video.sharp[index])))
+        sharp = read_8bit(video.sharp[index])
         before, after = (PROTOCOLS["cdvd"].psnr(image, sharp) for image in (around[1], restored))
         words = f"PSNR {before:.2f} dB before, {after:.2f} dB after (protocol cdvd)"
     return Example(name, to_8bit(to_tensor(around[1])), restored, sharp, extras, words)

@@ -18,11 +18,12 @@ from models.blocks import ImageNetwork
 from models.guided_nafnet import GuidedNAFNet
 from models.nafnet import NAFNet
 from models.srn import SRN
+from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import image_size, is_image, read_image, to_8bit, to_tensor
+from utils.image import image_size, is_image, read_8bit, to_8bit, to_tensor
 from utils.photo import read_photo, write_photo
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, contact_sheet, spread, write_report
@@ -70,10 +71,11 @@ def main(config: InferenceConfig) -> Scores | None:
         return restore_video(config)
     pictures, remark = plan(config)
     predictor = load(config)
-    restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
-    write_text(config.output_dir / "config.yaml", to_yaml(config))
-    scores = score_pictures(config, pictures, restored, predictor, chosen_protocol(config), remark) if pictures[0].sharp else None
-    finish(config, restored, scores, predictor, remark)
+    with distributed.only_run(config.output_dir):
+        restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
+        write_text(config.output_dir / "config.yaml", to_yaml(config))
+        scores = score_pictures(config, pictures, restored, predictor, chosen_protocol(config), remark) if pictures[0].sharp else None
+        finish(config, restored, scores, predictor, remark)
     return scores
 
 
@@ -253,6 +255,13 @@ def restore_video(config: InferenceConfig) -> None:
         print(f"{target} exists, skipped")
         return
     predictor = load(config)
+    with distributed.only_run(config.output_dir):
+        result = _restore_frames(config, predictor, source, target)
+        write_text(config.output_dir / "config.yaml", to_yaml(config))
+        finish(config, result, None, predictor, "")
+
+
+def _restore_frames(config: InferenceConfig, predictor: Predictor, source: VideoFile, target: Path) -> Restored:
     result, started, done = Restored({config.data_path.stem: target}), time.monotonic(), 0
     wanted = set(spread(range(source.count or MOST_PANELS * 30), MOST_PANELS))
     with VideoWriter(target, source, config.lossless) as writer, tqdm(total=source.count, unit="frame", disable=None) as bar:
@@ -266,8 +275,7 @@ def restore_video(config: InferenceConfig) -> None:
     seconds = time.monotonic() - started
     result.speed = f"{done} frames in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
     print(f"restored {result.speed}; frame by frame: for video `inference.py cdvd_tsp` also uses the neighbouring frames")
-    write_text(config.output_dir / "config.yaml", to_yaml(config))
-    finish(config, result, None, predictor, "")
+    return result
 
 
 def score_pictures(
@@ -296,7 +304,7 @@ def finish(config: Config, restored: Restored, scores: Scores | None, predictor:
 
 
 def _example(picture: Picture, result: Path) -> Example:
-    blurry, restored = (to_8bit(to_tensor(read_image(path))) for path in (picture.blurry, result))
+    blurry, restored = (read_8bit(path) for path in (picture.blurry, result))
     if picture.sharp is None or not picture.sharp.is_file() or picture.sharp.suffix == ".mat":
         return Example(picture.name, blurry, restored)
     sharp = to_8bit(to_tensor(read_truth(picture.sharp)[0]))

@@ -24,14 +24,14 @@ from data.synthesis.exposure import frames_needed
 from data.synthesis.masks import MaskSource, find_masks
 from data.synthesis.stack import RATIOS, Exposure, brightened, encoded_noise, expose_video, sense
 from methods.irp.config import GenerateConfig
-from methods.irp.pictures import as_bright, new_curve, pixels_of, save_curve
+from methods.irp.pictures import as_bright, new_curve, save_curve
 from methods.irp.restorers import Restorer, denoise, find_restorers, quality
 from utils import distributed
 from utils.config import keep_config
 from utils.device import choose_device, choose_precision
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import image_size, is_image, read_image, write_image
+from utils.image import image_size, is_image, read_8bit, read_image, write_image
 from utils.report import contact_sheet_of_rows, spread
 from utils.video import is_video
 
@@ -53,6 +53,11 @@ def main(config: GenerateConfig) -> None:
     """Write what is not there yet; the main process also writes labels, contact_sheet.png and labels.png once all is there."""
     _check(config)
     jobs, remark = _jobs(config)
+    with distributed.only_run(config.output_dir):
+        _make_all(config, jobs, remark)
+
+
+def _make_all(config: GenerateConfig, jobs: list[Job], remark: str) -> None:
     if distributed.is_main():
         keep_config(config.output_dir, config, FREE_OPTIONS)
     device = choose_device(config.device)
@@ -110,12 +115,12 @@ def _of_video(config: GenerateConfig, job: Job, rng: np.random.Generator) -> Mom
     exposure = drawn(rng, config.exposure)
     half = frames_needed(exposure) // 2
     if count < 2 * half + config.n_images:
-        raise UserError(f"video {job.source} has {count} frames: an exposure of {exposure:.1f} needs {2 * half + config.n_images}")
+        raise UserError(f"{job.source} has {count} frames: an exposure of {exposure:.1f} needs {2 * half + config.n_images}")
     start, end = (half + (count - 2 * half) * (job.number + step) // config.n_images for step in (0, 1))
     middle = int(rng.integers(start, end))
     pixels = [frame for index, frame in zip(range(middle + half + 1), source) if index >= middle - half]
     if min(pixels[0].shape[0] - config.height, pixels[0].shape[1] - config.width) < 0:
-        raise UserError(f"video {job.source} is {pixels[0].shape[1]}x{pixels[0].shape[0]}, smaller than the shots (--height, --width)")
+        raise UserError(f"{job.source} is {pixels[0].shape[1]}x{pixels[0].shape[0]}, smaller than the shots (--height, --width)")
     top, left = (int(rng.integers(side - length + 1)) for side, length in zip(pixels[0].shape, (config.height, config.width)))
     window = np.s_[top : top + config.height, left : left + config.width]
     frames = [np.float32(frame[window]) / np.iinfo(frame.dtype).max for frame in pixels]
@@ -156,7 +161,7 @@ def _sheet(config: GenerateConfig, labels: dict[str, dict[float, float]]) -> Ite
         best = max(labels[scene], key=labels[scene].get)
         shown = {}
         for ratio in sorted({*spread(ratios(config), SHEET_RATIOS), best}):
-            bright = as_bright(pixels_of(config.output_dir / scene / file_name(ratio)), ratio)
+            bright = as_bright(read_8bit(config.output_dir / scene / file_name(ratio)), ratio)
             star = " (best)" if ratio == best else ""
             shown[f"{ratio:g}: {labels[scene][ratio]:.3f}{star}"] = bright
         shown = dict(list(shown.items())[:SHEET_RATIOS] if len(shown) <= SHEET_RATIOS else _with_best(shown))
@@ -205,7 +210,8 @@ def _jobs(config: GenerateConfig) -> tuple[list[Job], str]:
     if not sources:
         find_pictures(config.data_path)  # says what is wrong with the folder
         raise UserError(
-            f"all {small} pictures are too small for shots of {config.width}x{config.height} px (--width, --height) and kernels"
+            f"{config.data_path}: all {small} pictures are too small for shots of {config.width}x{config.height} px (--width, --height) "
+            f"with a margin for kernels of {config.kernel_size} px (--kernel_size)"
         )
     pairs = [(source, number) for source in sources for number in range(config.n_images)]
     jobs = [Job(f"scene{place + 1}", source, sources[source], number) for place, (source, number) in enumerate(pairs)]

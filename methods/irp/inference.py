@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,15 +16,16 @@ from data.irp import find_shots
 from data.photo_catalog import pictures_by_name
 from methods.irp.config import InferenceConfig
 from methods.irp.exposure import recommend
-from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, pixels_of, save_curve, squared
+from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve, squared
 from methods.irp.predict import Predictor, load
 from methods.irp.sample import sample_stacks
 from models import load_network
 from models.blocks import ImageNetwork
+from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import atomic_path, write_text
-from utils.image import is_image, to_8bit, to_tensor, write_image
+from utils.image import is_image, read_8bit, to_8bit, to_tensor, write_image
 from utils.report import contact_sheet_of_rows, spread
 from utils.video import VideoFile, is_video
 
@@ -53,11 +55,12 @@ def main(config: InferenceConfig) -> None:
     if path.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"results would lie among the shots, as {path} lies in {folder}: choose another --output_dir")
     predictor = load(config.weights, config.device, config.precision)
-    if config.task == "expose":
-        recommend(predictor, path, config.error, folder)
-    else:
-        rank(config, predictor, path, folder)
-    write_text(folder / "config.yaml", to_yaml(config))
+    with distributed.only_run(folder):
+        if config.task == "expose":
+            recommend(predictor, path, config.error, folder)
+        else:
+            rank(config, predictor, path, folder)
+        write_text(folder / "config.yaml", to_yaml(config))
 
 
 def rank(config: InferenceConfig, predictor: Predictor, path: Path, folder: Path) -> list[Judged]:
@@ -65,7 +68,7 @@ def rank(config: InferenceConfig, predictor: Predictor, path: Path, folder: Path
     selecting, source = config.task == "select", _Source(path, folder, config.ratio)
     if selecting:
         keep_count(config.keep, 1)  # a mistake shows before the work
-        _forget_selection(folder)
+        _check_selection(folder)
     judged = [_judged(predictor, source, *item) for item in tqdm(source, "judging", source.count, unit="shot", disable=None)]
     ranked = sorted(judged, key=lambda shot: -shot.potential)
     kept = ranked[: keep_count(config.keep, len(ranked))] if selecting else []
@@ -116,7 +119,7 @@ class _Source:
             for number, (moment, frame) in enumerate(self.video.timed()):
                 yield f"frame_{number:06d}", frame, self.ratio, None, float(moment * self.video.time_base)
         for name, file in self.files.items():
-            yield name, pixels_of(file), self.ratios.get(file, self.ratio), file, None
+            yield name, read_8bit(file), self.ratios.get(file, self.ratio), file, None
 
     def pictures(self, wanted: Sequence[Judged]) -> Iterator[tuple[Judged, np.ndarray]]:
         """The chosen shots with their pixels; a video is read once more."""
@@ -124,7 +127,7 @@ class _Source:
             chosen = {shot.name: shot for shot in wanted}
             yield from ((chosen[name], frame) for name, frame, *_ in self if name in chosen)
         else:
-            yield from ((shot, pixels_of(shot.path)) for shot in wanted)
+            yield from ((shot, read_8bit(shot.path)) for shot in wanted)
 
 
 def _judged(
@@ -157,25 +160,32 @@ def _write_table(path: Path, ranked: list[Judged], kept: list[Judged]) -> None:
     write_text(path, table.getvalue())
 
 
-def _forget_selection(folder: Path) -> None:
-    """Remove what an earlier run selected, so that two selections never mix; raises UserError for folders that no run made."""
+def _check_selection(folder: Path) -> None:
+    """Raises UserError for folders in the place of the selection that no run made."""
     for part in (folder / "selected", folder / "restored"):
         if part.exists() and not (folder / "config.yaml").is_file():
             raise UserError(f"{part} is there already, and not from an earlier run: choose another --output_dir")
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_selected(config: InferenceConfig, predictor: Predictor, folder: Path, source: _Source, kept: list[Judged]) -> None:
-    """OUTPUT_DIR/selected: pictures as they are, frames of a video as PNG; with --restore also OUTPUT_DIR/restored."""
+    """OUTPUT_DIR/selected: pictures as they are, frames of a video as PNG; with --restore also OUTPUT_DIR/restored.
+
+    An earlier selection goes when the new one is whole, so that two never mix and none is lost.
+    """
     restore = _restorer(config, predictor) if config.restore else None
-    for shot, pixels in tqdm(source.pictures(kept), "selected", len(kept), unit="shot", disable=None):
-        if shot.path is None:
-            write_image(folder / "selected" / f"{shot.name}.png", pixels)
-        else:
-            with atomic_path(folder / "selected" / shot.path.relative_to(source.root)) as temporary:
-                shutil.copyfile(shot.path, temporary)
-        if restore:
-            write_image(folder / "restored" / f"{shot.name}.png", restore(as_bright(pixels, shot.ratio)))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".selection.") as temporary:
+        for shot, pixels in tqdm(source.pictures(kept), "selected", len(kept), unit="shot", disable=None):
+            if shot.path is None:
+                write_image(Path(temporary, "selected", f"{shot.name}.png"), pixels)
+            else:
+                with atomic_path(Path(temporary, "selected", shot.path.relative_to(source.root))) as copy:
+                    shutil.copyfile(shot.path, copy)
+            if restore:
+                write_image(Path(temporary, "restored", f"{shot.name}.png"), restore(as_bright(pixels, shot.ratio)))
+        for part in ("selected", "restored"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+            if Path(temporary, part).is_dir():
+                Path(temporary, part).rename(folder / part)
     print(f"written to {folder / 'selected'}" + (f" and {folder / 'restored'}" if restore else ""))
 
 

@@ -45,12 +45,13 @@ def main(config: GenerateConfig) -> None:
     """Write what is not there yet, contact_sheet.png and the configuration."""
     config = _resolved(config)
     _check(config)
-    if distributed.is_main() and not config.only:
-        keep_config(config.output_dir, config, FREE_OPTIONS)
-    sheet = {"pairs": make_pairs, "clips": make_clips, "sequences": make_sequences, "kernels": make_kernels}[config.what](config)
-    if distributed.is_main() and (rows := dict(sheet)):
-        contact_sheet_of_rows(config.output_dir / "contact_sheet.png", rows)
-        print(f"look at {config.output_dir / 'contact_sheet.png'}")
+    with distributed.only_run(config.output_dir):
+        if distributed.is_main() and not config.only:
+            keep_config(config.output_dir, config, FREE_OPTIONS)
+        sheet = {"pairs": make_pairs, "clips": make_clips, "sequences": make_sequences, "kernels": make_kernels}[config.what](config)
+        if distributed.is_main() and (rows := dict(sheet)):
+            contact_sheet_of_rows(config.output_dir / "contact_sheet.png", rows)
+            print(f"look at {config.output_dir / 'contact_sheet.png'}")
 
 
 def make_pairs(config: GenerateConfig) -> Rows:
@@ -77,7 +78,8 @@ def make_pairs(config: GenerateConfig) -> Rows:
     _summary(config, made, "pairs", there, f"{small} pictures are too small (--min_img_size)" if small else "")
     if not made + there:
         raise UserError(
-            f"all {len(maker.names)} pictures have a side of at most {maker.least_side} px: lower --min_img_size or --kernel_size"
+            f"{config.data_path}: all {len(maker.names)} pictures have a side of at most {maker.least_side} px: lower --min_img_size or "
+            "--kernel_size"
         )
     return _pair_rows(maker, jobs)
 
@@ -249,7 +251,7 @@ def _scene(source: MaskSource, config: GenerateConfig, name: str, path: Path, fr
     """The picture, its objects and random motion for all of them."""
     picture = read_image(path)
     if picture.shape[0] < config.height or picture.shape[1] < config.width:
-        raise UserError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, smaller than the window {config.width}x{config.height}")
+        raise UserError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, smaller than the window of {config.width}x{config.height} px")
     rng = np.random.default_rng((config.seed, zlib.crc32(name.encode())))
     camera = smooth_trajectory(rng, frames, _length(rng, config.blur) / config.exposure, turn=0.01)
     objects = source(str(path.relative_to(config.data_path).with_suffix("")), picture)

@@ -117,10 +117,3 @@ def test_unwritable_folder_is_one_sentence(small_network, tmp_path):
     process = door(path, small_network(), tmp_path / "out")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1 and "Permission denied" in errors and "Traceback" not in errors
-
-
-def test_output_below_a_file_is_one_sentence(small_network, tmp_path):
-    path = make_file(tmp_path / "in.mp4", [0, 40])
-    process = door(path, small_network(), path / "out")
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode in (1, 2) and "Not a directory" in errors and "Traceback" not in errors

@@ -1,7 +1,6 @@
 """inference.py and test.py image_deblur: photos of every kind, data sets in their true shapes, large images, mistakes."""
 
 import json
-import sys
 import zlib
 from pathlib import Path
 
@@ -302,27 +301,6 @@ def test_mistakes_are_one_sentence_and_results_stay(restore, tmp_path):
         restore(tmp_path / "notes.pdf")
     with pytest.raises(UserError, match="results would lie among the pictures in"):
         restore(tmp_path / "in", output_dir=tmp_path / "in")
-
-
-def test_an_unwritable_output_is_one_sentence(tmp_path, weights, monkeypatch, capsys):
-    from methods import run
-
-    write_image(tmp_path / "photo.png", smooth())
-    (tmp_path / "out").write_text("a file, not a folder")
-    words = [
-        "--data_path",
-        str(tmp_path / "photo.png"),
-        "--weights",
-        str(weights()),
-        "--output_dir",
-        str(tmp_path / "out"),
-        "--device",
-        "cpu",
-    ]
-    monkeypatch.setattr(sys, "argv", ["inference.py", "image_deblur", *words])
-    assert run("inference") != 0
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and str(tmp_path / "out") in error and "Traceback" not in error
 
 
 def test_a_video_is_restored_frame_by_frame(restore, identity, tmp_path):
