@@ -146,7 +146,7 @@ def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:
         found = [cache / f"{name}_x{rate}.npy"]
         with atomic_path(found[0]) as temporary:
             _write_high_rate(temporary, itertools.islice(source, count), count, rate)
-    return HighRateVideo(video.name, np.load(found[0], mmap_mode="r"), int(found[0].stem.rpartition("_x")[2]))
+    return HighRateVideo(video.name, np.load(found[0], mmap_mode="r", allow_pickle=False), int(found[0].stem.rpartition("_x")[2]))
 
 
 def _survey(source: VideoFile | FrameFolder, max_frames: int) -> tuple[int, int]:

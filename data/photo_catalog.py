@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.catalog import complain_unpaired, existing_folder, images_in
-from utils.errors import UserError
-from utils.files import natural_key
+from utils.errors import UserError, reading
+from utils.files import below, natural_key
 from utils.image import is_image
 from utils.scoring import Triple, check_paired
 from utils.video import is_video
@@ -209,7 +209,9 @@ def _list_file(path: Path) -> Pictures:
     if not path.is_file():
         raise UserError(f"no list file at {path}")
     pictures = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    with reading(path, "a list of files"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
         words = line.split()
         if not words:
             continue
@@ -217,7 +219,7 @@ def _list_file(path: Path) -> Pictures:
         sharp = [kind & set(SHARP_FOLDERS) != set() for kind in kinds]
         if len(words) != 2 or sharp[0] == sharp[1]:
             raise UserError(f"{path}, line {number}: two paths are expected, one of them below a folder {', '.join(SHARP_FOLDERS)}")
-        blurry, truth = (path.parent / word for word in (words if sharp[1] else words[::-1]))
+        blurry, truth = (below(path.parent, word, f"{path}, line {number}") for word in (words if sharp[1] else words[::-1]))
         for file in (blurry, truth):
             if not file.is_file():
                 raise UserError(f"{path}, line {number}: there is no {file}")

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from utils.config import ROOT, nearest
-from utils.errors import UserError
-from utils.files import write_text
+from utils.errors import UserError, reading
+from utils.files import below, write_text
 from utils.image import write_image
 
 FRAMES = 7
@@ -131,14 +131,11 @@ def read_box(path: Path) -> np.ndarray:
 
     A pickle can run code: all but plain containers, numbers and numpy arrays are refused.
     """
-    try:
-        with open(path, "rb") as file:
-            content = _PlainUnpickler(file).load()
+    if not path.is_file():
+        raise UserError(f"no such box file: {path}")
+    with reading(path, "a box (a pickle with the key bbox)", pickle.UnpicklingError), open(path, "rb") as file:
+        content = _PlainUnpickler(file).load()
         box = np.asarray(content["bbox"], dtype=np.float64).ravel()
-    except FileNotFoundError:
-        raise UserError(f"no such box file: {path}") from None
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError, ImportError) as error:
-        raise UserError(f"{path} is no box file (a pickle with the key bbox): {error}") from error
     if len(box) not in (4, 5) or not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
         raise UserError(f"{path}: the box {box.tolist()} is not x_min, y_min, x_max, y_max (and a score)")
     return box[:4]
@@ -166,8 +163,9 @@ def _read_metadata(path: Path) -> tuple[str, list[dict], dict]:
         name, frames, entries = content["name"], content["frame_per_seq"], content["data"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is no metadata of sequences (JSON with name, frame_per_seq and data): {error!r}") from error
-    if not isinstance(name, str):
+    if not isinstance(name, str) or "\0" in name:
         raise UserError(f"{path}: the name {name!r} is no text")
+    below(Path("dataset"), name, path)
     if frames != FRAMES:
         raise UserError(f"{path} has sequences of {frames} frames, these networks are made for {FRAMES}")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
@@ -180,6 +178,7 @@ def _read_metadata(path: Path) -> tuple[str, list[dict], dict]:
         for key in (*(key for key in needed if key.endswith("_path")), *(["bbox"] if entry.get("bbox") else [])):
             if not isinstance(entry[key], str) or "\0" in entry[key]:
                 raise UserError(f"{label}: {key} is {entry[key]!r}, not a file name")
+            below(Path("the data set's folder"), entry[key], label)
         if not _is_folder_name(str(entry["id"])) or isinstance(entry["id"], (list, dict, type(None))):
             raise UserError(f"{label}: the id {entry['id']!r} is no name for a folder of results (below others with /, without ..)")
         if extra := f"frame{FRAMES + 1:03d}_path" if f"frame{FRAMES + 1:03d}_path" in entry else "":

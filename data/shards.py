@@ -15,8 +15,8 @@ import torch
 from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn
-from utils.errors import UserError
-from utils.files import atomic_path, natural_key
+from utils.errors import UserError, reading
+from utils.files import atomic_path, below, natural_key
 from utils.image import decode_image, to_tensor
 
 
@@ -73,15 +73,14 @@ def read_records(shard: Path) -> Iterator[dict]:
 def _index(shard: Path) -> list[tuple[Path, str, dict[str, tuple[int, int]]]]:
     """(shard, key, kind -> (offset, length)) of every pair."""
     found: dict[str, dict[str, tuple[int, int]]] = {}
-    try:
-        with tarfile.open(shard) as tar:
-            for entry in tar:
-                key, _, ending = entry.name.partition(".")
-                kind = ending.partition(".")[0]
-                if kind in ("blurry", "sharp"):
-                    found.setdefault(key, {})[kind] = (entry.offset_data, entry.size)
-    except tarfile.TarError as error:
-        raise UserError(f"{shard} is no tar file, or it is truncated: {error}") from error
+    with reading(shard, "a shard, a tar file without compression", tarfile.TarError), tarfile.open(shard, "r:") as tar:
+        for entry in tar:
+            key, _, ending = below(Path(), entry.name, shard).as_posix().partition(".")
+            kind = ending.partition(".")[0]
+            if kind in ("blurry", "sharp"):
+                if not entry.isfile() or entry.issparse():
+                    raise UserError(f"{shard}: {entry.name} is a link, or another thing than a plain file")
+                found.setdefault(key, {})[kind] = (entry.offset_data, entry.size)
     for key, places in found.items():
         if len(places) < 2:
             raise UserError(f"{shard}: {key} lacks its {'sharp' if 'blurry' in places else 'blurry'} picture")

@@ -6,10 +6,11 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
+import torch
 from torch import nn
 
-from utils.checkpoint import load_state, load_strict, read_description
-from utils.errors import UserError
+from utils.checkpoint import check_fit, load_state, load_strict, read_description
+from utils.errors import UserError, reading
 from utils.tensorflow_checkpoint import is_checkpoint
 
 # name in our weights' metadata -> (module, class)
@@ -87,9 +88,21 @@ def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
     if description is None:
         state = read_state(path)
         return from_state(identify(state, path), state, path, **options)
-    network = build(description["network"], **description["arguments"])
-    load_strict(network, load_state(path), path)
+    state = load_state(path)
+    with torch.device("meta"):  # what a file says of its network may be anything; sizes without end cost nothing there
+        check_fit(_described(description, path), state, path)
+    network = _described(description, path)
+    load_strict(network, state, path)
     return network.eval()
+
+
+def _described(description: dict, path: Path) -> nn.Module:
+    """The network that a weights file's description means; raises UserError that names the file."""
+    try:
+        with reading(path, "a network"):
+            return build(description["network"], **description["arguments"])
+    except UserError as error:
+        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
 def load_network(path_or_name: str | os.PathLike, expected: type[nn.Module], **options) -> nn.Module:

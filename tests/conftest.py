@@ -1,6 +1,7 @@
 """Helpers that tests share: the authors' vectors, and small data sets in the true folder shapes."""
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -69,6 +70,19 @@ LAYOUT_FILES = {
     "reds": {"blurry": ["val_blur/{video}/{frame:08d}.png"], "sharp": ["val_sharp/{video}/{frame:08d}.png"]},
     "frames": {"blurry": ["{video}/{frame}.png"], "sharp": []},
 }
+
+
+@pytest.fixture
+def door(monkeypatch, capsys):
+    """A function that opens a door in this process; returns its exit status and what it says of mistakes."""
+    from methods import run
+
+    def call(words: str, *more: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [*words.split(), *map(str, more)])
+        code = run(words.partition(".")[0])
+        return code, capsys.readouterr().err
+
+    return call
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What users bring, through every door: damaged, odd and oddly named files become a right result or one sentence, and nothing is lost."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from methods import run
 from models import build
+from tests.doors import contents, pattern, sentence
 from tests.utils.test_video import make_file, scene
 from utils.checkpoint import save_weights
 from utils.image import read_image, write_image
@@ -21,11 +20,6 @@ from utils.video import VideoFile
 
 SIZE = (64, 72)  # height, width
 TIMES = [0, 33, 70, 170, 190, 230, 290, 320]  # ms, of a phone whose frame rate varies
-
-
-def pattern(size=SIZE, seed=0) -> np.ndarray:
-    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def cut(path: Path, share: float = 0.5) -> None:
@@ -107,28 +101,6 @@ def narrow(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "purohit.safetensors"
     save_weights(path, build("purohit", **arguments), "purohit", arguments, "blur2vid")
     return path
-
-
-@pytest.fixture
-def door(monkeypatch, capsys):
-    """A function that opens a door in this process; returns its exit status and what it says of mistakes."""
-
-    def call(words: str, *more: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", [*words.split(), *map(str, more)])
-        code = run(words.partition(".")[0])
-        return code, capsys.readouterr().err
-
-    return call
-
-
-def sentence(result: tuple[int, str], *parts: str) -> None:
-    code, said = result
-    assert code in (1, 2) and said.startswith("error: ") and said.count("\n") == 1, said
-    assert all(part in said for part in parts), said
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def alike(result: np.ndarray, upright: np.ndarray) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from data.sample import sample_folder, sample_sequences
-from tests.test_damage import contents, door, pattern, sentence  # noqa: F401 (door is a fixture)
+from tests.doors import contents, pattern, sentence
 from tests.utils.test_video import make_file
 from utils import distributed
 from utils.checkpoint import load_checkpoint
@@ -85,7 +85,7 @@ def whole(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_full_disk(name, door, material, tmp_path):  # noqa: F811
+def test_a_full_disk(name, door, material, tmp_path):
     """The system refuses to make any file larger than a limit; then there is room again and the same command goes on."""
     command, kind, limit = WRITING[name]
     words = [command, "--data_path", material(kind), "--output_dir", tmp_path / "out"]
@@ -99,7 +99,7 @@ def test_a_full_disk(name, door, material, tmp_path):  # noqa: F811
 
 @pytest.mark.parametrize("method", ["image_deblur", "blur2vid"])
 @pytest.mark.parametrize("limit", [3_000, 60_000])
-def test_a_full_disk_while_training(method, limit, door, tmp_path, monkeypatch):  # noqa: F811
+def test_a_full_disk_while_training(method, limit, door, tmp_path, monkeypatch):
     """The first checkpoint, or the picture of the curves before it; the run can be started again."""
     monkeypatch.setattr(import_module(f"methods.{method}.train"), "ROOT", tmp_path)
     words = [f"train.py {method} --config tiny --epochs 1 --save run"]
@@ -114,7 +114,7 @@ def test_a_full_disk_while_training(method, limit, door, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_second_run_into_the_folder_is_refused(name, door, material, tmp_path):  # noqa: F811
+def test_a_second_run_into_the_folder_is_refused(name, door, material, tmp_path):
     command, kind, _ = WRITING[name]
     words = [command, "--data_path", material(kind), "--output_dir", tmp_path / "out"]
     with distributed.only_run(tmp_path / "out"):
@@ -144,7 +144,7 @@ def stopped(process: subprocess.Popen, number: signal.Signals, begun: Callable[[
     return said
 
 
-def test_training_interrupted_at_any_time_goes_on(door, tmp_path):  # noqa: F811
+def test_training_interrupted_at_any_time_goes_on(door, tmp_path):
     """For a kill see tests/utils/test_training.py."""
     folder = tmp_path / "run"
     words = ["train.py image_deblur --config tiny --steps 1000000 --save", folder]
@@ -157,7 +157,7 @@ def test_training_interrupted_at_any_time_goes_on(door, tmp_path):  # noqa: F811
     assert load_checkpoint(folder / "last.pt")["step"] == step + 1
 
 
-def test_photos_killed_at_any_time_go_on(door, material, tmp_path):  # noqa: F811
+def test_photos_killed_at_any_time_go_on(door, material, tmp_path):
     source = material("frames")
     for number in range(6, 80):
         write_image(source / f"{number}.png", read_image(source / f"{number % 6}.png"))
@@ -172,7 +172,7 @@ def test_photos_killed_at_any_time_go_on(door, material, tmp_path):  # noqa: F81
     assert np.array_equal(read_image(tmp_path / "out/79.png"), read_image(tmp_path / "out/1.png"))
 
 
-def test_stacks_interrupted_at_any_time_go_on(door, material, tmp_path):  # noqa: F811
+def test_stacks_interrupted_at_any_time_go_on(door, material, tmp_path):
     words = [STACKS, "--n_images", 8, "--data_path", material("frames"), "--output_dir"]
     assert door(*words, tmp_path / "whole") == (0, "")
     said = stopped(started(*words, tmp_path / "out"), signal.SIGINT, (tmp_path / "out/records/scene2.json").is_file)

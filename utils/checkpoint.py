@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from utils.errors import UserError
+from utils.errors import UserError, reading
 from utils.files import atomic_path
 from utils.tensorflow_checkpoint import is_checkpoint, read_checkpoint
 
@@ -57,14 +57,15 @@ def read_description(path: str | os.PathLike) -> dict | None:
         return None
     from safetensors import SafetensorError, safe_open
 
-    try:
+    with reading(path, "a safetensors file", SafetensorError):
         with safe_open(_existing(path), "pt") as file:
             description = dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no readable safetensors file, it may be truncated: {error}") from error
-    if "network" not in description:
-        return None
-    return {**description, "arguments": json.loads(description["arguments"])}
+        if "network" not in description:
+            return None
+        arguments = json.loads(description["arguments"])
+        if not isinstance(arguments, dict):
+            raise ValueError(f"the arguments of its network are {arguments!r}")
+    return {**description, "arguments": arguments}
 
 
 def load_state(path: str | os.PathLike) -> dict[str, Tensor]:
@@ -102,6 +103,13 @@ def unwrap(content: object, source: str = "the checkpoint") -> dict[str, Tensor]
 
 def load_strict(network: nn.Module, state: dict[str, Tensor], source: str | os.PathLike) -> None:
     """Copy a state dict into a network; every entry must exist on both sides with the same shape."""
+    check_fit(network, state, source)
+    own = network.state_dict()
+    network.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
+
+
+def check_fit(network: nn.Module, state: dict[str, Tensor], source: str | os.PathLike) -> None:
+    """Raises UserError that names the entries of a state dict that the network, which may be on the device meta, has not in that shape."""
     own = network.state_dict()
     missing = [key for key in own if key not in state]
     extra = [key for key in state if key not in own]
@@ -115,7 +123,6 @@ def load_strict(network: nn.Module, state: dict[str, Tensor], source: str | os.P
     ]
     if complaints:
         raise UserError(f"{source} does not fit {type(network).__name__}: {'; '.join(complaints)}. Is it another network's file?")
-    network.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
 
 
 def save_checkpoint(path: str | os.PathLike, content: dict) -> None:
@@ -130,7 +137,8 @@ def save_checkpoint(path: str | os.PathLike, content: dict) -> None:
 def load_checkpoint(path: str | os.PathLike) -> dict:
     """Read a PyTorch file onto the CPU without executing anything it may contain."""
     try:
-        return torch.load(_existing(path), map_location="cpu", weights_only=True)
+        with reading(path, "a PyTorch weights file"):
+            return torch.load(_existing(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)|(?:class|global) ([\w.]+)", str(error))
         if found is None:
@@ -139,10 +147,6 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
         raise UserError(
             f"{path} holds a {name}, not only tensors: such a file could run code and is refused. Save its state_dict() alone."
         ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is not a PyTorch weights file, or it is truncated: {str(error).splitlines()[0]}") from error
 
 
 def _unwritable(path: str | os.PathLike, error: Exception) -> OSError:

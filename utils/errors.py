@@ -1,5 +1,17 @@
 """The one exception class that the doors turn into a sentence."""
 
+import contextlib
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+
+# What decoders raise for bytes that mean nothing to them.
+DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
+    StopIteration, SyntaxError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+
 
 class UserError(ValueError):
     """Something the user can mend: a wrong path, option, file or weight. The message holds the value and what to do."""
@@ -8,3 +20,15 @@ class UserError(ValueError):
         if message.startswith("Caught UserError in"):  # of a loader's worker; torch hands over its traceback, which ends with the sentence
             message = message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip()
         super().__init__(message)
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike, kind: str, *more: type[Exception]) -> Iterator[None]:
+    """Turns what goes wrong while a file of the user's is decoded into a UserError that names it; more: errors of its decoder alone."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (*DAMAGE, *more) as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise UserError(f"{path} can't be read as {kind}, it may be truncated, damaged or another kind of file: {reason}") from error

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from utils.errors import UserError
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
@@ -34,6 +36,13 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def below(folder: Path, name: str, source: object) -> Path:
+    """folder/name as a file of the user's has it; raises UserError, naming that file (source), for a name that leads out of the folder."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"{source}: {name!r} leads out of {folder}: only names below it are followed")
+    return folder / name
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:

@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
-from scipy.io import loadmat
 from tqdm import tqdm
 
 from utils.alignment import SMALLEST, compare_aligned, compare_with_trajectory, unaligned_psnr
@@ -22,6 +21,7 @@ from utils.checkpoint import VERSION
 from utils.errors import UserError
 from utils.files import natural_key, write_text
 from utils.image import is_image, read_8bit, read_image, to_8bit, to_tensor
+from utils.matlab import read_matlab
 from utils.protocol import PROTOCOLS
 
 
@@ -157,10 +157,7 @@ def read_truth(path: Path) -> list[np.ndarray]:
         return [read_image(file) for file in sorted(filter(is_image, path.iterdir()), key=lambda file: natural_key(file.name))]
     if path.suffix != ".mat":
         return [read_image(path)]
-    try:
-        frames = loadmat(path)["GroundTruth"]
-    except (KeyError, ValueError, TypeError, NotImplementedError, OSError) as error:
-        raise UserError(f"{path} can't be read as ground truth (an array GroundTruth [H,W,3,N] is expected): {error}") from error
+    frames = read_matlab(path, "GroundTruth")
     if frames.ndim != 4 or frames.shape[2] != 3:
         raise UserError(f"{path}: GroundTruth has shape {frames.shape}, [H,W,3,N] is expected")
     if frames.dtype != np.uint8:

@@ -4,13 +4,14 @@ Formats: tensorflow/core/lib/io/format (the table, LevelDB's, without compressio
 are varints (7 bits a byte, low ones first); integers of fixed width and values are little-endian.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import UserError, reading
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48  # bytes: two block handles, padding, magic
@@ -53,13 +54,11 @@ def read_checkpoint(path: Path, step: int | None = None) -> dict[str, np.ndarray
     """{variable name: array} of a checkpoint (see find_prefix). Raises UserError for a missing, foreign, compressed or truncated file."""
     prefix = find_prefix(path, step)
     index = _beside(prefix, ".index")
-    try:
+    with reading(index, "the index of a TensorFlow checkpoint"):
         records = dict(_table(index.read_bytes()))
         header = _message(records.pop(b""))
         shards = header.get(1, [1])[0]
         return {name.decode(): _tensor(prefix, shards, name.decode(), _message(record)) for name, record in records.items()}
-    except (IndexError, KeyError, ValueError) as error:
-        raise UserError(f"{index} is no index of a TensorFlow checkpoint, or it is damaged: {error}") from error
 
 
 def _tensor(prefix: Path, shards: int, name: str, record: dict[int, list]) -> np.ndarray:
@@ -73,12 +72,12 @@ def _tensor(prefix: Path, shards: int, name: str, record: dict[int, list]) -> np
     offset, size = record.get(4, [0])[0], record.get(5, [0])[0]
     if not file.is_file():
         raise UserError(f"{file} is missing: a checkpoint is an .index file and its .data files")
+    expected = math.prod(shape) * np.dtype(_DTYPES[kind]).itemsize
+    if (there := max(file.stat().st_size - offset, 0)) < size or size != expected:
+        raise UserError(f"{file} ends before variable {name}, or its index is damaged: {there} of {expected} bytes")
     with open(file, "rb") as data:
         data.seek(offset)
         content = data.read(size)
-    expected = int(np.prod(shape)) * np.dtype(_DTYPES[kind]).itemsize
-    if len(content) < size or size != expected:
-        raise UserError(f"{file} ends before variable {name}, or its index is damaged: {len(content)} of {expected} bytes")
     return np.frombuffer(content, _DTYPES[kind]).reshape(shape).copy()
 
 

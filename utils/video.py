@@ -218,7 +218,7 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
 
 def _open(path: Path) -> av.container.InputContainer:
     try:
-        return av.open(str(path))
+        return av.open(str(path), metadata_errors="replace")  # cameras write their notes in any encoding
     except FileNotFoundError:
         raise UserError(f"no such video: {path}") from None
     except av.error.FFmpegError as error:

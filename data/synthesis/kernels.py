@@ -4,17 +4,17 @@ Our own come in three kinds, in the manner of the simulated hand tremor that SBD
 1000 px): `tremor`, physiological tremor as band-limited noise with a bump near 8-12 Hz; `linear`; `walk`, a uniform random walk.
 """
 
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
-from utils.errors import UserError
-from utils.files import natural_key
+from utils.errors import UserError, reading
+from utils.files import below, natural_key
+from utils.matlab import read_matlab
 
 Kind = Literal["tremor", "linear", "walk"]
 KINDS: tuple[Kind, ...] = ("tremor", "linear", "walk")
@@ -32,8 +32,9 @@ def load_kernels(source: Path, size: int) -> dict[str, np.ndarray]:
     if source.is_dir():
         paths = sorted((path for path in source.rglob("*") if _is_kernel(path)), key=lambda path: natural_key(str(path)))
     elif source.suffix in (".txt", ".list"):
-        lines = source.read_text(encoding="utf-8").split("\n")
-        paths = [source.parent / line.strip() for line in lines if line.strip()]
+        with reading(source, "a list of files"):
+            lines = source.read_text(encoding="utf-8").split("\n")
+        paths = [below(source.parent, line.strip(), source) for line in lines if line.strip()]
     else:
         paths = [source]
     if not paths:
@@ -140,19 +141,11 @@ def _is_kernel(path: Path) -> bool:
 def _read_kernel(path: Path) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"no kernel at {path}")
-    try:
-        if path.suffix == ".mat":
-            content = loadmat(path)
-            if "K" not in content:
-                names = [name for name in content if not name.startswith("__")]
-                raise UserError(f"{path} holds {', '.join(names) or 'nothing'}, not a kernel called K")
-            return np.float64(content["K"])
-        if path.suffix == ".npy":
+    if path.suffix == ".mat":
+        return np.float64(read_matlab(path, "K"))
+    if path.suffix == ".npy":
+        with reading(path, "a kernel", tokenize.TokenError):
             return np.float64(np.load(path, allow_pickle=False))
-    except (ValueError, TypeError, NotImplementedError, MatReadError, OSError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} can't be read as a kernel: {error}") from error
     from utils.image import read_image
 
     kernel = np.float64(read_image(path).mean(-1))

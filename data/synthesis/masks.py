@@ -8,6 +8,8 @@ picture's path below the picture folder, that path with underscores (GOPRxxxx_yy
 
 import glob
 import json
+import tokenize
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from utils.errors import UserError
+from utils.errors import UserError, reading
+from utils.files import below
 
 KINDS = ("auto", "npz", "folders", "labels", "coco", "panoptic", "detector")
 DETECTOR = "maskrcnn_resnet50_fpn_v2_coco.pth"  # torchvision's weights under a plain name
@@ -74,15 +77,10 @@ class _Files:
 
 
 def _read_npz(path: Path) -> Objects:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            if missing := {"pred_masks", "scores"} - set(content.files):
-                raise UserError(f"{path} lacks {' and '.join(sorted(missing))}: detectron2 results have pred_masks and scores")
-            return Objects(content["pred_masks"].astype(bool), content["scores"].astype(np.float32))
-    except (ValueError, OSError, EOFError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} can't be read as masks: {error}") from error
+    with reading(path, "masks", zipfile.BadZipFile, tokenize.TokenError), np.load(path, allow_pickle=False) as content:
+        if missing := {"pred_masks", "scores"} - set(content.files):
+            raise UserError(f"{path} lacks {' and '.join(sorted(missing))}: detectron2 results have pred_masks and scores")
+        return Objects(content["pred_masks"].astype(bool), content["scores"].astype(np.float32))
 
 
 def _read_folder(path: Path) -> Objects:
@@ -156,7 +154,7 @@ def _panoptic(path: Path) -> MaskSource:
         stem = name.rpartition("/")[2]
         if stem not in of_image:
             raise UserError(f"{path} does not list {name}")
-        file = folder / of_image[stem]["file_name"]
+        file = below(folder, of_image[stem]["file_name"], path)
         if not file.is_file():
             raise UserError(f"{path} names {file}, which does not exist")
         red, green, blue = np.moveaxis(_pixels(file).astype(np.int64)[..., :3], -1, 0)
@@ -176,8 +174,10 @@ def _detector(weights: Path | None) -> MaskSource:
         raise UserError(f"no weights of the detector at {weights}: put torchvision's Mask R-CNN v2 file there, or give masks")
     from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
 
+    from utils.checkpoint import load_state, load_strict
+
     network = maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    load_strict(network, load_state(weights), weights)
     network.eval()
 
     @torch.inference_mode()
@@ -206,10 +206,8 @@ def _has_videos(source: Path) -> bool:
 
 
 def _read_json(path: Path, keys: tuple[str, ...]) -> dict:
-    try:
+    with reading(path, "JSON"):
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read as JSON: {error}") from error
     if not isinstance(content, dict) or (missing := [key for key in keys if key not in content]):
         raise UserError(f"{path} is no COCO file: it lacks {', '.join(missing) if isinstance(content, dict) else 'a top level'}")
     return content
@@ -217,13 +215,10 @@ def _read_json(path: Path, keys: tuple[str, ...]) -> dict:
 
 def _pixels(path: Path) -> np.ndarray:
     """Values as stored: palette indices, labels, or channels."""
-    from PIL import Image, UnidentifiedImageError  # OpenCV gives a palette's colours, not its indices
+    from PIL import Image  # OpenCV gives a palette's colours, not its indices
 
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} can't be read as a mask: {error}") from error
+    with reading(path, "a mask", Image.DecompressionBombError), Image.open(path) as image:
+        return np.asarray(image)
 
 
 def _checked(objects: Objects, picture: np.ndarray, path: Path) -> Objects:

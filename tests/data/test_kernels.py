@@ -71,7 +71,7 @@ def test_bad_kernels_are_named(tmp_path):
         with pytest.raises(UserError, match=f"{name}.npy.*{message}"):
             load_kernels(tmp_path / f"{name}.npy", 15)
     savemat(tmp_path / "other.mat", {"kernel": np.eye(3)})
-    with pytest.raises(UserError, match="holds kernel, not a kernel called K"):
+    with pytest.raises(UserError, match="holds kernel, no array called K"):
         load_kernels(tmp_path / "other.mat", 15)
     (tmp_path / "text.mat").write_bytes(b"not MATLAB at all, but long enough to look at" * 5)
     with pytest.raises(UserError, match="text.mat can't be read"):

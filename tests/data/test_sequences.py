@@ -172,7 +172,7 @@ def test_boxes_are_read_without_executing_anything(tmp_path, capsys):
         assert read_box(tmp_path / name).tolist() == [1, 2.5, 30, 40]
     for name, content, sentence in (
         ("evil", {"bbox": Evil()}, "builtins.print, which could run code"),
-        ("keys", {"box": [1, 2, 3, 4]}, "no box file"),
+        ("keys", {"box": [1, 2, 3, 4]}, "can't be read as a box"),
         ("empty", {"bbox": [5, 2, 5, 4]}, "is not x_min"),
         ("short", {"bbox": [5, 2, 5]}, "is not x_min"),
     ):
@@ -180,7 +180,7 @@ def test_boxes_are_read_without_executing_anything(tmp_path, capsys):
         with pytest.raises(UserError, match=sentence):
             read_box(tmp_path / name)
     (tmp_path / "cut").write_bytes(pickle.dumps({"bbox": list(range(100))})[:40])
-    with pytest.raises(UserError, match="no box file"):
+    with pytest.raises(UserError, match="can't be read as a box"):
         read_box(tmp_path / "cut")
     assert "executed" not in capsys.readouterr().out
 
