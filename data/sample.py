@@ -48,6 +48,14 @@ def sample_pictures() -> Path:
     return folder
 
 
+def pictures_or_sample(data_path: Path | None) -> Path:
+    """The folder that is given, else the four sharp pictures."""
+    if data_path is None:
+        data_path = sample_pictures()
+        print(f"no --data_path: the embedded sample {data_path}")
+    return data_path
+
+
 def sample_sequences() -> Path:
     """dataset/sample_sequences, HyperCUT's folder: a camera that moves over pictures; written on the first call, whole or not at all."""
     folder = ROOT / "dataset" / "sample_sequences"

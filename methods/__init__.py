@@ -74,7 +74,7 @@ def _run(door: str, arguments: list[str]) -> int:
     module, _, preset = doors[door].partition(":")
     owner = module.split(".")[1]
     config_class = getattr(import_module(f"methods.{owner}.config"), f"{door.capitalize()}Config")
-    config = parse(config_class, owner, door, rest, preset)
+    config = parse(config_class, owner, door, rest, preset, name)
     import_module(module).main(config)
     return 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from methods import METHODS, run
+from methods import run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,16 +40,6 @@ def test_published_figures_stand_in_the_pages_as_in_tables_yaml():
         text = page.read_text()
         assert text == filled(text), f"{page}: run make docs"
     assert "32.13" in (ROOT / "docs" / "reproducing.md").read_text()
-
-
-def test_every_door_of_every_method_has_help(monkeypatch, capsys):
-    for name, method in METHODS.items():
-        for door in method.doors:
-            monkeypatch.setattr(sys, "argv", [f"{door}.py", name, "--help"])
-            with pytest.raises(SystemExit) as stop:
-                run(door)
-            assert stop.value.code == 0
-            assert "--print_config" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

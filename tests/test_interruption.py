@@ -30,7 +30,7 @@ WRITING = {
     "inference cdvd_tsp": ("inference.py cdvd_tsp --device cpu", "frames", 20_000),
     "inference cdvd_tsp, video": ("inference.py cdvd_tsp --device cpu --lossless", "video", 20_000),
     "inference image_deblur": ("inference.py image_deblur --device cpu", "frames", 20_000),
-    "inference blur2vid": ("inference.py blur2vid --device cpu", "frames", 20_000),
+    "inference blur2vid": ("inference.py blur2vid --device cpu", "photo", 20_000),
     "inference irp": ("inference.py irp --task select --device cpu", "frames", 20_000),
     "test cdvd_tsp": ("test.py cdvd_tsp --device cpu", "pairs", 20_000),
     "test image_deblur": ("test.py image_deblur --device cpu", "pairs", 20_000),
@@ -40,7 +40,7 @@ WRITING = {
     "generate sequences": ("generate.py sbdd --config tiny --what sequences --height 100 --width 130 --blur 1", "frames", 20_000),
     "generate irp": (STACKS, "frames", 6_000),
 }
-PLACES = {"frames": ["in/{}.png"], "pairs": ["in/blur/v/{}.png", "in/gt/v/{}.png"]}
+PLACES = {"frames": ["in/{}.png"], "photo": ["in/{}.png"], "pairs": ["in/blur/v/{}.png", "in/gt/v/{}.png"]}
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def material(tmp_path):
         if kind == "video":
             return make_file(tmp_path / "in.mp4", [40 * index for index in range(8)], (120, 160))
         for place in PLACES[kind]:
-            for number in range(6):
+            for number in range(1 if kind == "photo" else 6):
                 grain = np.random.default_rng(number).integers(0, 40, (120, 160, 3), dtype=np.uint8)
                 write_image(tmp_path / place.format(number), pattern((120, 160), number) // 2 + grain)
         return tmp_path / "in"

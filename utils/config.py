@@ -132,16 +132,16 @@ def option(default: Any, help: str, bare: Any = None, configs: Callable[[str], s
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def parse(config_class: type, method: str, door: str, arguments: list[str], preset: str = "") -> Any:
+def parse(config_class: type, method: str, door: str, arguments: list[str], preset: str = "", called: str = "") -> Any:
     """The configuration that a command line means. Exits after --help and --print_config; raises UserError for a mistake.
 
-    preset: the --config that holds where the command line names none.
+    preset: the --config that holds where the command line names none. called: the method's name on the command line, if it is another.
     """
     folder = ROOT / "methods" / method / "configs"
     chosen, arguments = _take_config(arguments)
     chosen = chosen or _config_of_value(config_class, arguments) or preset
     values = _read_yaml(chosen, folder, config_class, door) if chosen else {}
-    parser = _parser(config_class, method, door, folder)
+    parser = _parser(config_class, method, door, folder, called or method)
     if values:
         parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
     _check_spelling(arguments, parser)
@@ -198,9 +198,9 @@ class _Parser(ArgumentParser):
         raise UserError(re.sub(r"\s*\n\s*", " ", message).strip())
 
 
-def _parser(config_class: type, method: str, door: str, folder: Path) -> ArgumentParser:
+def _parser(config_class: type, method: str, door: str, folder: Path, called: str) -> ArgumentParser:
     shipped = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-    parser = _Parser(prog=f"{door}.py {method}", description=config_class.__doc__, formatter_class=_Help)
+    parser = _Parser(prog=f"{door}.py {called}", description=config_class.__doc__, formatter_class=_Help)
     parser.add_argument(
         "--config", metavar="NAME", default=argparse.SUPPRESS, help=f"{shipped}, or the path of a YAML file; the command line wins over it"
     )
@@ -265,6 +265,8 @@ def _read_yaml(chosen: str, folder: Path, config_class: type, door: str) -> dict
             raise UserError(f"{path} has an unknown option {key!r}{nearest(str(key), [*types, *elsewhere])}")
     base = ROOT if path == shipped else Path.cwd()
     merged = {key: value for key, value in {**values, **own}.items() if key in types}
+    if empty := [key for key, value in merged.items() if value is None and type(None) not in get_args(types[key])]:
+        raise UserError(f"{path}: {empty[0]} has no value, which it needs")
     return {key: base / value if value is not None and _is_path(types[key]) else value for key, value in merged.items()}
 
 

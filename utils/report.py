@@ -87,13 +87,22 @@ def flow_picture(flow: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
-def write_report(path: Path, title: str, examples: Sequence[Example], facts: dict[str, str], table: str = "") -> None:
-    """Write a page that needs nothing else: at most 8 examples of 640 px, the scores, facts, the exact command, versions."""
+def write_report(
+    path: Path,
+    title: str,
+    examples: Sequence[Example],
+    facts: dict[str, str],
+    table: str = "",
+    pictures: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Write a page that needs nothing else: at most 8 examples and other pictures of 640 px, scores, facts, the exact command, versions."""
     facts = facts | {"command": shlex.join(["python", *sys.argv]), "version": f"Blurlab {VERSION}, Python {platform.python_version()}"}
     rows = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in facts.items() if value)
     scores = f"<pre>{html.escape(table)}</pre>" if table else ""
     for quality in (88, 70, 50, 30):
-        panels = "".join(_panel(example, quality) for example in examples[:MOST_PANELS])
+        panels = "".join(_figure(picture, name, quality, PANEL_WIDTH) for name, picture in (pictures or {}).items())
+        panels += "<p>Drag the divider over each picture.</p>" if examples else ""
+        panels += "".join(_panel(example, quality) for example in examples[:MOST_PANELS])
         page = _PAGE.format(title=html.escape(title), rows=rows, scores=scores, panels=panels)
         if len(page) <= MOST_BYTES:
             break
@@ -114,8 +123,9 @@ def _panel(example: Example, quality: int) -> str:
     )
 
 
-def _figure(picture: np.ndarray, caption: str, quality: int) -> str:
-    return f'<figure><img src="{_embedded(picture, 300, quality)}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+def _figure(picture: np.ndarray, caption: str, quality: int, width: int = 300) -> str:
+    source = _embedded(picture, width, quality)
+    return f'<figure style="width: {width}px"><img src="{source}"><figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
 def _embedded(picture: np.ndarray, width: int, quality: int) -> str:
@@ -166,13 +176,12 @@ td {{ overflow-wrap: anywhere; }} pre {{ background: #f4f4f4; padding: .8em; ove
 .compare input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: ew-resize; }}
 .tag {{ position: absolute; top: 6px; background: #000a; color: #fff; padding: 0 .5em; border-radius: 3px; font-size: 13px; }}
 .left {{ left: 6px; }} .right {{ right: 6px; }}
-.row {{ display: flex; flex-wrap: wrap; gap: 8px; margin-top: 8px; }} figure {{ margin: 0; width: 300px; }}
+.row {{ display: flex; flex-wrap: wrap; gap: 8px; margin-top: 8px; }} figure {{ margin: 0; max-width: 100%; }}
 figure img {{ width: 100%; display: block; }} figcaption {{ font-size: 13px; color: #555; }}
 </style></head><body>
 <h1>{title}</h1>
 <table>{rows}</table>
 {scores}
-<p>Drag the divider over each picture.</p>
 {panels}
 <script>
 for (const slider of document.querySelectorAll(".compare input"))

@@ -23,6 +23,7 @@ from utils.files import natural_key, write_text
 from utils.image import is_image, read_8bit, read_image, to_8bit, to_tensor
 from utils.matlab import read_matlab
 from utils.protocol import PROTOCOLS
+from utils.report import MOST_PANELS, Example, spread, write_report
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,11 @@ class Scores:
         return "\n".join([self.title, format_table(lines)])
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What a report says beside the table."""
+        return {"data": str(self.data_path or ""), "weights": str(self.weights or ""), "remark": self.remark}
+
+    @property
     def title(self) -> str:
         """The line over a table: protocol, how many were scored, the remark."""
         return f"protocol {self.protocol}, {len(self.rows)} {PROTOCOLS[self.protocol].unit}" + (f", {self.remark}" if self.remark else "")
@@ -129,6 +135,23 @@ def score_files(triples: list[Triple], protocol: str, workers: int = 0, **about)
     if PROTOCOLS[protocol].aligned and triples[0].blurry:
         remarks.append("the input is compared unregistered, as published")
     return Scores(protocol, rows, remark="; ".join(filter(None, remarks)), **about)
+
+
+def write_scored(folder: Path, scores: Scores, triples: list[Triple], config: str, title: str, report: bool) -> None:
+    """All that scoring files leaves: scores.json, scores.csv, config.yaml and report.html, with pictures where the input is known."""
+    scores.write(folder)
+    write_text(folder / "config.yaml", config)
+    if report:
+        examples = [_example(triple) for triple in spread(triples, MOST_PANELS)] if triples and triples[0].blurry else []
+        write_report(folder / "report.html", title, examples, scores.facts, scores.table())
+    print(f"results: {folder}")
+
+
+def _example(triple: Triple) -> Example:
+    restored = read_8bit(triple.restored)
+    size = restored.shape[1::-1]
+    blurry, sharp = (cv2.resize(picture, size) for picture in (read_8bit(triple.blurry), to_8bit(to_tensor(read_truth(triple.sharp)[0]))))
+    return Example(triple.name, blurry, restored, sharp)
 
 
 def score(triple: Triple, protocol: str) -> dict:

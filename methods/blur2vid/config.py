@@ -6,7 +6,23 @@ from typing import Literal
 
 from utils.config import nearest, option
 from utils.errors import UserError
-from utils.options import DATASET_NAME, DEVICE, METADATA, PRECISION, SEQUENCES, Precision, SequenceTraining
+from utils.options import (
+    BLURRY_DIR,
+    DATASET_NAME,
+    DEVICE,
+    METADATA,
+    PRECISION,
+    REPORT,
+    RESTORED_DIR,
+    RESULTS,
+    SAVE,
+    SEQUENCES,
+    SHARP_DIR,
+    TABLE,
+    WEIGHTS,
+    Precision,
+    SequenceTraining,
+)
 
 FRAMES = 7
 BACKBONES = {"Jin": "jin", "Purohit": "purohit"}  # --backbone -> network in models/
@@ -17,7 +33,7 @@ _BACKBONE = f"network: {', '.join(BACKBONES)}"
 _CENTRE = "Purohit's centre frame: ground_truth (as published, for sequences that have it), or deblurred by --deblurrer"
 _DEBLURRER = "weights of the single-image network that makes the centre frame"
 _TARGET = "which of the seven frames {}; symmetric about the centre 4"
-_WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/"
+_WEIGHTS = f"{WEIGHTS}; none: the shipped one"
 
 
 def recipe_of(backbone: str) -> str | None:
@@ -60,7 +76,7 @@ class TrainConfig(SequenceTraining):
     centre: Centre = option("ground_truth", _CENTRE)
     deblurrer: Path | None = option(None, f"{_DEBLURRER}; none: the shipped one")
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("the loss sees"))
-    save: str = option("blur2vid", "name of the run")
+    save: str = option("blur2vid", SAVE)
     image_size: int = option(240, "side of the training patch, px; the published 256 is no multiple of Jin's 20")
 
 
@@ -72,10 +88,11 @@ class _UnfoldConfig:
     backbone: str | None = option(None, f"the network that the weights must hold ({', '.join(BACKBONES)}); not needed")
     weights: Path | None = option(None, _WEIGHTS)
     deblurrer: Path | None = option(None, f"{_DEBLURRER} where there is no ground truth or --centre asks for it; none: the shipped one")
-    output_dir: Path | None = option(None, "results; default experiment/blur2vid_DOOR")
+    output_dir: Path | None = option(None, f"{RESULTS}; default experiment/blur2vid_DOOR")
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("count"))
     tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
     memory: float = option(0.0, "GB that may be used; 0 = what is free")
+    report: bool = option(True, REPORT)
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
@@ -97,7 +114,7 @@ class InferenceConfig(_UnfoldConfig):
 
 @dataclass(frozen=True)
 class TestConfig(_UnfoldConfig):
-    """pPSNR, pSSIM and pLPIPS per frame, scores of files that exist (-r -s), or the published table (--table)."""
+    """Score the moments by pPSNR, pSSIM and pLPIPS, score files that exist (-r -s), or run the published table (--table)."""
 
     dataset_name: str | None = option(None, DATASET_NAME)
     metadata: Path | None = option(None, METADATA)
@@ -109,12 +126,7 @@ class TestConfig(_UnfoldConfig):
     loss_type: Loss | None = option(None, "as the published command has it; scoring needs no loss, so it changes nothing")
     batch_size: int = option(1, "as the published command has it; sequences are scored one by one, so it changes nothing")
     pictures: bool = option(True, "write the predicted frames, OUTPUT_DIR/ID/deblur_0.png ... deblur_6.png")
-    report: bool = option(True, "write contact_sheet.png")
-    table: str | None = option(
-        None, "run the rows of tables.yaml whose data and weights are in place (all, or those of one data set)", bare="all"
-    )
-    blurry_dir: Path | None = option(
-        None, "score files: folder of the blurry pictures, ID.png or ID/blur/, for the figures of repeating them"
-    )
-    restored_dir: Path | None = option(None, "score files: folder of predictions, ID/deblur_0.png ... deblur_6.png")
-    sharp_dir: Path | None = option(None, "score files: folder of the true frames, ID/ or ID/sharp/ with seven pictures")
+    table: str | None = option(None, TABLE, bare="all")
+    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, ID.png or ID/blur/, for the figures of repeating them")
+    restored_dir: Path | None = option(None, f"{RESTORED_DIR}, ID/deblur_0.png ... deblur_6.png")
+    sharp_dir: Path | None = option(None, f"{SHARP_DIR}, ID/ or ID/sharp/ with seven frames")

@@ -27,11 +27,12 @@ from utils.device import autocast, available_memory, choose_device, choose_preci
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import is_image, read_image, resize_to, to_8bit, to_tensor, write_image
-from utils.report import contact_sheet_of_rows
+from utils.report import MOST_PANELS, Example, contact_sheet_of_rows, spread, write_report
 from utils.tiling import pad_to_multiple, restore_tiled, tile_for
 from utils.video import NewVideo, VideoWriter, write_gif
 
 SHIPPED_WEIGHTS, SHIPPED_DEBLURRER = "blur2vid", "image_deblur"
+CENTRE = 3  # place of the middle moment
 OVERLAP = 64  # px that neighbouring tiles share
 LEAST_VIDEO_S = 2.0  # an MP4 does not repeat by itself, so its cycle is written until it is this long
 GIF_SIDE, STRIP_WIDTH = 640, 240  # px
@@ -62,11 +63,19 @@ def main(config: InferenceConfig) -> None:
     if isinstance(predictor.network, Purohit):
         print(f"centre frame: deblurred ({config.deblurrer or 'the shipped network'})")
     with distributed.only_run(output_dir):
+        examples, shown = [], spread(list(pictures), MOST_PANELS)
         for folder, path in tqdm(pictures.items(), unit="picture", disable=None):
             blurry = to_tensor(read_image(path))
             moments = [to_8bit(frame) for frame in predict(predictor, blurry)]
             write_moments(folder, to_8bit(blurry), {place: moments[place] for place in places}, config)
+            if folder in shown:
+                extras = {f"frame {place + 1}": moments[place] for place in places if place != CENTRE}
+                words = "beside the divider: the centre, frame 4"
+                examples.append(Example(str(path), to_8bit(blurry), moments[CENTRE], extras=extras, words=words))
         write_text(output_dir / "config.yaml", to_yaml(config))
+        if config.report:
+            facts = {"input": str(config.data_path or "the embedded sample"), "weights": str(predictor.weights)}
+            write_report(output_dir / "report.html", "Blur to video: moments of a photo", examples, facts)
     print(f"results: {output_dir} (look at strip.png and moments.gif)")
 
 
@@ -155,8 +164,8 @@ def find_photos(data_path: Path | None, output_dir: Path) -> dict[Path, Path]:
         if data_path.resolve() == output_dir.resolve():
             raise UserError(f"results would lie among the photos in {output_dir}: choose another --output_dir")
         named = pictures_by_name(data_path, leave_out=output_dir)
-        if reserved := next((path for name, path in named.items() if name == "config.yaml"), None):
-            raise UserError(f"{reserved}: its results would lie where config.yaml goes, rename it")
+        if reserved := next((path for name, path in named.items() if name in ("config.yaml", "report.html")), None):
+            raise UserError(f"{reserved}: its results would lie where {reserved.stem} goes, rename it")
         return {output_dir / name: path for name, path in named.items()}
     if not data_path.is_file() or not is_image(data_path):
         raise UserError(f"{data_path} is no photo: give a picture file (or a folder of them) as --data_path")

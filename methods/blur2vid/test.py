@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -20,12 +21,13 @@ from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import natural_key, write_text
 from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
-from utils.report import MOST_PANELS, contact_sheet_of_rows, spread
-from utils.scoring import Scores, check_given, check_paired, format_figure, format_table, paper_row, run_table
+from utils.report import MOST_PANELS, Example, contact_sheet_of_rows, spread, write_report
+from utils.scoring import Scores, check_given, check_paired, format_figure, format_table, paper_row, run_table, write_scored
 from utils.sequence_scores import Lpips, find_lpips, score_moments, score_order
 
 TABLES = Path(__file__).with_name("tables.yaml")
 FOLDER = ROOT / "experiment" / "blur2vid_test"
+TITLE = "Blur to video: predicted moments"
 KINDS = {"ppsnr": "pPSNR", "pssim": "pSSIM", "plpips": "pLPIPS"}
 
 
@@ -78,9 +80,11 @@ def unfold_and_score(config: TestConfig) -> Scores:
     scores.write(folder)
     write_text(folder / "config.yaml", to_yaml(config))
     print(frame_table(scores, places))
-    if config.report and shown:
-        contact_sheet_of_rows(folder / "contact_sheet.png", shown, 240)
-    print(f"results: {folder}" + (" (look at contact_sheet.png)" if config.report else ""))
+    contact_sheet_of_rows(folder / "contact_sheet.png", shown, 240)
+    if config.report:
+        examples = [_example(name, pictures) for name, pictures in shown.items()]
+        write_report(folder / "report.html", TITLE, examples, scores.facts, frame_table(scores, places))
+    print(f"results: {folder} (look at contact_sheet.png)")
     return scores
 
 
@@ -101,9 +105,13 @@ def score_folders(config: TestConfig) -> Scores:
     scores = Scores("blur2vid", rows, data_path=config.restored_dir, remark="; ".join(filter(None, ["8-bit files", reason])))
     print(frame_table(scores, range(FRAMES)))
     if config.output_dir:
-        scores.write(config.output_dir)
-        print(f"results: {config.output_dir}")
+        write_scored(config.output_dir, scores, [], to_yaml(config), TITLE, config.report)
     return scores
+
+
+def _example(name: str, pictures: dict[str, np.ndarray]) -> Example:
+    extras = {label: picture for label, picture in pictures.items() if label not in ("blurry", "frame 4", "true 4")}
+    return Example(name, pictures["blurry"], pictures["frame 4"], pictures["true 4"], extras, "beside the divider: the centre, frame 4")
 
 
 def frame_table(scores: Scores, places: Iterable[int]) -> str:

@@ -5,7 +5,29 @@ from pathlib import Path
 from typing import Literal
 
 from utils.config import option
-from utils.options import DEVICE, PRECISION, Precision
+from utils.options import (
+    ACCUMULATE,
+    AVERAGE,
+    BLURRY_DIR,
+    DEVICE,
+    EPOCHS,
+    GRADIENT_NORM,
+    MAX_MINUTES,
+    PRECISION,
+    REPORT,
+    RESTORED_DIR,
+    RESULTS,
+    RESUME,
+    SAVE,
+    SEED,
+    SHARP_DIR,
+    SKIP_EXISTING,
+    START,
+    TABLE,
+    WEIGHTS,
+    WORKERS,
+    Precision,
+)
 
 Layout = Literal["auto", "clips", "gopro", "dvd", "reds", "frames"]
 GoProBlur = Literal["blur", "blur_gamma"]
@@ -13,7 +35,7 @@ GoProBlur = Literal["blur", "blur_gamma"]
 _LAYOUT = "folder layout: clips (blur/ and gt/), gopro, dvd, reds, frames (nothing sharp); auto looks at the folders"
 _GOPRO_BLUR = "GoPro's blurry folder: linear average (blur) or through gamma 2.2 (blur_gamma)"
 _TRAINING_DATA = "training data, see --source; null: the embedded sample"
-_WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/; it decides the network; none: cdvd_tsp"
+_WEIGHTS = f"{WEIGHTS}; it decides the network; none: the shipped one"
 _DEFAULT_DATA = "DVD or GOPRO, the published setting: dataset/NAME/test, the authors' weights for it, infer_results/NAME"
 
 
@@ -35,11 +57,11 @@ class TrainConfig:
     layout: Layout = option("auto", _LAYOUT)
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
     max_frames: int = option(100, "frames used of each training video; 0 = all")
-    save: str = option("cdvd_tsp", "name of the run")
-    resume: bool = option(False, "go on from the run's last checkpoint")
-    weights: Path | None = option(None, "start from the weights of a network of the same shape; --body naf: also of a NAFNet for photos")
+    save: str = option("cdvd_tsp", SAVE)
+    resume: bool = option(False, RESUME)
+    weights: Path | None = option(None, f"{START}; --body naf: also of a NAFNet for photos")
     flow_weights: Path | None = option(Path("pretrain_models/network-default.pytorch"), "published PWC-Net weights to start the flow from")
-    epochs: int = option(500, "epochs; the set is repeated whole within one as long as that stays under 1000 batches")
+    epochs: int = option(500, f"{EPOCHS}; the set is repeated whole within one as long as that stays under 1000 batches")
     warm_start: int = option(0, "first optimiser steps spent on single frames: the reconstruction alone, no neighbours, no flow")
     warm_batch_size: int = option(32, "single frames per step of these")
     max_batches: int = option(0, "batches of an epoch at most; 0 = as the data give")
@@ -51,9 +73,9 @@ class TrainConfig:
     lr_decay: int = option(200, "epochs between two drops of both rates")
     lr_gamma: float = option(0.5, "factor of a drop")
     loss: str = option("1*L1+2*HEM", "weighted sum of L1, HEM (hard example mining), Charbonnier and PSNR (its negative)")
-    gradient_norm: float = option(0.0, "clip the norm of the gradient to this; 0 = no clipping")
-    accumulate: int = option(1, "parts a batch is worked through in, to save memory")
-    average: float = option(0.0, "decay of the moving average of the weights that is validated and exported; 0 = none")
+    gradient_norm: float = option(0.0, GRADIENT_NORM)
+    accumulate: int = option(1, ACCUMULATE)
+    average: float = option(0.0, AVERAGE)
     stages: int = option(2, "stages T of the cascade; clips have 2T+1 frames")
     width: int = option(32, "channels of the reconstruction at its finest scale")
     blocks: int = option(3, "residual blocks per scale and direction; --body naf: blocks at the coarsest scale")
@@ -66,9 +88,9 @@ class TrainConfig:
     prior: bool = option(True, "show the reconstruction the temporal sharpness prior")
     recurrent: bool = option(False, "show it its own result for the previous frame, too")
     clip_frames: int = option(0, "frames of a training clip; 0 = 2T+1; more need --recurrent")
-    max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
-    workers: int = option(6, "loader processes")
-    seed: int = option(1, "seed of all randomness")
+    max_minutes: float = option(0.0, MAX_MINUTES)
+    workers: int = option(6, WORKERS)
+    seed: int = option(1, SEED)
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
@@ -82,13 +104,13 @@ class InferenceConfig:
     )
     default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
     weights: Path | None = option(None, _WEIGHTS)
-    output_dir: Path | None = option(None, "results OUTPUT_DIR/VIDEO/FRAME.png or VIDEO.mp4; default infer_results")
+    output_dir: Path | None = option(None, f"{RESULTS}: OUTPUT_DIR/VIDEO/FRAME.png or VIDEO.mp4; default infer_results")
     layout: Layout = option("auto", _LAYOUT)
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
     border: bool | None = option(None, "also restore the first and last two frames; default: only where there is no ground truth")
-    skip_existing: bool = option(False, "leave videos alone whose results are all there")
+    skip_existing: bool = option(False, f"{SKIP_EXISTING}, video by video")
     lossless: bool = option(False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4")
-    report: bool = option(True, "write report.html")
+    report: bool = option(True, REPORT)
     compile: bool = option(False, "compile the reconstruction network (first frames slower, later ones faster)")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
@@ -101,19 +123,17 @@ class TestConfig:
     data_path: Path | None = option(None, "videos with ground truth (see --layout); none: the embedded sample")
     default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
     weights: Path | None = option(None, _WEIGHTS)
-    output_dir: Path | None = option(None, "frames, scores.json, scores.csv and config.yaml go here; default infer_results")
+    output_dir: Path | None = option(None, f"{RESULTS}: frames, scores.json, scores.csv, config.yaml, report.html; default infer_results")
     layout: Layout = option("auto", _LAYOUT)
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
     border: bool = option(False, "also restore and score the first and last two frames")
-    protocol: Literal["cdvd", "cdvd_train", "image", "image_float"] = option("cdvd", "how images are compared; see utils/protocol.py")
-    table: str | None = option(
-        None, "run the rows of tables.yaml whose data and weights are in place (all, or those of one data set)", bare="all"
-    )
-    blurry_dir: Path | None = option(None, "score files: folder of blurry images")
-    sharp_dir: Path | None = option(None, "score files: folder of sharp images")
-    restored_dir: Path | None = option(None, "score files: folder of restored images, paired by relative name")
-    skip_existing: bool = option(False, "leave videos alone whose results are all there")
-    report: bool = option(True, "write report.html")
+    protocol: Literal["cdvd", "cdvd_train", "image", "image_float"] = option("cdvd", "how pictures are compared, see utils/protocol.py")
+    table: str | None = option(None, TABLE, bare="all")
+    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, for the input's figures")
+    sharp_dir: Path | None = option(None, SHARP_DIR)
+    restored_dir: Path | None = option(None, f"{RESTORED_DIR}, paired by relative name")
+    skip_existing: bool = option(False, f"{SKIP_EXISTING}, video by video")
+    report: bool = option(True, REPORT)
     compile: bool = option(False, "compile the reconstruction network (first frames slower, later ones faster)")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)

@@ -10,7 +10,7 @@ from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.files import write_text
 from utils.protocol import PROTOCOLS
-from utils.scoring import Scores, Triple, check_given, check_paired, run_table, score_files
+from utils.scoring import Scores, Triple, check_given, check_paired, run_table, score_files, write_scored
 
 
 def main(config: TestConfig) -> Scores | None:
@@ -48,8 +48,7 @@ def score_folders(config: TestConfig) -> Scores:
     scores = score_files(triples, config.protocol, data_path=config.restored_dir)
     print(scores.table())
     if config.output_dir:
-        scores.write(config.output_dir)
-        print(f"results: {config.output_dir}")
+        write_scored(config.output_dir, scores, triples, to_yaml(config), "CDVD-TSP: restored frames", config.report)
     return scores
 
 

@@ -5,9 +5,22 @@ from pathlib import Path
 from typing import Literal
 
 from utils.config import option
-from utils.options import DATASET_NAME, DEVICE, METADATA, PRECISION, SEQUENCES, Precision, SequenceTraining
+from utils.options import (
+    DATASET_NAME,
+    DEVICE,
+    METADATA,
+    PRECISION,
+    PRINT_TABLE,
+    REPORT,
+    RESULTS,
+    SEQUENCES,
+    WEIGHTS,
+    WORKERS,
+    Precision,
+    SequenceTraining,
+)
 
-_WEIGHTS = "weights file of a HyperCUT network, ours or the authors', or the name of one in pretrain_models/"
+_WEIGHTS = f"{WEIGHTS}; a HyperCUT network; none: the shipped one"
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,7 @@ class _ScoreConfig:
     dataset_name: str | None = option(None, DATASET_NAME)
     metadata: Path | None = option(None, METADATA)
     weights: Path | None = option(None, _WEIGHTS)
-    workers: int = option(4, "loader processes")
+    workers: int = option(4, WORKERS)
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
@@ -33,8 +46,11 @@ class TestConfig(_ScoreConfig):
     """Hit, Con@2 and Con@3 of an ordering network. Without options: the shipped one on the embedded sample."""
 
     partition: Literal["test", "val", "train", "all"] = option("test", "which sequences")
-    output_dir: Path | None = option(None, "scores.json and scores.csv go here; default experiment/hypercut_test")
-    table: str | None = option(None, "print the published figures and what repeating them needs", bare="all")
+    output_dir: Path | None = option(
+        None, f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default experiment/hypercut_test"
+    )
+    report: bool = option(True, REPORT)
+    table: str | None = option(None, PRINT_TABLE, bare="all")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from utils.config import ROOT, to_yaml
 from utils.device import autocast, choose_device, choose_precision, worker_processes
 from utils.errors import UserError
 from utils.files import write_text
+from utils.report import write_report
 from utils.scoring import Scores, paper_row, run_table
 from utils.sequence_scores import score_order
 
@@ -41,6 +42,8 @@ def main(config: TestConfig) -> Scores | None:
     folder = config.output_dir or FOLDER
     scores.write(folder)
     write_text(folder / "config.yaml", to_yaml(config))
+    if config.report:
+        write_report(folder / "report.html", "HyperCUT: a consistent order of moments", [], scores.facts, scores.table())
     print(scores.table())
     print(f"results: {folder}")
     return scores

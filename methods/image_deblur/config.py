@@ -6,7 +6,30 @@ from typing import Literal
 
 from utils.config import nearest, option
 from utils.errors import UserError
-from utils.options import DEVICE, PRECISION, MaskKind, Precision
+from utils.options import (
+    ACCUMULATE,
+    AVERAGE,
+    BLURRY_DIR,
+    DEVICE,
+    EPOCHS,
+    GRADIENT_NORM,
+    MAX_MINUTES,
+    PRECISION,
+    REPORT,
+    RESTORED_DIR,
+    RESULTS,
+    RESUME,
+    SAVE,
+    SEED,
+    SHARP_DIR,
+    SKIP_EXISTING,
+    START,
+    TABLE,
+    WEIGHTS,
+    WORKERS,
+    MaskKind,
+    Precision,
+)
 
 # --model -> (network in models/, its arguments, the recipe in configs/ that train.py takes without --config)
 MODELS = {
@@ -31,7 +54,7 @@ _MODEL = f"network: {_NAMES}"
 _VARIANT = "SRN: color, or lstm and gray, which see one colour at a time"
 _BLUR_FOLDER = "which blurry folder, where the data have several: GoPro's blur (linear average) or blur_gamma; none: blur"
 _CONDITION = "irp: a NAFNet that also sees the restoration potential of every part of the picture (models/guided_nafnet.py)"
-_WEIGHTS = "weights file, ours or the authors' (SRN: a TensorFlow checkpoint or its folder), or the name of one in pretrain_models/"
+_WEIGHTS = f"{WEIGHTS} (SRN: a TensorFlow checkpoint or its folder); none: the shipped one"
 _LOCAL = "NAFNet: average its channel attention over windows as large as in training (TLC), as its published test does"
 _GAMMA = "the network sees the picture to this power, its result is taken to the inverse (SRN of SBDD)"
 
@@ -72,7 +95,9 @@ class TrainConfig:
     """Train a network into experiment/SAVE. Without --config: the published recipe of --model."""
 
     data_path: Path | None = option(Path("dataset/GOPRO/train"), "training data, see --source; null: the embedded sample")
-    val_path: Path | None = option(Path("dataset/GOPRO/test"), "validation pairs on disk; null: none, and the last weights are the best")
+    val_path: Path | None = option(
+        Path("dataset/GOPRO/test"), "validation data: pairs on disk; null: none, and the last weights are the best"
+    )
     val_pictures: int = option(0, "pairs validated, evenly spread over them; 0 = all")
     source: Literal["auto", "pairs", "shards", "pictures", "no_blur"] = option(
         "auto",
@@ -85,10 +110,10 @@ class TrainConfig:
     network: dict | None = option(None, "further arguments of the network, {NAME: VALUE, ...}; see its file in models/")
     condition: Literal["irp"] | None = option(None, _CONDITION)
     irp_weights: Path | None = option(None, "--condition irp: the IRP network, which stays as it is; none: the shipped one")
-    weights: Path | None = option(None, "start from the weights of a network of the same shape")
-    save: str = option("nafnet32", "name of the run")
-    resume: bool = option(False, "go on from the run's last checkpoint")
-    epochs: int = option(0, "epochs; 0 = see --steps")
+    weights: Path | None = option(None, START)
+    save: str = option("nafnet32", SAVE)
+    resume: bool = option(False, RESUME)
+    epochs: int = option(0, f"{EPOCHS}; 0 = see --steps")
     steps: int = option(200_000, "optimiser steps, where --epochs is 0")
     val_every: int = option(0, "steps between validations; 0 = an epoch")
     batch_size: int = option(32, "pairs per optimiser step")
@@ -111,13 +136,13 @@ class TrainConfig:
     lr_gamma: float = option(0.5, "step: factor of a drop")
     loss: str = option("1*PSNR", "weighted sum of L1, MSE, PSNR (its negative), FFT, ADV (adversarial), over every scale of the network")
     psnr_floor: float = option(1e-8, "added to the squared error inside PSNR")
-    gradient_norm: float = option(0.01, "clip the norm of the gradient to this; 0 = no clipping")
-    accumulate: int = option(1, "parts a batch is worked through in, to save memory")
-    average: float = option(0.0, "decay of the moving average of the weights that is validated and exported; 0 = none")
+    gradient_norm: float = option(0.01, GRADIENT_NORM)
+    accumulate: int = option(1, ACCUMULATE)
+    average: float = option(0.0, AVERAGE)
     mask_path: Path | None = option(None, "--source pictures: masks of the objects, as for generate.py sbdd; none: one blur a picture")
     mask_kind: MaskKind = option("auto", "its kind")
     kernel_path: Path | None = option(None, "--source pictures: blur kernels; none: generated ones")
-    kernel_size: int = option(65, "--source pictures: side of the kernels")
+    kernel_size: int = option(65, "--source pictures: side of the kernels, px")
     strong: float = option(1.0, "--source pictures: share with the kernels as they come")
     mild: float = option(0.0, "--source pictures: share with kernels of at most 4 px; what is left has no blur")
     zoom: list[float] = option([1.0, 1.0], "--source pictures: they are enlarged by a random factor of this range first")
@@ -127,9 +152,9 @@ class TrainConfig:
     noise_share: float = option(0.0, "--source pictures: share of noisy blurry patches, Gaussian of deviation U(0, 0.015)")
     jpeg_share: float = option(0.0, "--source pictures: share of blurry patches compressed as JPEG of quality 70 .. 95")
     compile: bool = option(False, "compile the network for training (slower start, faster steps)")
-    max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
-    workers: int = option(6, "loader processes")
-    seed: int = option(1, "seed of all randomness")
+    max_minutes: float = option(0.0, MAX_MINUTES)
+    workers: int = option(6, WORKERS)
+    seed: int = option(1, SEED)
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
@@ -144,16 +169,16 @@ class _RestoreConfig:
     variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
     condition: Literal["irp"] | None = option(None, "irp: the weights must hold a NAFNet guided by IRP; not needed")
     step: int | None = option(None, "SRN: which of a folder's TensorFlow checkpoints; none: the latest")
-    output_dir: Path | None = option(None, "results OUTPUT_DIR/NAME.png or VIDEO.mp4, and scores; default experiment/image_deblur_DOOR")
+    output_dir: Path | None = option(None, f"{RESULTS}: OUTPUT_DIR/NAME.png or VIDEO.mp4, and scores; default experiment/image_deblur_DOOR")
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
     gamma_factor: float = option(1.0, _GAMMA)
     ensemble: bool = option(False, "average over the eight flips and turns of the image: eight times slower, a little better")
     local_statistics: bool = option(True, _LOCAL)
     tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
-    tile_overlap: int = option(64, "pixels that neighbouring tiles share, blended smoothly")
+    tile_overlap: int = option(64, "px that neighbouring tiles share, blended smoothly")
     memory: float = option(0.0, "GB that may be used; 0 = what is free")
-    skip_existing: bool = option(False, "leave pictures alone whose result is there")
-    report: bool = option(True, "write report.html")
+    skip_existing: bool = option(False, f"{SKIP_EXISTING}, picture by picture")
+    report: bool = option(True, REPORT)
     compile: bool = option(False, "compile the network (slower start, faster images; best for many of one size)")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
@@ -164,7 +189,7 @@ class InferenceConfig(_RestoreConfig):
     """Restore photos: a file, a folder, or a video frame by frame. Without options: the shipped network on the embedded sample."""
 
     height: int | None = option(None, "as SRN's command has it; any size works, so it changes nothing")
-    width: int | None = option(None, "the same")
+    width: int | None = option(None, "as SRN's command has it; any size works, so it changes nothing")
     demo: bool = option(True, "as DeepDeblur's command has it; this door is the demo, so it changes nothing")
     lossless: bool = option(False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4")
 
@@ -176,9 +201,7 @@ class TestConfig(_RestoreConfig):
     protocol: Literal["auto", "image", "image_float", "realblur", "kohler"] = option(
         "auto", "how pictures are compared, see utils/protocol.py; auto: realblur or kohler for data of such a name, else image"
     )
-    table: str | None = option(
-        None, "run the rows of tables.yaml whose data and weights are in place (all, or those of one data set)", bare="all"
-    )
-    blurry_dir: Path | None = option(None, "score files: folder of blurry pictures")
-    sharp_dir: Path | None = option(None, "score files: folder of sharp pictures")
-    restored_dir: Path | None = option(None, "score files: folder of restored pictures, paired by name")
+    table: str | None = option(None, TABLE, bare="all")
+    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, for the input's figures")
+    sharp_dir: Path | None = option(None, SHARP_DIR)
+    restored_dir: Path | None = option(None, f"{RESTORED_DIR}, paired by name")

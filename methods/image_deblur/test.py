@@ -9,7 +9,7 @@ from methods.image_deblur.inference import TABLES, chosen_protocol, finish, load
 from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.files import write_text
-from utils.scoring import Scores, check_given, run_table, score_files
+from utils.scoring import Scores, check_given, run_table, score_files, write_scored
 
 FOLDER = ROOT / "experiment" / "image_deblur_test"
 
@@ -46,8 +46,7 @@ def score_folders(config: TestConfig) -> Scores:
     scores = score_files(triples, protocol, data_path=config.restored_dir)
     print(scores.table())
     if config.output_dir:
-        scores.write(config.output_dir)
-        print(f"results: {config.output_dir}")
+        write_scored(config.output_dir, scores, triples, to_yaml(config), "Restored pictures", config.report)
     return scores
 
 

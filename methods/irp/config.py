@@ -5,10 +5,29 @@ from pathlib import Path
 from typing import Literal
 
 from utils.config import option
-from utils.options import DEVICE, PRECISION, MaskKind, Precision
+from utils.options import (
+    ACCUMULATE,
+    AVERAGE,
+    DEVICE,
+    EPOCHS,
+    GRADIENT_NORM,
+    MAX_MINUTES,
+    PRECISION,
+    PRINT_TABLE,
+    REPORT,
+    RESULTS,
+    RESUME,
+    SAVE,
+    SEED,
+    START,
+    WEIGHTS,
+    WORKERS,
+    MaskKind,
+    Precision,
+)
 
 _STACKS = "exposure stacks with labels (SCENE/{ratio}.png, IRP_label/); none: the embedded sample"
-_WEIGHTS = "weights file of an IRP network, ours or the authors', or the name of one in pretrain_models/"
+_WEIGHTS = f"{WEIGHTS}; an IRP network; none: the shipped one"
 
 
 @dataclass(frozen=True)
@@ -19,10 +38,10 @@ class TrainConfig:
     backbone: str = option("resnet50", "trunk: light, a ResNet of torchvision, or pretrainedmodels:NAME where that package is installed")
     network: dict | None = option(None, "further arguments of the network, {channels: 512, widths: [...]}; see models/irp.py")
     imagenet: str = option("auto", "the ResNet's weights: auto (torchvision's IMAGENET1K_V1 where reachable), none, or a file of them")
-    weights: Path | None = option(None, "start from the weights of a network of the same shape")
-    save: str = option("irp", "name of the run")
-    resume: bool = option(False, "go on from the run's last checkpoint")
-    epochs: int = option(30, "epochs")
+    weights: Path | None = option(None, START)
+    save: str = option("irp", SAVE)
+    resume: bool = option(False, RESUME)
+    epochs: int = option(30, EPOCHS)
     val_every: int = option(1, "epochs between validations; 0 = only at the end")
     batch_size: int = option(16, "shots per optimiser step")
     patch_size: int = option(0, "side of the part of a shot that is seen, px; 0 = whole shots, all of one size, as published")
@@ -41,12 +60,12 @@ class TrainConfig:
     lr: float = option(1e-4, "learning rate at the start (Adam)")
     lr_gamma: float = option(0.1, "its factor")
     milestones: list[int] = option([10, 20], "epochs after which it applies, and Adam starts afresh")
-    gradient_norm: float = option(0.0, "clip the norm of the gradient to this; 0 = no clipping")
-    accumulate: int = option(1, "parts a batch is worked through in, to save memory")
-    average: float = option(0.0, "decay of the moving average of the weights that is validated and exported; 0 = none")
-    max_minutes: float = option(0.0, "save and stop after this many minutes; 0 = no limit")
-    workers: int = option(6, "loader processes")
-    seed: int = option(19920318, "seed of all randomness")
+    gradient_norm: float = option(0.0, GRADIENT_NORM)
+    accumulate: int = option(1, ACCUMULATE)
+    average: float = option(0.0, AVERAGE)
+    max_minutes: float = option(0.0, MAX_MINUTES)
+    workers: int = option(6, WORKERS)
+    seed: int = option(19920318, SEED)
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
@@ -59,9 +78,12 @@ class TestConfig:
     weights: Path | None = option(None, _WEIGHTS)
     partition: Literal["test", "val", "train", "all"] = option("test", "which scenes")
     baselines: bool = option(True, "also the simple measures of sharpness that need no training")
-    output_dir: Path | None = option(None, "scores.json, scores.csv and scatter.png go here; default experiment/irp_test")
-    table: str | None = option(None, "print the published figures and what repeating them needs", bare="all")
-    workers: int = option(4, "loader processes")
+    output_dir: Path | None = option(
+        None, f"{RESULTS}: scores.json, scores.csv, scatter.png, config.yaml, report.html; default experiment/irp_test"
+    )
+    report: bool = option(True, REPORT)
+    table: str | None = option(None, PRINT_TABLE, bare="all")
+    workers: int = option(4, WORKERS)
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
@@ -80,7 +102,7 @@ class InferenceConfig:
     restore: bool = option(False, "select: also restore the selected ones, into OUTPUT_DIR/restored")
     restorer: Path | None = option(None, "select: single-image network that restores; none: the shipped one")
     error: float = option(0.05, "expose: error of a prediction (standard deviation), from which the confidence follows")
-    output_dir: Path | None = option(None, "results go here; default experiment/irp_TASK")
+    output_dir: Path | None = option(None, f"{RESULTS}; default experiment/irp_TASK")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
@@ -92,8 +114,10 @@ class GenerateConfig:
     Under torchrun every process makes its share; what is there already is kept, so a stopped run goes on where it was.
     """
 
-    data_path: Path = option(Path("dataset/sharp"), "sharp pictures and video files; folders of frames with --source videos")
-    output_dir: Path = option(Path("dataset/IRPDataset"), "results go here")
+    data_path: Path | None = option(
+        Path("dataset/sharp"), "sharp pictures and video files; folders of frames with --source videos; null: the embedded sample"
+    )
+    output_dir: Path = option(Path("dataset/IRPDataset"), RESULTS)
     source: Literal["auto", "pictures", "videos"] = option("auto", "auto: pictures and video files; videos: also folders of frames")
     n_images: int = option(1, "scenes per picture or video")
     ratios: list[float] | None = option(None, "exposure ratios; none: the published eleven, 1 to 75")
@@ -112,6 +136,6 @@ class GenerateConfig:
         ["denoise", "deblur", "deconvolve"], "what the labels are made with; deconvolve knows the blur kernels"
     )
     weights: list[str] = option(["image_deblur"], "deblur: networks, by file or by name in pretrain_models/")
-    seed: int = option(1, "seed; a scene depends on it and on its source alone")
+    seed: int = option(1, f"{SEED}; a scene depends on it and on its source alone")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)

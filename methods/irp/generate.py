@@ -6,7 +6,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from data.catalog import Video, existing_folder, find_videos
 from data.fresh_shots import Moment, SceneDraw, drawn
 from data.irp import file_name, write_labels
 from data.photo_catalog import find_pictures, pictures_by_name
+from data.sample import pictures_or_sample
 from data.synthesis.exposure import frames_needed
 from data.synthesis.masks import MaskSource, find_masks
 from data.synthesis.stack import RATIOS, Exposure, brightened, encoded_noise, expose_video, sense
@@ -52,6 +53,7 @@ class Job(NamedTuple):
 def main(config: GenerateConfig) -> None:
     """Write what is not there yet; the main process also writes labels, contact_sheet.png and labels.png once all is there."""
     _check(config)
+    config = replace(config, data_path=pictures_or_sample(config.data_path))
     jobs, remark = _jobs(config)
     with distributed.only_run(config.output_dir):
         _make_all(config, jobs, remark)

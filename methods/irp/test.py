@@ -13,6 +13,7 @@ from utils.config import ROOT, to_yaml
 from utils.files import write_text
 from utils.image import read_8bit
 from utils.potential_scores import score_potentials
+from utils.report import write_report
 from utils.scoring import Scores, paper_row, run_table
 from utils.sharpness import MEASURES
 
@@ -47,6 +48,9 @@ def main(config: TestConfig) -> Scores | None:
     write_text(folder / "config.yaml", to_yaml(config))
     _draw(folder / "scatter.png", shots, values["irp"])
     print(scores.table())
+    if config.report:
+        pictures = {"predicted potential against the label": read_8bit(folder / "scatter.png")}
+        write_report(folder / "report.html", "IRP: how well restoration is foretold", [], scores.facts, scores.table(), pictures)
     print(f"results: {folder} (look at scatter.png)")
     return scores
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.config import option
-from utils.options import MaskKind
+from utils.options import BLURRY_DIR, REPORT, RESTORED_DIR, RESULTS, SEED, SHARP_DIR, MaskKind
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,15 @@ class GenerateConfig:
     Under torchrun every process makes its share; what is there already is kept, so a stopped run goes on where it was.
     """
 
-    data_path: Path = option(Path("dataset/sharp"), "sharp pictures; for clips and sequences also video files or folders of frames")
-    output_dir: Path = option(Path("dataset/generated"), "results go here")
+    data_path: Path | None = option(
+        Path("dataset/sharp"), "sharp pictures; for clips and sequences also video files or folders of frames; null: the embedded sample"
+    )
+    output_dir: Path = option(Path("dataset/generated"), RESULTS)
     what: Literal["pairs", "clips", "sequences", "kernels"] = option("pairs", "what to make")
     source: Literal["auto", "pictures", "videos"] = option(
         "auto", "clips, sequences: a camera moving over pictures, or exposures over videos (files, folders of numbered frames)"
     )
-    seed: int = option(1, "seed; a result depends on it and on its own name alone")
+    seed: int = option(1, f"{SEED}; a result depends on it and on its own name alone")
     mask_path: Path | None = option(None, "segmentation of the pictures' objects, see --mask_kind; none: one blur for the whole picture")
     mask_kind: MaskKind = option(
         "auto", "npz (detectron2), folders of masks, labels (label maps), coco or panoptic json, detector (torchvision)"
@@ -67,7 +69,7 @@ class GenerateConfig:
     blur: list[float] = option(
         [9.0], "from pictures: mean length of the camera's blur, px; two: a range to draw from, short ones as often as long"
     )
-    object_blur: list[float] = option([9.0], "from pictures with masks: the same of the objects' own blur")
+    object_blur: list[float] = option([9.0], "from pictures with masks: the same of the objects' own blur, px")
     focal: float = option(0.0, "from pictures: focal length of a rotating camera, px; 0 = one that shifts")
     height: int = option(240, "from pictures: height of the window that moves over the picture, px")
     width: int = option(320, "from pictures: its width, px")
@@ -77,10 +79,10 @@ class GenerateConfig:
 class TestConfig:
     """Score restored files of real pairs, which need registration first; no network is loaded."""
 
-    sharp_dir: Path | None = option(None, "ground truth: pictures; kohler: a folder or a .mat file (GroundTruth) per picture")
-    restored_dir: Path | None = option(None, "restored pictures, paired by name (RealBlur, Koehler, GoPro and plain names are understood)")
-    blurry_dir: Path | None = option(None, "blurry pictures, for the input's figures; without it there are none")
-    output_dir: Path | None = option(None, "scores.json, scores.csv and report.html go here; default RESTORED_DIR/scores")
-    protocol: Literal["realblur", "kohler", "image", "cdvd"] = option("realblur", "how images are compared; see utils/protocol.py")
+    sharp_dir: Path | None = option(None, f"{SHARP_DIR}; kohler: a folder or a .mat file (GroundTruth) per picture")
+    restored_dir: Path | None = option(None, f"{RESTORED_DIR}, paired by name (RealBlur, Koehler, GoPro and plain names are understood)")
+    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, for the input's figures")
+    output_dir: Path | None = option(None, f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default RESTORED_DIR/scores")
+    protocol: Literal["realblur", "kohler", "image", "cdvd"] = option("realblur", "how pictures are compared, see utils/protocol.py")
     workers: int = option(0, "images compared at the same time; 0 = one per core")
-    report: bool = option(True, "write report.html")
+    report: bool = option(True, REPORT)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from data.catalog import Video, find_videos, holds_videos
 from data.clips import write_clip
 from data.photo_catalog import find_pictures, pictures_by_name
+from data.sample import pictures_or_sample
 from data.sequences import FRAMES, collect_metadata, write_sequence
 from data.shards import write_shard
 from data.synthesis.camera import Response
@@ -310,7 +311,8 @@ def _sources(config: GenerateConfig) -> dict[str, Path] | dict[str, Video]:
 
 
 def _resolved(config: GenerateConfig) -> GenerateConfig:
-    """With the source that the data show and its usual exposure."""
+    """With the data, the source that they show and its usual exposure."""
+    config = dataclasses.replace(config, data_path=config.data_path if config.what == "kernels" else pictures_or_sample(config.data_path))
     source = config.source
     if source == "auto":
         source = "videos" if config.what in ("clips", "sequences") and holds_videos(config.data_path) else "pictures"

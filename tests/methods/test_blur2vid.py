@@ -219,7 +219,7 @@ def test_results_have_a_folder_per_photo_and_are_never_read_back(folder, weights
     config = InferenceConfig(photos, target_frames=[4], weights=weights("jin"), output_dir=photos / "out", device="cpu", loop="forward")
     for _ in range(2):
         inference.main(config)
-        assert sorted(path.name for path in (photos / "out").iterdir()) == ["a.bmp", "a.png", "config.yaml"]
+        assert sorted(path.name for path in (photos / "out").iterdir()) == ["a.bmp", "a.png", "config.yaml", "report.html"]
     one, other = (np.float32(read_image(photos / "out" / name / "deblur_3.png")) for name in ("a.png", "a.bmp"))
     assert np.abs(one - other).mean() > 1
     for bad in (replace(config, output_dir=photos), replace(config, data_path=photos / "a.png", output_dir=photos)):

@@ -1,0 +1,205 @@
+"""All doors of all methods behave alike: the tiny recipe runs, the same option means the same, the same results, the same mistakes."""
+
+import dataclasses
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import UnionType
+from typing import Union, get_args, get_origin
+
+import pytest
+
+from methods import METHODS, run
+from tests.doors import sentence
+from utils import options
+
+DOORS = [(method, door) for method, found in METHODS.items() for door in found.doors]
+IDS = [f"{door}-{method}" for method, door in DOORS]
+SCORED = {"scores.json", "scores.csv", "config.yaml", "report.html"}
+RUN = {"config.yaml", "log.txt", "loss.csv", "last.pt", "last.safetensors"}
+LEFT = {
+    "train": RUN,
+    "test": SCORED,
+    "inference": {"config.yaml", "contact_sheet.png"},
+    "generate": {"config.yaml", "contact_sheet.png"},
+    "inference blur2vid": {"config.yaml", "report.html", "strip.png", "moments.mp4", "moments.gif"},
+    "inference cdvd_tsp": SCORED | {"contact_sheet.png"},  # of the sample, whose truth is known
+    "inference image_deblur": SCORED | {"contact_sheet.png"},
+    "generate hypercut": {"new.json"},
+}
+
+
+def config_of(method: str, door: str) -> type:
+    owner = METHODS[method].doors[door].split(".")[1]
+    return getattr(import_module(f"methods.{owner}.config"), f"{door.capitalize()}Config")
+
+
+def given(method: str, door: str, folder: Path) -> list[object]:
+    """What the tiny recipe needs besides: folders below `folder`, and the weights that were trained there."""
+    place = folder / door
+    if door == "train":
+        return ["--save", place, *(["--epochs", 1] if method != "image_deblur" else [])]
+    if (method, door) == ("hypercut", "generate"):
+        return ["--save_path", place / "new.json", "--weights", folder / "train"]
+    return ["--output_dir", place, *(["--weights", folder / "train"] if door != "generate" else [])]
+
+
+@pytest.mark.parametrize("method", [name for name, found in METHODS.items() if "train" in found.doors and name not in ("irp", "sbdd")])
+def test_the_tiny_recipe_runs_through_all_doors(method, door, tmp_path):
+    """On the embedded sample; what is trained is what tests and restores."""
+    for name in METHODS[method].doors:
+        assert door(f"{name}.py {method} --config tiny", *given(method, name, tmp_path)) == (0, ""), name
+        left = {path.name for path in (tmp_path / name).iterdir()}
+        assert LEFT.get(f"{name} {method}", LEFT[name]) <= left, name
+
+
+def test_the_tiny_recipe_of_irp(door, tmp_path):
+    """Its sample is what its own generate.py makes of the sample's pictures."""
+    assert door("generate.py irp --config tiny --output_dir", tmp_path / "generate") == (0, "")
+    for name in ("train", "test", "inference"):
+        words = [*given("irp", name, tmp_path), "--data_path", tmp_path / "generate", *(["--ratio", 1] if name == "inference" else [])]
+        assert door(f"{name}.py irp --config tiny", *words) == (0, ""), name
+    for name in METHODS["irp"].doors:
+        assert LEFT[name] <= {path.name for path in (tmp_path / name).iterdir()}, name
+
+
+def test_the_tiny_recipe_of_sbdd(door, tmp_path):
+    """It makes pairs, trains on pictures made on the fly, and scores what is there."""
+    assert door("generate.py sbdd --config tiny --output_dir", tmp_path / "generate") == (0, "")
+    assert door("train.py sbdd --config tiny", *given("sbdd", "train", tmp_path)) == (0, "")
+    pairs = tmp_path / "generate"
+    folders = ["-r", pairs / "blurry", "-s", pairs / "sharp", "-b", pairs / "blurry", "-o", tmp_path / "test"]
+    assert door("test.py sbdd --config tiny --protocol image", *folders) == (0, "")
+    for name in METHODS["sbdd"].doors:
+        assert LEFT[name] <= {path.name for path in (tmp_path / name).iterdir()}, name
+    for method in ("cdvd_tsp", "image_deblur"):  # files from elsewhere leave the same, whoever scores them
+        assert door(f"test.py {method} --protocol image", *folders[:-1], tmp_path / method) == (0, "")
+        assert {path.name for path in (tmp_path / method).iterdir()} >= SCORED, method
+
+
+# option -> (its types, how its help begins) wherever it is found; what it adds at one door follows
+SHARED = {
+    "data_path": ({Path}, ""),
+    "val_path": ({Path}, "validation data: "),
+    "output_dir": ({Path}, options.RESULTS),
+    "save": ({str}, options.SAVE),
+    "resume": ({bool}, options.RESUME),
+    "epochs": ({int}, options.EPOCHS),
+    "batch_size": ({int}, ""),
+    "max_minutes": ({float}, options.MAX_MINUTES),
+    "seed": ({int}, options.SEED),
+    "device": ({str}, options.DEVICE),
+    "precision": ({options.Precision}, options.PRECISION),
+    "gradient_norm": ({float}, options.GRADIENT_NORM),
+    "accumulate": ({int}, options.ACCUMULATE),
+    "average": ({float}, options.AVERAGE),
+    "report": ({bool}, options.REPORT),
+    "skip_existing": ({bool}, options.SKIP_EXISTING),
+    "blurry_dir": ({Path}, options.BLURRY_DIR),
+    "sharp_dir": ({Path}, options.SHARP_DIR),
+    "restored_dir": ({Path}, options.RESTORED_DIR),
+    "tile": ({int}, "work in tiles of this side, px"),
+    "memory": ({float}, "GB that may be used"),
+    "mask_path": ({Path}, ""),
+    "kernel_path": ({Path}, ""),
+    "lr": ({float}, "learning rate"),
+}
+LENGTHS = r"(patch|image|kernel|tile)_size|tile|tile_overlap|tile_step|height|width|focal|min_img_size|min_object_area|blur|object_blur"
+NO_LENGTHS = {("cdvd_tsp", "train", "width")}  # channels
+
+
+def kinds(annotation: object) -> set[object]:
+    """The types of an option's value but None."""
+    if get_origin(annotation) in (Union, UnionType):
+        return {kind for kind in get_args(annotation) if kind is not type(None)}
+    return {annotation}
+
+
+def complaints(method: str, door: str, fields: tuple[dataclasses.Field, ...]) -> list[str]:
+    """What is odd about the options of a door."""
+    found = []
+    for field in fields:
+        words, where = field.metadata["help"], f"{door}.py {method} --{field.name}"
+        types, start = SHARED.get(field.name, (kinds(field.type), ""))
+        if kinds(field.type) != types or not words.startswith(start):
+            found.append(f"{where} is {field.type}, {words!r}")
+        if len(words) < 5 or words.endswith(".") or words[:1] == " ":
+            found.append(f"{where}: {words!r} says nothing")
+        lengths = re.fullmatch(LENGTHS, field.name) and (method, door, field.name) not in NO_LENGTHS
+        if lengths and "px" not in words and "changes nothing" not in words:
+            found.append(f"{where} has no unit: {words!r}")
+    names = {field.name for field in fields}
+    wanted = {"train": {"save", "resume", "epochs", "batch_size", "seed", "max_minutes", "workers"}, "test": {"report", "output_dir"}}
+    wanted = wanted.get(door, set()) | ({"device", "precision"} if "weights" in names else set())
+    return found + [f"{door}.py {method} lacks --{name}" for name in sorted(wanted - names)]
+
+
+def test_an_option_is_the_same_at_every_door():
+    assert [line for method, door in DOORS for line in complaints(method, door, dataclasses.fields(config_of(method, door)))] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words", "said"),
+    [
+        ("seed", str, options.SEED, "is <class 'str'>"),
+        ("seed", int, "the seed", "'the seed'"),
+        ("tile_size", int, "side of the tiles", "has no unit"),
+        ("border", bool, "", "says nothing"),
+    ],
+)
+def test_a_planted_difference_is_seen(name, kind, words, said):
+    planted = dataclasses.make_dataclass("Planted", [(name, kind, options.option(None, words))])
+    assert said in complaints("irp", "inference", dataclasses.fields(planted))[0]
+    assert "test.py irp lacks --output_dir" in complaints("irp", "test", dataclasses.fields(planted))
+
+
+@pytest.mark.parametrize(("method", "door"), DOORS, ids=IDS)
+def test_help_has_one_form(method, door, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{door}.py", method, "--help"])
+    with pytest.raises(SystemExit) as stop:
+        run(door)
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and text.startswith(f"usage: {door}.py {method} [")
+    summary = re.search(r"\n\n(.*?)\n\n", text, re.DOTALL)[1]
+    assert summary[0].isupper() and summary.rstrip().endswith("."), summary
+    for field in dataclasses.fields(config_of(method, door)):
+        assert f"--{field.name}" in text
+    assert "--config NAME" in text and "--print_config" in text
+
+
+OTHERS = {"cdvd_tsp": "image_deblur", "image_deblur": "irp", "sbdd": "irp", "irp": "hypercut", "hypercut": "blur2vid", "blur2vid": "irp"}
+
+
+@pytest.mark.parametrize(("method", "name"), DOORS, ids=IDS)
+def test_a_mistake_is_the_same_sentence_at_every_door(method, name, door, tmp_path, monkeypatch):
+    """Exit status 2 and one line; nothing is written but what a generator was asked for."""
+    fields = {field.name: field for field in dataclasses.fields(config_of(method, name))}
+    out = ["--save", tmp_path / "out"] if name == "train" else ["--output_dir", tmp_path / "out"] if "output_dir" in fields else []
+    command = f"{name}.py {method}" + (" --config tiny" if (method, name) != ("sbdd", "test") else "")
+    canonical = next(option for option in fields if len(option) > 5)
+    mistakes = [
+        (["--nonsense", 1], ["unknown option --nonsense"]),
+        ([f"--{canonical[:-2]}{canonical[-1]}", 1], ["unknown option", f"did you mean --{canonical}?"]),
+        (["--config", "nowhere"], ["no configuration 'nowhere'"]),
+        (["stray"], ["stray"]),
+    ]
+    if "data_path" in fields:
+        mistakes.append((["--data_path", tmp_path / "gone"], [str(tmp_path / "gone")]))
+    if "weights" in fields:
+        mistakes += [(["--weights", "gone.pt"], ["gone.pt"]), (["--weights", OTHERS[method]], [OTHERS[method]])]
+    numbers = [option for option, field in fields.items() if kinds(field.type) <= {int, float}]
+    mistakes += [([f"--{option}", "many"], [option, "many"]) for option in numbers[:1]]
+    for words, parts in mistakes:
+        if (method, name) == ("irp", "generate") and words[0] == "--weights":
+            words = [*words, "--restorers", "deblur"]
+        done = door(command, *out, *words)
+        sentence(done, *parts)
+        assert done[0] == 2, done
+        assert words[0] != "--weights" or words[1] == "gone.pt" or re.search("needs a|does not fit", done[1])
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and (name != "generate" or path.name != "config.yaml")]
+
+
+def test_a_value_that_is_missing_in_a_file_is_said(door, tmp_path):
+    (tmp_path / "a.yaml").write_text("epochs:\n")
+    sentence(door("train.py hypercut --config", tmp_path / "a.yaml"), "a.yaml: epochs has no value")
