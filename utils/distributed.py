@@ -1,6 +1,7 @@
 """Work split over the processes that `torchrun` started, on one machine or many; without torchrun there is one process, rank 0 of 1."""
 
 import contextlib
+import datetime
 import os
 from collections.abc import Iterator
 from typing import TypeVar
@@ -32,7 +33,10 @@ def session(device: torch.device) -> Iterator[None]:
     if world() == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        dist.init_process_group("nccl")
+    else:
+        dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # one process's videos may be far longer than another's
     try:
         yield
     finally:
@@ -52,6 +56,14 @@ def gathered(share: list[Item]) -> list[Item]:
     dist.all_gather_object(shares, share)
     longest = max(map(len, shares))
     return [part[index] for index in range(longest) for part in shares if index < len(part)]
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Work that every process does alone; after the block all are done with it, and within it `gathered` works."""
+    with session(torch.device("cpu")):
+        yield
+        wait()
 
 
 def summed(values: list[float], device: torch.device) -> list[float]:

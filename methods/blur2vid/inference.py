@@ -21,6 +21,7 @@ from models.blur_motion import motion_axis
 from models.hypercut import HyperCUT
 from models.nafnet import NAFNet
 from models.purohit import Purohit
+from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision
 from utils.errors import UserError
@@ -60,7 +61,7 @@ def main(config: InferenceConfig) -> None:
     predictor = load(config)
     if isinstance(predictor.network, Purohit):
         print(f"centre frame: deblurred ({config.deblurrer or 'the shipped network'})")
-    for folder, path in tqdm(pictures.items(), unit="picture", disable=None):
+    for folder, path in tqdm(distributed.shared(list(pictures.items())), unit="picture", disable=None):  # under torchrun its share
         blurry = to_tensor(read_image(path))
         moments = [to_8bit(frame) for frame in predict(predictor, blurry)]
         write_moments(folder, to_8bit(blurry), {place: moments[place] for place in places}, config)

@@ -6,6 +6,7 @@ from pathlib import Path
 from data.photo_catalog import CONTACT_SHEET, find_pictures
 from methods.cdvd_tsp.config import TestConfig
 from methods.cdvd_tsp.inference import TABLES, finish, load, plan, restore_all, score_job
+from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.files import write_text
 from utils.protocol import PROTOCOLS
@@ -22,10 +23,12 @@ def main(config: TestConfig) -> Scores | None:
     return restore_and_score(config)
 
 
-def restore_and_score(config: TestConfig) -> Scores:
+def restore_and_score(config: TestConfig) -> Scores | None:
     """Restore every video with ground truth, then score the written files."""
     job = plan(config)
     restored = restore_all(load(config), job, config.border, config.skip_existing)
+    if not distributed.is_main():
+        return None
     write_text(job.output_dir / "config.yaml", to_yaml(config))
     scores = score_job(job, restored, config.protocol)
     finish(job, restored, scores, config.report)

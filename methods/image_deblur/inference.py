@@ -18,6 +18,7 @@ from models.blocks import ImageNetwork
 from models.guided_nafnet import GuidedNAFNet
 from models.nafnet import NAFNet
 from models.srn import SRN
+from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory
 from utils.errors import UserError
@@ -71,6 +72,8 @@ def main(config: InferenceConfig) -> Scores | None:
     pictures, remark = plan(config)
     predictor = load(config)
     restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
+    if not distributed.is_main():
+        return None
     write_text(config.output_dir / "config.yaml", to_yaml(config))
     scores = score_pictures(config, pictures, restored, predictor, chosen_protocol(config), remark) if pictures[0].sharp else None
     finish(config, restored, scores, predictor, remark)
@@ -217,15 +220,16 @@ def restore_pictures(
 ) -> Restored:
     """Write OUTPUT_DIR/NAME.png of every picture, one after the other; what is finished stays whatever happens later.
 
+    Under torchrun every process restores its share; pictures to show are of the own share.
     deep: with 16 bits whatever the input has, for protocols that compare unrounded values.
     """
-    result, seconds, done = Restored(), 0.0, 0
-    shown = {picture.name for picture in spread(pictures, MOST_PANELS)}
+    result, seconds, done = Restored({picture.name: result_path(output_dir, picture) for picture in pictures}), 0.0, 0
+    share = distributed.shared(list(pictures))
+    shown = {picture.name for picture in spread(share, MOST_PANELS)}
     overlap, multiple = predictor.overlap, predictor.network.multiple
-    with tqdm(total=len(pictures), unit="picture", disable=None) as bar:
-        for picture in pictures:
-            target = result_path(output_dir, picture)
-            result.files[picture.name] = target
+    with distributed.together(), tqdm(total=len(share), unit="picture", disable=None) as bar:
+        for picture in share:
+            target = result.files[picture.name]
             if not (skip_existing and target.is_file()):
                 photo, started = read_photo(picture.blurry), time.monotonic()
                 size = photo.pixels.shape[:2]
