@@ -200,9 +200,9 @@ def test_facts_are_what_the_generator_knows(root):
     assert np.isnan(facts["scene2", 1.0][1]) and facts["scene2", 1.0][0] == pytest.approx(np.log(1000))
     assert facts["scene1", 1.0][2:] == pytest.approx(facts["scene3", 1.0][2:] + np.log(2), abs=0.05)  # half the contrast
     item = LabelledShots(shots, 1, patch=32, known=known)[0, 0]
-    assert np.array_equal(item["facts"], facts[shots[0].scene, shots[0].ratio])
-    assert item["circumstances"][[0, 1, 6, 7]] == pytest.approx([0, np.log(1000), 2.1, 0.5])
-    assert np.array_equal(item["circumstances"][2:6], item["facts"][2:])
+    assert np.array_equal(item["facts"][0], facts[shots[0].scene, shots[0].ratio])
+    assert item["circumstances"][0, [0, 1, 6, 7]] == pytest.approx([0, np.log(1000), 2.1, 0.5])
+    assert np.array_equal(item["circumstances"][0, 2:6], item["facts"][0, 2:])
 
 
 def test_fresh_shots_are_exposed_anew_every_epoch(tmp_path):
