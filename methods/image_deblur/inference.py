@@ -13,7 +13,8 @@ from tqdm import tqdm
 from data.photo_catalog import Picture, find_pairs
 from data.sample import sample_folder
 from methods.image_deblur.config import MODELS, InferenceConfig, TestConfig, chosen_model
-from models import build, find, load_network
+from models import SHIPPED, build, find, load_network
+from models import load as load_any
 from models.blocks import ImageNetwork
 from models.guided_nafnet import GuidedNAFNet
 from models.nafnet import NAFNet
@@ -122,6 +123,25 @@ def find_weights(weights: Path | None) -> Path:
         if weights and not weights.exists() and run.is_dir():
             return find(run)
         raise
+
+
+def weights_at_hand() -> list[Path]:
+    """The files and folders in pretrain_models/ that hold networks for single images, the shipped one first.
+
+    All of them are loaded, since the weights decide; what no network can be made of is said and left out.
+    """
+    found = []
+    for path in sorted(SHIPPED.iterdir()):
+        if path.suffix == ".md" or path.name.startswith("."):
+            continue
+        try:
+            network = load_any(find_prefix(path, None) if is_checkpoint(path) else path)
+        except UserError as error:
+            print(f"note: left out, {error}")
+            continue
+        if isinstance(network, ImageNetwork):
+            found.append(path)
+    return sorted(found, key=lambda path: path.name != SHIPPED_WEIGHTS)
 
 
 @torch.inference_mode()
