@@ -1,4 +1,4 @@
-# make demo: restore the embedded sample.  make test: the whole suite.  make check: style and structure.  make bench: speed tables.  make docs: tables of figures.
+# make demo: the tour.  make test: the whole suite.  make check: style and structure.  make bench: speed tables.  make docs: tables of figures.
 # Each creates .venv on first use; stamp files newer than the requirements make later calls work without network.
 .PHONY: demo test check bench docs format
 
@@ -9,7 +9,7 @@ FIND_PYTHON = for python in "$$PYTHON" python3.12 python3.11 python3; do \
 	&& echo "$$python" && break; done
 
 demo: .venv/run.stamp
-	$(BIN)/python inference.py cdvd_tsp
+	$(BIN)/python -m methods.tour
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest

@@ -135,6 +135,20 @@ class ExposedVideos(Dataset):
         return STANDARD.encoded(np.stack(clip_linear))
 
 
+class ExposedFrames(Dataset):
+    """Blurry/sharp pairs {blurry [3,S,S], sharp [3,S,S], name}: the single frames of ExposedVideos."""
+
+    def __init__(self, videos: Iterable[Video], size: int, seed: int, cache: Path, max_frames: int = 0):
+        self.clips = ExposedVideos(videos, 1, size, seed, cache, max_frames)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        clip = self.clips[key]
+        return {"blurry": clip["blurry"][0], "sharp": clip["sharp"][0], "name": f"{clip['video']}/{clip['frames'][0]}"}
+
+
 def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:
     """A sharp video with about `STEP` pixels of motion between frames, from its file in `cache`, which is made on the first call."""
     source = video.open()

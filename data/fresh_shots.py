@@ -70,8 +70,8 @@ class FreshShots(Dataset):
     Nobody restored them: their label is NaN, and `circumstances` (data/irp.py) tell what it would be.
     """
 
-    def __init__(self, pictures: Sequence[tuple[str, Path]], masks: MaskSource, draw: SceneDraw, patch: int, seed: int):
-        self.pictures, self.masks, self.draw, self.patch, self.seed = pictures, masks, draw, patch, seed
+    def __init__(self, pictures: Sequence[tuple[str, Path]], masks: MaskSource, draw: SceneDraw, patch: int, seed: int, bracket: int = 1):
+        self.pictures, self.masks, self.draw, self.patch, self.seed, self.bracket = pictures, masks, draw, patch, seed, bracket
         self._read: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # pictures and masks that were decoded before
         self._room = CACHE_BYTES
 
@@ -81,19 +81,24 @@ class FreshShots(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index, 2))
-        sensor, ratio = self.draw.sensor(rng), float(rng.choice(RATIOS))
+        sensor, ratios = self.draw.sensor(rng), rng.choice(RATIOS, self.bracket, replace=False).tolist()
         moment = self.draw.scene(*turned(*self._picture(index), rng), (self.patch, self.patch), rng)
-        stored = sense(moment.expose(ratio=ratio).blurred_linear, ratio, sensor, rng)
-        bright = to_8bit(torch.from_numpy(brightened(stored, ratio).clip(0, 1)).permute(2, 0, 1))
-        detail = detail_of(moment.sharp)
-        quality = PROTOCOLS["image"].psnr(bright, moment.sharp), ssim(bright, moment.sharp)
+        detail, extent = detail_of(moment.sharp), moment.facts["extent_px"][0]
+        images, facts, circumstances = [], [], []
+        for ratio in ratios:
+            stored = sense(moment.expose(ratio=ratio).blurred_linear, ratio, sensor, rng)
+            bright = to_8bit(torch.from_numpy(brightened(stored, ratio).clip(0, 1)).permute(2, 0, 1))
+            quality = PROTOCOLS["image"].psnr(bright, moment.sharp), ssim(bright, moment.sharp)
+            images.append(to_tensor(stored))
+            facts.append(facts_of(sensor.photons, extent, ratio, detail))
+            circumstances.append(circumstances_of(ratio, sensor.photons, detail, *quality))
         return {
-            "image": to_tensor(stored),
-            "ratio": np.float32(ratio),
-            "label": np.float32(np.nan),
+            "image": torch.stack(images),
+            "ratio": np.float32(ratios),
+            "label": np.full(self.bracket, np.nan, np.float32),
             "name": f"{self.pictures[index][0]} {epoch}",
-            "facts": facts_of(sensor.photons, moment.facts["extent_px"][0], ratio, detail),
-            "circumstances": circumstances_of(ratio, sensor.photons, detail, *quality),
+            "facts": np.stack(facts),
+            "circumstances": np.stack(circumstances),
         }
 
     def _picture(self, index: int) -> tuple[np.ndarray, np.ndarray]:

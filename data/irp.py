@@ -183,17 +183,29 @@ def detail_of(picture: np.ndarray) -> list[float]:
 
 
 class LabelledShots(Dataset):
-    """Training items {image [3,S,S] in [0,1], ratio, label, name, and what is known} of shots; depend only on (seed, epoch, index).
+    """Training items {image [K,3,S,S] in [0,1], ratio [K], label [K], name, and what is known} of `bracket` = K shots of one scene at
+    different ratios; depend only on (seed, epoch, index).
 
     patch: side of a random part, px; 0 = whole images, all of one size, as published. augment: mirror, left-right with probability 0.5, as
     published; turn, also the other flips and turns of a part; colours, the channels in a random order. The label is that of the whole
-    image. known: of the shots; items then have facts and circumstances, too.
+    image. known: of the shots; items then have facts [K,F] and circumstances [K,C], too.
     """
 
     def __init__(
-        self, shots: Sequence[Shot], seed: int, patch: int = 0, augment: Collection[str] = ("mirror",), known: Knowledge | None = None
+        self,
+        shots: Sequence[Shot],
+        seed: int,
+        patch: int = 0,
+        augment: Collection[str] = ("mirror",),
+        known: Knowledge | None = None,
+        bracket: int = 1,
     ):
-        self.shots, self.seed, self.patch, self.augment, self.known = shots, seed, patch, augment, known
+        self.shots, self.seed, self.patch, self.augment, self.known, self.bracket = shots, seed, patch, augment, known, bracket
+        self._scenes: dict[str, list[int]] = {}
+        for index, shot in enumerate(shots):
+            self._scenes.setdefault(shot.scene, []).append(index)
+        if bracket > (fewest := min(map(len, self._scenes.values()))):
+            raise UserError(f"--bracket {bracket}: a scene has only {fewest} shots")
         self._read: dict[Path, np.ndarray] = {}  # pixels that were decoded before
         self._room = CACHE_BYTES
         sizes = {image_size(shot.path): shot for shot in shots}
@@ -211,17 +223,22 @@ class LabelledShots(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
-        rng, shot = np.random.default_rng((self.seed, epoch, index)), self.shots[index]
-        image = torch.from_numpy(self._pixels(shot.path)).permute(2, 0, 1)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        places = [index]
+        if self.bracket > 1:
+            others = [place for place in self._scenes[self.shots[index].scene] if place != index]
+            places += rng.choice(others, self.bracket - 1, replace=False).tolist()
+        shots = [self.shots[place] for place in places]
+        images = torch.from_numpy(np.stack([self._pixels(shot.path) for shot in shots])).permute(0, 3, 1, 2)
         if self.patch:
-            (image,) = crop_and_turn([image], self.patch, rng, mirror="mirror" in self.augment, turn="turn" in self.augment)
+            (images,) = crop_and_turn([images], self.patch, rng, mirror="mirror" in self.augment, turn="turn" in self.augment)
         elif rng.random() < 0.5 and "mirror" in self.augment:
-            image = image.flip(-1)
+            images = images.flip(-1)
         if "colours" in self.augment:
-            image = image[rng.permutation(3)]
-        image = to_tensor(image.permute(1, 2, 0).numpy())
-        item = {"image": image, "ratio": np.float32(shot.ratio), "label": np.float32(shot.label), "name": shot.name}
-        return item | {name: values[index] for name, values in (self.known._asdict() if self.known else {}).items()}
+            images = images[:, rng.permutation(3)]
+        ratios, labels = (np.float32([getattr(shot, name) for shot in shots]) for name in ("ratio", "label"))
+        item = {"image": images.float() / torch.iinfo(images.dtype).max, "ratio": ratios, "label": labels, "name": shots[0].name}
+        return item | {name: values[places] for name, values in (self.known._asdict() if self.known else {}).items()}
 
     def _pixels(self, path: Path) -> np.ndarray:
         """Of a file; kept for the next time as long as there is room, as decoding takes longer than everything else."""

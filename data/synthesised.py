@@ -30,11 +30,13 @@ MILD_PX = (0.5, 4.0)  # extent of mild blur
 class Draw:
     """What is drawn for a pair, and how.
 
-    size: side K of the kernels. kernels: names and arrays to draw from; none: generated ones. strong, mild: shares of the pairs whose
-    kernels are as they come, and of at most 4 px; the rest has no blur at all (published: 1, 0). Objects: see Objects.chosen.
+    size: side K of the kernels. length: extent of generated ones in px, none: as they come. kernels: names and arrays to draw from
+    instead. strong, mild: shares of the pairs whose kernels are as they come, and of at most 4 px; the rest has no blur at all
+    (published: 1, 0). Objects: see Objects.chosen.
     """
 
     size: int = 65
+    length: float | None = None
     kernels: dict[str, np.ndarray] | None = None
     strong: float = 1.0
     mild: float = 0.0
@@ -129,7 +131,7 @@ class PairMaker:
                 kernels.append(draw.kernels[names[-1]])
             else:
                 names.append(KINDS[int(rng.integers(len(KINDS)))])
-                kernels.append(random_kernel(rng, draw.size, names[-1]))
+                kernels.append(random_kernel(rng, draw.size, names[-1], draw.length))
         return names, np.stack(kernels)
 
 

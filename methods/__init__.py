@@ -1,5 +1,6 @@
 """The table of methods, and how a door (train.py, test.py, ...) finds the entry it opens. Nothing heavy is imported here."""
 
+import os
 import sys
 from importlib import import_module
 from typing import NamedTuple
@@ -42,6 +43,8 @@ METHODS = {
 
 def run(door: str) -> int:
     """Open a door with the command line of this process; returns the exit status. Mistakes of the user become one sentence."""
+    if os.environ.get("RANK", "0") != "0":
+        sys.stdout = open(os.devnull, "w")  # of the processes that torchrun starts only the first one talks
     try:
         return _run(door, sys.argv[1:])
     except UserError as error:

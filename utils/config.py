@@ -199,10 +199,10 @@ class _Parser(ArgumentParser):
 
 
 def _parser(config_class: type, method: str, door: str, folder: Path, called: str) -> ArgumentParser:
-    shipped = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-    parser = _Parser(prog=f"{door}.py {called}", description=config_class.__doc__, formatter_class=_Help)
+    shipped = "".join(f"{path.stem}, " for path in sorted(folder.glob("*.yaml")))
+    parser = _Parser(prog=f"{door}.py {called}".strip(), description=config_class.__doc__, formatter_class=_Help)
     parser.add_argument(
-        "--config", metavar="NAME", default=argparse.SUPPRESS, help=f"{shipped}, or the path of a YAML file; the command line wins over it"
+        "--config", metavar="NAME", default=argparse.SUPPRESS, help=f"{shipped}or the path of a YAML file; the command line wins over it"
     )
     parser.add_argument(
         "--print_config", action="store_true", default=argparse.SUPPRESS, help="print the resolved configuration as YAML and stop"

@@ -4,6 +4,7 @@ Two runs that know nothing of each other never share a folder: see only_run.
 """
 
 import contextlib
+import datetime
 import fcntl
 import os
 from collections.abc import Iterator
@@ -39,7 +40,10 @@ def session(device: torch.device) -> Iterator[None]:
     if world() == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        dist.init_process_group("nccl")
+    else:
+        dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # one process's videos may be far longer than another's
     try:
         yield
     finally:
@@ -87,6 +91,14 @@ def gathered(share: list[Item]) -> list[Item]:
     dist.all_gather_object(shares, share)
     longest = max(map(len, shares))
     return [part[index] for index in range(longest) for part in shares if index < len(part)]
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Work that every process does alone; after the block all are done with it, and within it `gathered` works."""
+    with session(torch.device("cpu")):
+        yield
+        wait()
 
 
 def summed(values: list[float], device: torch.device) -> list[float]:

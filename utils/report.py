@@ -17,7 +17,7 @@ from utils.files import write_text
 from utils.image import resize_to, write_image
 
 MOST_PANELS = 8
-PANEL_WIDTH = 640
+PANEL_WIDTH, PAGE_WIDTH = 640, 940  # px
 MOST_BYTES = 5_000_000
 _LABEL_HEIGHT = 22
 _CROP = 96  # side in px of the most changed region
@@ -98,15 +98,50 @@ def write_report(
     """Write a page that needs nothing else: at most 8 examples and other pictures of 640 px, scores, facts, the exact command, versions."""
     facts = facts | {"command": shlex.join(["python", *sys.argv]), "version": f"Blurlab {VERSION}, Python {platform.python_version()}"}
     rows = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in facts.items() if value)
-    scores = f"<pre>{html.escape(table)}</pre>" if table else ""
     for quality in (88, 70, 50, 30):
         panels = "".join(_figure(picture, name, quality, PANEL_WIDTH) for name, picture in (pictures or {}).items())
-        panels += "<p>Drag the divider over each picture.</p>" if examples else ""
-        panels += "".join(_panel(example, quality) for example in examples[:MOST_PANELS])
-        page = _PAGE.format(title=html.escape(title), rows=rows, scores=scores, panels=panels)
+        panels += (_DRAG if examples else "") + "".join(_panel(example, quality) for example in examples[:MOST_PANELS])
+        page = _PAGE.format(title=html.escape(title), facts=f"<table>{rows}</table>", scores=_preformatted(table), panels=panels)
         if len(page) <= MOST_BYTES:
             break
     write_text(path, page)
+
+
+@dataclass
+class Chapter:
+    """A part of a story: words, commands that do the same, a table, pictures (label -> [H,W,3], small or as wide as the page), examples."""
+
+    title: str
+    words: str
+    commands: Sequence[str] = ()
+    table: str = ""
+    wide: dict[str, np.ndarray] = field(default_factory=dict)
+    pictures: dict[str, np.ndarray] = field(default_factory=dict)
+    gif: Path | None = None
+    examples: Sequence[Example] = ()
+
+
+def write_story(path: Path, title: str, words: str, chapters: Sequence[Chapter]) -> None:
+    """Write a page that needs nothing else: chapters with pictures of 300 px and examples of 640 px."""
+    panels = _DRAG + "".join(_chapter(number, chapter) for number, chapter in enumerate(chapters, 1))
+    write_text(path, _PAGE.format(title=html.escape(title), facts=f"<p>{html.escape(words)}</p>", scores="", panels=panels))
+
+
+def _chapter(number: int, chapter: Chapter) -> str:
+    wide = "".join(_figure(picture, label, 88, PAGE_WIDTH) for label, picture in chapter.wide.items())
+    pictures = "".join(_figure(picture, label, 88) for label, picture in chapter.pictures.items())
+    if chapter.gif:
+        data = base64.b64encode(chapter.gif.read_bytes()).decode()
+        pictures += f'<figure><img src="data:image/gif;base64,{data}"><figcaption>{html.escape(chapter.gif.name)}</figcaption></figure>'
+    return (
+        f"<section><h2>{number}. {html.escape(chapter.title)}</h2><p>{html.escape(chapter.words)}</p>{_preformatted(chapter.table)}"
+        f'{wide}<div class="row">{pictures}</div>{"".join(_panel(example, 88) for example in chapter.examples)}'
+        f"{_preformatted(chr(10).join(chapter.commands))}</section>"
+    )
+
+
+def _preformatted(text: str) -> str:
+    return f"<pre>{html.escape(text)}</pre>" if text else ""
 
 
 def _panel(example: Example, quality: int) -> str:
@@ -124,8 +159,8 @@ def _panel(example: Example, quality: int) -> str:
 
 
 def _figure(picture: np.ndarray, caption: str, quality: int, width: int = 300) -> str:
-    source = _embedded(picture, width, quality)
-    return f'<figure style="width: {width}px"><img src="{source}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+    kind = ' class="wide"' if width > 300 else ""
+    return f'<figure{kind}><img src="{_embedded(picture, width, quality)}"><figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
 def _embedded(picture: np.ndarray, width: int, quality: int) -> str:
@@ -160,6 +195,7 @@ def _text_band(texts: Sequence[str], width: int) -> np.ndarray:
     return band
 
 
+_DRAG = "<p>Drag the divider over each picture.</p>"
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <style>
@@ -176,11 +212,12 @@ td {{ overflow-wrap: anywhere; }} pre {{ background: #f4f4f4; padding: .8em; ove
 .compare input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: ew-resize; }}
 .tag {{ position: absolute; top: 6px; background: #000a; color: #fff; padding: 0 .5em; border-radius: 3px; font-size: 13px; }}
 .left {{ left: 6px; }} .right {{ right: 6px; }}
-.row {{ display: flex; flex-wrap: wrap; gap: 8px; margin-top: 8px; }} figure {{ margin: 0; max-width: 100%; }}
+.row {{ display: flex; flex-wrap: wrap; gap: 8px; margin-top: 8px; }} figure {{ margin: 0; width: 300px; }}
+figure.wide {{ width: auto; margin: .6em 0; }}
 figure img {{ width: 100%; display: block; }} figcaption {{ font-size: 13px; color: #555; }}
 </style></head><body>
 <h1>{title}</h1>
-<table>{rows}</table>
+{facts}
 {scores}
 {panels}
 <script>

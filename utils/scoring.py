@@ -232,7 +232,7 @@ def read_tables(path: Path) -> list[dict]:
     return [{**row, **{key: row[key] and base / row[key] for key, base in anchors.items()}} for row in rows]
 
 
-def run_table(tables: Path, wanted: str, run: Callable[[dict], Scores]) -> str:
+def run_table(tables: Path, wanted: str, run: Callable[[dict], Scores | None]) -> str:
     """Run the rows of a tables.yaml (`all`, or those of one data set) whose data and weights are in place.
 
     Returns paper / ours / difference of every row as text; a difference beyond the row's tolerance is marked by "!".
@@ -249,13 +249,14 @@ def run_table(tables: Path, wanted: str, run: Callable[[dict], Scores]) -> str:
     return format_table(lines)
 
 
-def _table_lines(row: dict, root: Path, run: Callable[[dict], Scores]) -> list[list[str]]:
+def _table_lines(row: dict, root: Path, run: Callable[[dict], Scores | None]) -> list[list[str]]:
     missing = [str(path.relative_to(root)) for key in ("data_path", "weights") if (path := row[key]) and not path.exists()]
     ours, remark = {}, row["remark"]
     if missing:
         remark = f"not run: needs {' and '.join(missing)}"
     elif row["value"] and row["data_path"]:
-        ours = run(row).mean
+        scores = run(row)
+        ours = scores.mean if scores else {}  # the first process scores
     lines = []
     for metric, paper in (row["value"] or dict.fromkeys(PROTOCOLS[row["protocol"]].metrics)).items():
         value = ours.get(metric)

@@ -72,6 +72,8 @@ def main(config: InferenceConfig) -> Scores | None:
     predictor = load(config)
     with distributed.only_run(job.output_dir):
         restored = restore_all(predictor, job, border, config.skip_existing, config.lossless)
+        if not distributed.is_main():
+            return None
         write_text(job.output_dir / "config.yaml", to_yaml(config))
         scores = score_job(job, restored, "cdvd") if has_truth else None
         if not has_truth:
@@ -196,11 +198,17 @@ def chosen_weights(config: InferenceConfig | TestConfig) -> Path:
 
 
 def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: bool, lossless: bool = False) -> Restored:
-    """Write every video's restored frames, video after video; what is finished stays whatever happens later."""
+    """Write every video's restored frames, video after video; what is finished stays whatever happens later.
+
+    Under torchrun every process restores its share of the videos; what they wrote is known to all, frames to show only of the own share.
+    """
     result, started = Restored(), time.monotonic()
-    with tqdm(total=_total(job), unit="frame", disable=None) as bar:
-        work = _Restoration(predictor, job, border, skip_existing, lossless, result, bar)
-        done = sum(work.file(video) if video.file else work.folder(video) for video in job.found.videos)
+    share = distributed.shared(list(job.found.videos))
+    with distributed.together():
+        with tqdm(total=_total(share), unit="frame", disable=None) as bar:
+            work = _Restoration(predictor, job, border, skip_existing, lossless, result, bar)
+            done = sum(work.file(video) if video.file else work.folder(video) for video in share)
+        result.frames = dict(distributed.gathered(list(result.frames.items())))
     if done:
         seconds = time.monotonic() - started
         result.speed = f"{done} frames in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
@@ -338,7 +346,7 @@ def score_job(job: Job, restored: Restored, protocol: str) -> Scores:
 def finish(job: Job, restored: Restored, scores: Scores | None, report: bool) -> None:
     """Print the scores, draw contact_sheet.png and report.html, say where everything is."""
     table = scores.table() if scores else ""
-    if scores and restored.stage_psnr:
+    if scores and restored.stage_psnr and distributed.world() == 1:  # else they are of the own share only
         stages = [f"stage {stage} {np.mean(values):.2f} dB" for stage, values in sorted(restored.stage_psnr.items())]
         table += f"\nPSNR by stage: input {scores.input_mean['psnr']:.2f} dB, {', '.join(stages)}, final {scores.mean['psnr']:.2f} dB"
     if table:
@@ -351,7 +359,7 @@ def finish(job: Job, restored: Restored, scores: Scores | None, report: bool) ->
     print(f"results: {job.output_dir}" + (" (open report.html there)" if restored.examples and report else ""))
 
 
-def _total(job: Job) -> int | None:
-    """Frames of all videos together, None where a header does not say."""
-    counts = [VideoFile(video.file).count if video.file else len(video.blurry) for video in job.found.videos]
+def _total(videos: list[Video]) -> int | None:
+    """Frames of the videos together, None where a header does not say."""
+    counts = [VideoFile(video.file).count if video.file else len(video.blurry) for video in videos]
     return sum(counts) if all(counts) else None

@@ -23,12 +23,14 @@ def main(config: TestConfig) -> Scores | None:
     return restore_and_score(config)
 
 
-def restore_and_score(config: TestConfig) -> Scores:
+def restore_and_score(config: TestConfig) -> Scores | None:
     """Restore every video with ground truth, then score the written files."""
     job = plan(config)
     predictor = load(config)
     with distributed.only_run(job.output_dir):
         restored = restore_all(predictor, job, config.border, config.skip_existing)
+        if not distributed.is_main():
+            return None
         write_text(job.output_dir / "config.yaml", to_yaml(config))
         scores = score_job(job, restored, config.protocol)
         finish(job, restored, scores, config.report)

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from data.photo_catalog import Picture, find_pairs
 from data.sample import sample_folder
 from methods.image_deblur.config import MODELS, InferenceConfig, TestConfig, chosen_model
-from models import build, find, load_network
+from models import SHIPPED, build, find, load_network
+from models import load as load_any
 from models.blocks import ImageNetwork
 from models.guided_nafnet import GuidedNAFNet
 from models.nafnet import NAFNet
@@ -73,6 +74,8 @@ def main(config: InferenceConfig) -> Scores | None:
     predictor = load(config)
     with distributed.only_run(config.output_dir):
         restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
+        if not distributed.is_main():
+            return None
         write_text(config.output_dir / "config.yaml", to_yaml(config))
         scores = score_pictures(config, pictures, restored, predictor, chosen_protocol(config), remark) if pictures[0].sharp else None
         finish(config, restored, scores, predictor, remark)
@@ -121,6 +124,25 @@ def find_weights(weights: Path | None) -> Path:
         if weights and not weights.exists() and run.is_dir():
             return find(run)
         raise
+
+
+def weights_at_hand() -> list[Path]:
+    """The files and folders in pretrain_models/ that hold networks for single images, the shipped one first.
+
+    All of them are loaded, since the weights decide; what no network can be made of is said and left out.
+    """
+    found = []
+    for path in sorted(SHIPPED.iterdir()):
+        if path.suffix == ".md" or path.name.startswith("."):
+            continue
+        try:
+            network = load_any(find_prefix(path, None) if is_checkpoint(path) else path)
+        except UserError as error:
+            print(f"note: left out, {error}")
+            continue
+        if isinstance(network, ImageNetwork):
+            found.append(path)
+    return sorted(found, key=lambda path: path.name != SHIPPED_WEIGHTS)
 
 
 @torch.inference_mode()
@@ -219,15 +241,16 @@ def restore_pictures(
 ) -> Restored:
     """Write OUTPUT_DIR/NAME.png of every picture, one after the other; what is finished stays whatever happens later.
 
+    Under torchrun every process restores its share; pictures to show are of the own share.
     deep: with 16 bits whatever the input has, for protocols that compare unrounded values.
     """
-    result, seconds, done = Restored(), 0.0, 0
-    shown = {picture.name for picture in spread(pictures, MOST_PANELS)}
+    result, seconds, done = Restored({picture.name: result_path(output_dir, picture) for picture in pictures}), 0.0, 0
+    share = distributed.shared(list(pictures))
+    shown = {picture.name for picture in spread(share, MOST_PANELS)}
     overlap, multiple = predictor.overlap, predictor.network.multiple
-    with tqdm(total=len(pictures), unit="picture", disable=None) as bar:
-        for picture in pictures:
-            target = result_path(output_dir, picture)
-            result.files[picture.name] = target
+    with distributed.together(), tqdm(total=len(share), unit="picture", disable=None) as bar:
+        for picture in share:
+            target = result.files[picture.name]
             if not (skip_existing and target.is_file()):
                 photo, started = read_photo(picture.blurry), time.monotonic()
                 size = photo.pixels.shape[:2]

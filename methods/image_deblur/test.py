@@ -24,7 +24,7 @@ def main(config: TestConfig) -> Scores | None:
     return restore_and_score(config)
 
 
-def restore_and_score(config: TestConfig) -> Scores:
+def restore_and_score(config: TestConfig) -> Scores | None:
     """Restore every picture with ground truth, then score the written files."""
     config = replace(config, output_dir=config.output_dir or FOLDER, protocol=chosen_protocol(config))
     pictures, remark = plan(config)
@@ -32,6 +32,8 @@ def restore_and_score(config: TestConfig) -> Scores:
     deep = config.protocol == "image_float"
     with distributed.only_run(config.output_dir):
         restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing, deep)
+        if not distributed.is_main():
+            return None
         write_text(config.output_dir / "config.yaml", to_yaml(config))
         scores = score_pictures(config, pictures, restored, predictor, config.protocol, remark)
         finish(config, restored, scores, predictor, remark)

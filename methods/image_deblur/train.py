@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.data import DataLoader, Dataset
 
+from data.catalog import find_videos
+from data.exposures import ExposedFrames
+from data.mixture import Mixture
 from data.pairs import FolderPairs, NoBlurPairs, Variation
 from data.photo_catalog import find_pairs, find_sharp
 from data.sample import sample_folder
@@ -78,7 +81,7 @@ class DeblurTask:
         self.network = AdversarialPair(self.restorer) if "ADV" in self.loss else self.restorer
         self.phases = parse_phases(config)
         _check(config, self.restorer, self.phases)
-        self.sets = {size: self._training_set(size) for size in {size for size, _, _ in self.phases}}
+        self.sets = {size: self._with_videos(self._training_set(size), size) for size in {size for size, _, _ in self.phases}}
         length = len(next(iter(self.sets.values())))
         self.epoch = StepSampler(length, config.batch_size, config.seed).steps_per_epoch
         self.steps = config.epochs * self.epoch or config.steps
@@ -169,6 +172,13 @@ class DeblurTask:
         settings = PairSettings(response, illumination=3.0 if config.augment_illumination else 1.0)
         maker = PairMaker(path, find_masks(config.mask_path, config.mask_kind), draw, settings, config.seed)
         return SynthesisedPairs(maker, size, config.noise_share, config.jpeg_share, vary, tuple(config.zoom))
+
+    def _with_videos(self, pairs: Dataset, size: int) -> Dataset:
+        config = self.config
+        if not config.video_path:
+            return pairs
+        exposed = ExposedFrames(find_videos(config.video_path, "frames").videos, size, config.seed, config.cache_path, config.max_frames)
+        return Mixture(pairs, exposed, config.video_share, config.seed)
 
 
 class AdversarialPair(nn.Module):

@@ -43,11 +43,13 @@ class TrainConfig:
     resume: bool = option(False, RESUME)
     epochs: int = option(30, EPOCHS)
     val_every: int = option(1, "epochs between validations; 0 = only at the end")
-    batch_size: int = option(16, "shots per optimiser step")
+    batch_size: int = option(16, "shots per optimiser step, or brackets of them")
     patch_size: int = option(0, "side of the part of a shot that is seen, px; 0 = whole shots, all of one size, as published")
     augment: list[Literal["mirror", "turn", "colours"]] = option(
         ["mirror"], "mirror: left-right; turn: the other flips and turns of parts (--patch_size); colours: channels in another order"
     )
+    bracket: int = option(1, "shots of one scene at different exposures that an item of a batch holds, as published one")
+    within: float = option(0.0, "weight of the error that is left when a scene's mean error is taken off (--bracket above 1)")
     facts: float = option(
         0.0, "weight of a second lesson, which is left out of the weights: what generate.py irp knows of a shot (light, blur, detail)"
     )

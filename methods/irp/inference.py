@@ -229,6 +229,7 @@ def _draw_curve(path: Path, judged: list[Judged], kept: list[Judged]) -> None:
     timed = judged[0].time is not None
     steps = [shot.time for shot in judged] if timed else range(1, len(judged) + 1)
     figure, axes = new_curve("seconds" if timed else "picture, in the order of the names")
+    axes.xaxis.get_major_locator().set_params(integer=not timed)
     axes.plot(steps, [shot.potential for shot in judged], linewidth=1, marker="." if len(judged) < 100 else "")
     chosen = [(step, shot.potential) for step, shot in zip(steps, judged) if shot in kept]
     if chosen:

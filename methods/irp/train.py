@@ -42,7 +42,9 @@ class PotentialTask:
     unused_parameters = False
 
     def __init__(self, config: TrainConfig):
-        if min(config.epochs, config.batch_size) < 1 or min(config.val_every, config.workers, config.patch_size) < 0:
+        if config.within and config.bracket < 2:
+            raise UserError("--within compares shots of one scene: it needs a --bracket of 2 or more")
+        if min(config.epochs, config.batch_size, config.bracket) < 1 or min(config.val_every, config.workers, config.patch_size) < 0:
             raise UserError("--epochs and --batch_size must be at least 1, --val_every, --workers and --patch_size not below 0")
         self.config = config
         self.device = choose_device(config.device)
@@ -59,7 +61,7 @@ class PotentialTask:
             print(f"note: {found.remark}")
         shots = found.of("train")
         known = _knowledge(found.root, shots) if config.facts or config.fresh_path else None
-        self.training_set = LabelledShots(shots, config.seed, config.patch_size, config.augment, known)
+        self.training_set = LabelledShots(shots, config.seed, config.patch_size, config.augment, known, config.bracket)
         if known:
             self.usual_facts = [torch.from_numpy(part(known.facts, axis=0)).to(self.device) for part in (np.nanmean, np.nanstd)]
         if config.fresh_path:
@@ -84,14 +86,17 @@ class PotentialTask:
         return endless_loader(self.training_set, sampler, self.config.workers)
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
-        features = self.predictor.pooled(batch["image"], brighten(batch["image"], batch["ratio"]))
-        label = batch["label"]
+        images, label = batch["image"].flatten(0, 1), batch["label"]  # [B*K,3,S,S], [B,K]
+        features = self.predictor.pooled(images, brighten(images, batch["ratio"].flatten()))
         if self.config.fresh_path:
             label = torch.where(label.isnan(), self.appraiser(batch["circumstances"]).clamp(0, 1), label)
-        losses = {"mse": nn.functional.mse_loss(self.predictor.judged(features), LABEL * label)}
+        errors = self.predictor.judged(features).unflatten(0, label.shape) - LABEL * label
+        losses = {"mse": errors.square().mean()}
+        if self.config.within:
+            losses["within"] = self.config.within * (errors - errors.mean(1, keepdim=True)).square().mean()
         if self.config.facts:
             mean, deviation = self.usual_facts
-            facts = (batch["facts"] - mean) / (deviation + 1e-6)
+            facts = (batch["facts"].flatten(0, 1) - mean) / (deviation + 1e-6)
             error = torch.where(facts.isnan(), 0.0, self.network.facts(features) - facts.nan_to_num())
             losses["facts"] = self.config.facts * error.square().mean()
         return losses
@@ -134,7 +139,7 @@ def _fresh_shots(config: TrainConfig, found: Stacks) -> FreshShots:
     ]
     if not pictures:
         raise UserError(f"no picture in {config.fresh_path} that is {needed} px wide and high and is not one that validates or tests")
-    return FreshShots(pictures, find_masks(config.mask_path, config.mask_kind), draw, config.patch_size, config.seed)
+    return FreshShots(pictures, find_masks(config.mask_path, config.mask_kind), draw, config.patch_size, config.seed, config.bracket)
 
 
 def load_imagenet(network: IRP, source: str) -> None:

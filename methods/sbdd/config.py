@@ -35,6 +35,7 @@ class GenerateConfig:
     random_masks: bool = option(False, "pairs: the masks of a random other picture")
     kernel_path: Path | None = option(None, "pairs: kernels (.mat with K, .npy, pictures): a folder or a list file; none: generated ones")
     kernel_size: int = option(65, "pairs, kernels: side of the kernels, px")
+    kernel_length: float | None = option(None, "pairs, kernels: extent of generated kernels, px; none: as they come")
     kernels: int = option(1000, "kernels: how many")
     n_images: int = option(1, "pairs, and sequences from pictures: per picture")
     min_img_size: int = option(400, "pairs: pictures with a side of at most this are left out, px")

@@ -137,13 +137,17 @@ def make_kernels(config: GenerateConfig) -> Rows:
             there += 1
             continue
         with atomic_path(path) as temporary:
-            savemat(temporary, {"K": random_kernel(np.random.default_rng((config.seed, index)), config.kernel_size)})
+            savemat(temporary, {"K": _kernel(config, index)})
         made += 1
     _summary(config, made, "kernels", there)
     if distributed.is_main():
-        shown = [random_kernel(np.random.default_rng((config.seed, index)), config.kernel_size) for index in range(min(config.kernels, 60))]
+        shown = [_kernel(config, index) for index in range(min(config.kernels, 60))]
         write_image(config.output_dir / "contact_sheet.png", kernel_sheet(shown))
     return iter(())
+
+
+def _kernel(config: GenerateConfig, index: int) -> np.ndarray:
+    return random_kernel(np.random.default_rng((config.seed, index)), config.kernel_size, length=config.kernel_length)
 
 
 def pair_maker(config: GenerateConfig) -> PairMaker:
@@ -151,6 +155,7 @@ def pair_maker(config: GenerateConfig) -> PairMaker:
     kernels = load_kernels(config.kernel_path, config.kernel_size) if config.kernel_path else None
     draw = Draw(
         size=config.kernel_size,
+        length=config.kernel_length,
         kernels=kernels,
         strong=config.strong,
         mild=config.mild,
@@ -330,6 +335,8 @@ def _check(config: GenerateConfig) -> None:
         raise UserError(f"from pictures the exposure is at most 1 frame interval, got {config.exposure:g} (--config pictures has 0.8)")
     if config.kernel_size % 2 == 0 or config.kernel_size < 5:
         raise UserError(f"--kernel_size {config.kernel_size}: kernels have an odd side of at least 5 px")
+    if config.kernel_length is not None and not 0 < config.kernel_length <= config.kernel_size - 3:
+        raise UserError(f"--kernel_length {config.kernel_length:g} must be above 0 and at most --kernel_size {config.kernel_size} less 3")
     for lengths in (config.blur, config.object_blur):
         if len(lengths) > 2 or min(lengths) < 0 or (len(lengths) == 2 and not 0 < lengths[0] <= lengths[1]):
             raise UserError(f"a blur is one length in px or a range LEAST MOST, got {' '.join(map(str, lengths))}")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from data.catalog import find_videos
-from data.exposures import ExposedVideos, high_rate
+from data.exposures import ExposedFrames, ExposedVideos, high_rate
 from data.mixture import Mixture
 from data.synthesis.exposure import mean_in_linear_light
 from utils.errors import UserError
@@ -53,6 +53,15 @@ def test_clips_depend_on_the_seed_the_epoch_and_the_index_alone(videos, tmp_path
         assert torch.equal(one[2, index]["blurry"], two[2, index]["blurry"])
     assert not torch.equal(one[0, 0]["sharp"], one[1, 0]["sharp"])
     assert not torch.equal(one[0, 0]["sharp"], make(videos, tmp_path, seed=2)[0, 0]["sharp"])
+
+
+def test_pairs_are_clips_of_one_frame(videos, tmp_path):
+    pairs, clips = ExposedFrames(videos, 32, 1, tmp_path / "cache"), make(videos, tmp_path, frames=1)
+    assert len(pairs) == len(clips)
+    for index in range(6):
+        pair, clip = pairs[3, index], clips[3, index]
+        assert torch.equal(pair["blurry"], clip["blurry"][0]) and torch.equal(pair["sharp"], clip["sharp"][0])
+        assert pair["name"] == f"{clip['video']}/{clip['frames'][0]}"
 
 
 def test_blur_is_none_mild_and_strong_and_still_scenes_stay_sharp(videos, tmp_path):

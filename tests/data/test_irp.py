@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from data import irp
 from data.fresh_shots import FreshShots, SceneDraw, turned
@@ -107,7 +108,7 @@ def test_training_items(root):
     )
     for key in ((0, 3), (1, 3), (0, 3)):
         assert np.array_equal(one[key]["image"], other[key]["image"])
-    assert one[0, 3]["image"].shape == (3, 32, 32) and not np.array_equal(one[0, 3]["image"], one[1, 3]["image"])
+    assert one[0, 3]["image"].shape == (1, 3, 32, 32) and not np.array_equal(one[0, 3]["image"], one[1, 3]["image"])
     assert one[0, 3]["label"] == np.float32(shots[3].label) and one[0, 3]["ratio"] == shots[3].ratio
     whole = LabelledShots(shots, 1)
     seen = [whole[epoch, 0]["image"].numpy() for epoch in range(12)]
@@ -115,8 +116,21 @@ def test_training_items(root):
     assert len(both) == 2 and seen[0][..., ::-1].tobytes() in both
     orders = LabelledShots(shots, 1, augment=("colours",))
     assert len({orders[epoch, 0]["image"].numpy().tobytes() for epoch in range(60)}) == 6
-    channels = [sorted(image.mean((1, 2)).tolist()) for image in (orders[0, 0]["image"], to_tensor(read_image(shots[0].path)))]
+    channels = [sorted(image.mean((1, 2)).tolist()) for image in (orders[0, 0]["image"][0], to_tensor(read_image(shots[0].path)))]
     assert channels[0] == pytest.approx(channels[1])
+
+
+def test_a_bracket_holds_shots_of_one_scene_with_one_cut(root):
+    shots = find_stacks(root).of("train")
+    item = LabelledShots(shots, 1, patch=32, bracket=3)[0, 5]
+    scene = {shot.ratio: shot for shot in shots if shot.scene == shots[5].scene}
+    assert item["image"].shape == (3, 3, 32, 32) and len(set(item["ratio"].tolist())) == 3 and item["ratio"][0] == shots[5].ratio
+    assert item["label"].tolist() == [np.float32(scene[float(f"{ratio:g}")].label) for ratio in item["ratio"]]
+    whole = LabelledShots(shots, 1, bracket=3, augment=())[0, 5]
+    for image, ratio in zip(whole["image"], whole["ratio"]):
+        assert torch.equal(image, to_tensor(read_image(scene[float(f"{ratio:g}")].path)))
+    with pytest.raises(UserError, match="--bracket 12: a scene has only 3 shots"):
+        LabelledShots(shots, 1, bracket=12)
 
 
 def test_sizes_that_make_no_batch(root):
@@ -186,9 +200,9 @@ def test_facts_are_what_the_generator_knows(root):
     assert np.isnan(facts["scene2", 1.0][1]) and facts["scene2", 1.0][0] == pytest.approx(np.log(1000))
     assert facts["scene1", 1.0][2:] == pytest.approx(facts["scene3", 1.0][2:] + np.log(2), abs=0.05)  # half the contrast
     item = LabelledShots(shots, 1, patch=32, known=known)[0, 0]
-    assert np.array_equal(item["facts"], facts[shots[0].scene, shots[0].ratio])
-    assert item["circumstances"][[0, 1, 6, 7]] == pytest.approx([0, np.log(1000), 2.1, 0.5])
-    assert np.array_equal(item["circumstances"][2:6], item["facts"][2:])
+    assert np.array_equal(item["facts"][0], facts[shots[0].scene, shots[0].ratio])
+    assert item["circumstances"][0, [0, 1, 6, 7]] == pytest.approx([0, np.log(1000), 2.1, 0.5])
+    assert np.array_equal(item["circumstances"][0, 2:6], item["facts"][0, 2:])
 
 
 def test_fresh_shots_are_exposed_anew_every_epoch(tmp_path):
@@ -202,11 +216,15 @@ def test_fresh_shots_are_exposed_anew_every_epoch(tmp_path):
         assert np.array_equal(value, items[3][name], equal_nan=name == "label"), name
     assert len({item["image"].numpy().tobytes() for item in items}) == 12
     for item in items:
-        light, ratio = item["facts"][0], item["ratio"]
-        assert item["image"].shape == (3, 48, 48) and np.isnan(item["label"])
+        light, ratio = item["facts"][0, 0], item["ratio"][0]
+        assert item["image"].shape == (1, 3, 48, 48) and np.isnan(item["label"])
         assert np.log(900) <= light + np.log(ratio) <= np.log(1000)
-        assert item["circumstances"][:2] == pytest.approx([np.log(ratio), light])
-    brightness = [(item["image"].mean() ** 2.2 * item["ratio"]).item() for item in items]
+        assert item["circumstances"][0, :2] == pytest.approx([np.log(ratio), light])
+    bracket = FreshShots(fresh.pictures, fresh.masks, fresh.draw, 48, seed=4, bracket=4)[3, 0]
+    assert bracket["image"].shape == (4, 3, 48, 48) and len(set(bracket["ratio"].tolist())) == 4
+    lights = bracket["facts"][:, 0] + np.log(bracket["ratio"])
+    assert np.ptp(lights) < 1e-5 and np.ptp(bracket["facts"][:, 2:], axis=0).max() == 0  # one sensor, one sharp picture
+    brightness = [(item["image"].mean() ** 2.2 * item["ratio"][0]).item() for item in items]
     assert max(brightness) < 4 * min(brightness)  # stored `ratio` times too dark
 
 

@@ -386,6 +386,23 @@ def test_runs_are_weights_by_their_names(weights, tmp_path, monkeypatch):
         inference.find_weights(Path("yours"))
 
 
+def test_weights_at_hand_are_photo_networks_alone(weights, tmp_path, monkeypatch, capsys):
+    shelf = tmp_path / "shelf"
+    (shelf / "srn_color").mkdir(parents=True)
+    monkeypatch.setattr(inference, "SHIPPED", shelf)
+    shelf.joinpath(inference.SHIPPED_WEIGHTS).write_bytes(weights().read_bytes())
+    state = build("deep_deblur", width=4, blocks=1).state_dict()
+    torch.save({"G": {_theirs(key): value for key, value in state.items()}}, shelf / "deep_deblur_gopro.pt")
+    for path in (Path(__file__).parents[1] / "golden").glob("srn_tiny.model-523000.*"):
+        (shelf / "srn_color" / path.name).write_bytes(path.read_bytes())
+    (shelf / "video.safetensors").write_bytes(weights("pwc_net", "video.safetensors").read_bytes())
+    (shelf / "half.pth").write_bytes((shelf / "deep_deblur_gopro.pt").read_bytes()[:999])
+    (shelf / "README.md").write_text("about")
+    assert [path.name for path in inference.weights_at_hand()] == [inference.SHIPPED_WEIGHTS, "deep_deblur_gopro.pt", "srn_color"]
+    said = capsys.readouterr().out
+    assert said.count("note: left out") == 1 and "half.pth" in said
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -146,6 +146,14 @@ def test_sources_are_told_apart(tmp_path, pairs):
     assert item["blurry"].shape == item["sharp"].shape == (3, 64, 64) and not torch.equal(item["blurry"], item["sharp"])
 
 
+def test_a_share_of_the_pairs_are_exposures_over_videos(experiments, pairs, make_videos, tmp_path):
+    videos = make_videos("frames", {"walk": 8, "drive": 8}, size=(72, 88))
+    words = ["--config", "tiny", "--data_path", str(pairs), "--video_path", str(videos), "--cache_path", str(tmp_path / "cache")]
+    task = train.DeblurTask(config_of(*words, "--patch_size", "32", "--video_share", "0.5"))
+    names = [task.sets[32][epoch, index]["name"].split("/")[0] for epoch in range(10) for index in range(4)]
+    assert {"walk", "drive"} < set(names) and 10 < sum(name in ("walk", "drive") for name in names) < 30
+
+
 def test_blurry_pictures_are_never_taken_for_sharp(tmp_path, pairs):
     write_image(tmp_path / "mine/blurry/a.png", np.zeros((200, 200, 3), np.uint8))
     with pytest.raises(UserError, match="holds blurry pictures alone"):

@@ -222,6 +222,11 @@ def test_fresh_shots_get_guessed_labels(stacks, pictures, tmp_path, monkeypatch)
     train.main(replace(settings, save="parts", resume=True))
     one, other = (load(tmp_path / f"experiment/{name}/last.safetensors").state_dict() for name in ("fresh", "parts"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+    bracketed = train.PotentialTask(replace(settings, bracket=2, within=1.0))
+    losses = bracketed.step(next(iter(bracketed.loader(bracketed.schedule(0), 0))), [], 0)
+    assert set(losses) == {"mse", "within", "facts"} and 0 < losses["within"] <= losses["mse"]  # a part of the error
+    with pytest.raises(UserError, match="needs a --bracket of 2"):
+        train.PotentialTask(replace(settings, within=1.0))
     with pytest.raises(UserError, match="no picture in .* that is 128 px wide"):
         train.PotentialTask(replace(settings, patch_size=64))
     with pytest.raises(UserError, match="needs a --patch_size"):

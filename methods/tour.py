@@ -1,0 +1,171 @@
+"""`make demo`: blur is made, judged, removed and unfolded on pictures that come with scikit-image; report.html tells the story.
+
+Everything here is done by the doors' own entries, with the shipped weights; each chapter ends with the commands for one's own material.
+"""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from data.sample import PICTURES, sample_folder, sample_pictures, sequences_or_sample
+from methods.blur2vid import inference as moments
+from methods.blur2vid.config import InferenceConfig as MomentsConfig
+from methods.cdvd_tsp import inference as video
+from methods.cdvd_tsp.config import InferenceConfig as VideoConfig
+from methods.image_deblur import inference as photos
+from methods.image_deblur.config import InferenceConfig as PhotosConfig
+from methods.irp import inference as judge
+from methods.irp.config import InferenceConfig as JudgeConfig
+from methods.sbdd import generate
+from methods.sbdd.config import GenerateConfig
+from utils.config import ROOT
+from utils.image import read_image
+from utils.report import Chapter, Example, write_story
+from utils.scoring import Scores, format_table
+
+FOLDER = ROOT / "experiment" / "demo"
+PICTURE, SHOTS, KERNEL = "coffee", 8, 33  # a burst of one picture, each shot with a blur of its own
+FRAME = 4  # of each sample clip
+WORDS = (
+    "Blur is made, judged, removed and unfolded, on pictures that come with scikit-image and by the small networks that come with Blurlab. "
+    "Below each chapter stand the commands that do the same with your own material."
+)
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Write folder/report.html and the results of every chapter beside it."""
+    burst = make_burst(folder)
+    potentials = judge_burst(burst, folder / "judged")
+    restored = restore_burst(burst, folder / "restored")
+    chapters = [
+        _made(burst),
+        _judged(burst, potentials, restored),
+        _restored(burst, folder / "restored", potentials, restored),
+        _video(folder / "video"),
+        _unfolded(folder / "moments"),
+    ]
+    write_story(folder / "report.html", "A tour of Blurlab", WORDS, chapters)
+    print(f"\nopen {folder / 'report.html'}")
+
+
+def make_burst(folder: Path) -> Path:
+    """SHOTS blurry/sharp pairs of one picture."""
+    _heading("1. make blur")
+    sharp, burst = folder / "sharp", folder / "burst"
+    sharp.mkdir(parents=True, exist_ok=True)
+    shutil.copy(sample_pictures() / f"{PICTURE}.png", sharp)
+    generate.main(GenerateConfig(sharp, burst, n_images=SHOTS, kernel_size=KERNEL, min_img_size=0, seed=3))
+    return burst
+
+
+def judge_burst(burst: Path, output_dir: Path) -> dict[str, float]:
+    """The restoration potential of every shot."""
+    _heading("2. judge the shots")
+    judge.main(JudgeConfig(data_path=burst / "blurry", output_dir=output_dir, task="select", keep="1"))
+    with open(output_dir / "scores.csv", encoding="utf-8", newline="") as file:
+        return {row["name"]: float(row["potential"]) for row in csv.DictReader(file)}
+
+
+def restore_burst(burst: Path, output_dir: Path) -> Scores:
+    """All shots restored as photos and scored, so that the judgement of chapter 2 can be checked."""
+    _heading("3. remove blur from photos")
+    return photos.main(PhotosConfig(data_path=burst, output_dir=output_dir))
+
+
+def _made(burst: Path) -> Chapter:
+    sheet = read_image(burst / "contact_sheet.png")
+    return Chapter(
+        "Make blur",
+        f"{SHOTS} shots of one picture, each blurred by a random camera motion of at most {KERNEL} px, in linear light. "
+        "With masks, objects move by themselves and cover what is behind them.",
+        [
+            "python generate.py sbdd --data_path SHARP_PICTURES --output_dir dataset/pairs",
+            "python generate.py sbdd --config videos --data_path SHARP_VIDEOS --output_dir dataset/clips",
+        ],
+        wide={"": sheet},
+    )
+
+
+def _judged(burst: Path, potentials: dict[str, float], restored: Scores) -> Chapter:
+    psnr = {row["name"]: row["psnr"] for row in restored.rows}
+    ranked = sorted(potentials, key=lambda name: -potentials[name])
+    values = [psnr[name] for name in ranked]
+    agreement = spearmanr([potentials[name] for name in ranked], values).statistic
+    table = [
+        ["", "restored"],
+        ["the shot that IRP selects", f"{values[0]:.2f} dB"],
+        ["a random shot, on average", f"{np.mean(values):.2f} dB"],
+        ["the best shot, which only the truth tells", f"{max(values):.2f} dB"],
+    ]
+    text = format_table(table) + f"\nrank correlation of potential and restored PSNR: {agreement:.2f}"
+    print(text)
+    return Chapter(
+        "Judge the shots",
+        "Before anything is restored, IRP predicts how good each shot will be afterwards: its restoration potential.",
+        [
+            "python inference.py irp --task select --keep 20% --restore --data_path CLIP_OR_FOLDER --output_dir OUT",
+            "python inference.py irp --task expose --data_path SHOTS_AT_SEVERAL_EXPOSURES --output_dir OUT",
+        ],
+        text,
+        pictures={
+            f"{place}. potential {potentials[name]:.3f}": read_image(burst / "blurry" / f"{name}.png")
+            for place, name in enumerate(ranked, 1)
+        },
+    )
+
+
+def _restored(burst: Path, folder: Path, potentials: dict[str, float], restored: Scores) -> Chapter:
+    shown = {"the selected shot": max(potentials, key=potentials.get), "the last of the ranking": min(potentials, key=potentials.get)}
+    files = {what: [root / f"{name}.png" for root in (burst / "blurry", folder, burst / "sharp")] for what, name in shown.items()}
+    return Chapter(
+        "Remove blur from photos",
+        "The shipped small network takes a little blur away and leaves what is too long for it.",
+        ["python inference.py image_deblur --data_path PHOTO_OR_FOLDER --output_dir OUT"],
+        restored.table(),
+        examples=[_compared(what, files[what], restored, name) for what, name in shown.items()],
+    )
+
+
+def _video(folder: Path) -> Chapter:
+    _heading("4. remove blur from video")
+    scores, data = video.main(VideoConfig(output_dir=folder)), sample_folder()
+    frames = {f"{name}, frame {FRAME}": f"{name}/{FRAME:05d}" for name in PICTURES}
+    files = {key: [root / f"{key}.png" for root in (data / "blur", folder, data / "gt")] for key in frames.values()}
+    return Chapter(
+        "Remove blur from video",
+        "Optical flow brings the sharper parts of the neighbouring frames to the frame that is restored.",
+        ["python inference.py cdvd_tsp --data_path CLIP.mp4 --output_dir OUT"],
+        scores.table(),
+        examples=[_compared(what, files[key], scores, key) for what, key in frames.items()],
+    )
+
+
+def _unfolded(folder: Path) -> Chapter:
+    _heading("5. unfold a photo into its moments")
+    sequence = sequences_or_sample(None).of("test")[0]
+    moments.main(MomentsConfig(data_path=sequence.blurry, output_dir=folder))
+    return Chapter(
+        "Unfold a blurry photo into its moments",
+        "Seven moments of the exposure, out of one picture. Which of them was first, no picture can tell.",
+        ["python inference.py blur2vid --data_path PHOTO.jpg --output_dir OUT"],
+        wide={"": read_image(folder / "strip.png")},
+        gif=folder / "moments.gif",
+    )
+
+
+def _compared(what: str, files: list[Path], scores: Scores, name: str) -> Example:
+    """Blurry, restored and sharp file under a divider, with the row of the scores that has this name."""
+    row = next(row for row in scores.rows if row["name"] == name)
+    words = f"PSNR {row['input_psnr']:.2f} dB before, {row['psnr']:.2f} dB after"
+    return Example(what, *(read_image(file) for file in files), words=words)
+
+
+def _heading(text: str) -> None:
+    print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,401 @@
+"""The page of app.py through its server: what every tab gives, errors as sentences, limits, and that visitors see their own files alone.
+
+Needs requirements-app.txt, else it is skipped. The test in a browser also needs Chromium and `pip install playwright`:
+    pytest tests/test_app.py -k browser
+"""
+
+import csv
+import io
+import shutil
+import socket
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import app
+from data.synthesis.kernels import random_kernel
+from data.synthesised import PairMaker
+from methods.blur2vid import inference as blur2vid
+from methods.blur2vid.config import InferenceConfig as UnfoldConfig
+from methods.cdvd_tsp import inference as cdvd_tsp
+from methods.cdvd_tsp.config import InferenceConfig as VideoConfig
+from methods.image_deblur import inference as image_deblur
+from methods.image_deblur.config import InferenceConfig as PhotoConfig
+from methods.irp.predict import load as load_irp
+from utils.config import ROOT
+from utils.errors import UserError
+from utils.image import read_image, to_tensor, write_image
+from utils.video import NewVideo, VideoFile, VideoWriter
+from utils.visitors import Visitors, private_folder
+from utils.web import handler, serve
+
+gr = pytest.importorskip("gradio", reason="pip install -r requirements-app.txt")
+from gradio_client import Client, handle_file  # noqa: E402 - comes with gradio
+from gradio_client.exceptions import AppError  # noqa: E402
+
+CONFIG = app.AppConfig(device="cpu", upload_mb=1, photo_megapixels=0.02, burst=3, video_frames=9, video_megapixels=0.01)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None) or next(
+    (str(path) for root in (Path("/ms-playwright"), Path.home() / ".cache/ms-playwright") for path in root.glob("chromium-*/*/chrome")),
+    None,
+)
+
+
+@pytest.fixture(scope="module")
+def site():
+    """The server, in this process: its address, its visitors."""
+    with pytest.MonkeyPatch.context() as patch, private_folder() as root, socket.socket() as free:
+        patch.setenv("GRADIO_HEARTBEAT_INTERVAL", "0.1")  # so that who goes is soon missed
+        patch.setenv("GRADIO_TEMP_DIR", "")  # build sets it; afterwards it is as before
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        visitors = Visitors(root, 3600)
+        page = app.build(CONFIG, visitors)
+        serve(page, "127.0.0.1", port, CONFIG.upload_mb)
+        yield SimpleNamespace(url=page.local_url, visitors=visitors, root=root, page=page)
+        page.close(verbose=False)
+
+
+@pytest.fixture
+def visit(site, tmp_path):
+    """A function that opens the page anew; visitors leave at the end of the test."""
+    opened = []
+
+    def open_page() -> Client:
+        opened.append(Client(site.url, download_files=str(tmp_path / f"downloads{len(opened)}"), verbose=False))
+        return opened[-1]
+
+    yield open_page
+    for client in opened:
+        client.close()
+
+
+def pixels(seed=0, size=(48, 64)) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.uint8(np.kron(rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3)), np.ones((8, 8, 1))))
+
+
+def photo(path: Path, seed=0, size=(48, 64)) -> Path:
+    write_image(path, pixels(seed, size))
+    return path
+
+
+def clip(path: Path, frames=6, size=(48, 64)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, NewVideo(size, Fraction(25))) as writer:
+        for time_ in range(frames):
+            writer.write(np.roll(pixels(size=size), 3 * time_, axis=1), time_)
+    return path
+
+
+def same(one: str | Path, other: str | Path) -> bool:
+    return np.array_equal(read_image(one), read_image(other))
+
+
+def test_video(visit, tmp_path):
+    """What the door writes; the slider shows the very frames."""
+    source = clip(tmp_path / "my clip.mp4")
+    slider, number, video, files = visit_video = (visitor := visit()).predict(handle_file(source), api_name="/restore_video")
+    cdvd_tsp.main(VideoConfig(source, output_dir=tmp_path / "door", report=False, device="cpu"))
+    ours, before = list(VideoFile(tmp_path / "door/my clip.mp4")), list(VideoFile(source))
+    given = list(VideoFile(Path(files[0])))
+    assert Path(files[0]).name == "my_clip_restored.mp4" and len(visit_video) == 4
+    assert len(given) == 6 and all(np.array_equal(*pair) for pair in zip(given, ours))
+    assert number["value"] == 3 and number["maximum"] == 5
+    assert np.array_equal(read_image(slider[0]), before[3]) and np.array_equal(read_image(slider[1]), ours[3])
+    slider = visitor.predict(5, api_name="/show_frame")
+    assert np.array_equal(read_image(slider[0]), before[5]) and np.array_equal(read_image(slider[1]), ours[5])
+
+
+def test_photo(visit, tmp_path):
+    source = photo(tmp_path / "-Foto \u5199.png")
+    slider, files = visit().predict(handle_file(source), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
+    image_deblur.main(PhotoConfig(source, output_dir=tmp_path / "door", report=False, device="cpu"))
+    door = tmp_path / "door" / f"{source.stem}.png"
+    assert same(slider[0], source) and same(slider[1], door) and same(files[0], door)
+    assert Path(files[0]).name == "Foto_\u5199_restored.png" and Image.open(files[0]).format == "PNG"
+
+
+def test_photos_are_shown_upright_and_not_too_large(visit, tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "SHOWN_SIDE", 40)
+    notes = Image.Exif()
+    notes[0x0112] = 6  # lies on its side
+    Image.fromarray(pixels()).save(tmp_path / "photo.jpg", exif=notes)
+    slider, files = visit().predict(handle_file(tmp_path / "photo.jpg"), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
+    assert [read_image(path).shape for path in (*slider, files[0])] == [(40, 30, 3), (40, 30, 3), (64, 48, 3)]
+
+
+def test_moments(visit, tmp_path):
+    source = photo(tmp_path / "photo.png")
+    animation, gallery, strip, files = visit().predict(handle_file(source), api_name="/unfold_photo")
+    blur2vid.main(UnfoldConfig(source, output_dir=tmp_path / "door", device="cpu"))
+    assert [item["caption"] for item in gallery] == [f"moment {place}" for place in range(1, 8)]
+    for place, (item, file) in enumerate(zip(gallery, files)):
+        assert same(item["image"], tmp_path / f"door/deblur_{place}.png") and same(file, item["image"])
+    assert same(strip, tmp_path / "door/strip.png") and Image.open(animation).n_frames == 12
+    assert [Path(file).suffix for file in files[7:]] == [".gif", ".png", ".mp4"]
+
+
+def test_pick_of_a_burst(visit, tmp_path):
+    """Pictures of one name are told apart; the order is that of the predictor, the best are restored as the door of photos does."""
+    shots = [photo(tmp_path / str(seed) / "shot.png", seed) for seed in range(3)]
+    visitor = visit()
+    slider, choice, curve, sheet, table, files = visitor.predict([handle_file(shot) for shot in shots], 2, api_name="/pick_shots")
+    predictor = load_irp(None, "cpu", "auto")
+    potential = {f"{number:02d}_shot": predictor(to_tensor(read_image(shot))) for number, shot in enumerate(shots, 1)}
+    ranked = sorted(potential, key=potential.get, reverse=True)
+    assert [row[1] for row in table["data"]] == ranked
+    assert [float(row[2]) for row in table["data"]] == pytest.approx([potential[name] for name in ranked], abs=1e-4)
+    assert choice["value"] == ranked[0] and [name for name, _ in choice["choices"]] == ranked[:2]
+    assert [Path(file).name for file in files[:3]] == [f"{ranked[0]}_restored.png", f"{ranked[1]}_restored.png", "scores.csv"]
+    assert len(list(csv.reader(io.StringIO(Path(files[2]).read_text())))) == 4 and all(map(read_image_works, (curve, sheet)))
+    for place, shown in ((0, slider), (1, visitor.predict(ranked[1], api_name="/show_picked"))):
+        assert same(shown[0], shots[int(ranked[place][:2]) - 1]) and same(shown[1], files[place])
+
+
+def read_image_works(path: str) -> bool:
+    return read_image(path).size > 0
+
+
+def test_pick_of_a_clip_and_of_one_photo(visit, tmp_path):
+    visitor = visit()
+    _, choice, curve, _, table, _ = visitor.predict([handle_file(clip(tmp_path / "clip.mp4"))], 1, api_name="/pick_shots")
+    assert sorted(float(row[3]) for row in table["data"]) == pytest.approx([number / 25 for number in range(6)], abs=1e-3)
+    assert curve and choice["value"] == table["data"][0][1]
+    _, _, curve, _, table, _ = visitor.predict([handle_file(photo(tmp_path / "one.png"))], 5, api_name="/pick_shots")
+    assert curve is None and len(table["data"]) == 1
+
+
+def test_blur_is_the_kernels(visit, tmp_path):
+    """The pair's size follows from the length; inside a mask of the whole picture one kernel, and the same again with the same seed."""
+    source = photo(tmp_path / "sharp.png", size=(96, 96))
+    visitor = visit()
+    slider, _, files = visitor.predict(handle_file(source), None, 6, 3, api_name="/make_blur")
+    margin = (2 * 6 + 5) // 2
+    sharp = read_image(files[1])
+    assert np.array_equal(sharp, read_image(source)[margin:-margin, margin:-margin])
+    again, other = (visitor.predict(handle_file(source), None, 6, seed, api_name="/make_blur")[2][0] for seed in (3, 4))
+    assert same(again, files[0]) and not same(other, files[0]) and same(slider[0], files[0]) and not same(files[0], files[1])
+
+
+def test_an_object_moves_on_its_own(visit, tmp_path, monkeypatch):
+    """As many kernels as masks and one, all of the asked length."""
+    made = []
+    monkeypatch.setattr(PairMaker, "make", lambda maker, *job, make=PairMaker.make: made.append(make(maker, *job)) or made[-1])
+    source, masks = photo(tmp_path / "sharp.png", size=(96, 96)), []
+    for number in range(2):
+        mask = np.zeros((96, 96, 3), np.uint8)
+        mask[20 + 30 * number : 40 + 30 * number, 30:60] = 255
+        write_image(tmp_path / str(number) / "mask.jpg", mask)
+        masks.append(handle_file(tmp_path / str(number) / "mask.jpg"))
+    visit().predict(handle_file(source), masks, 8, 1, api_name="/make_blur")
+    assert made[0].record["objects"] == 2 and made[0].kernels.shape == (3, 21, 21)
+    for kernel in made[0].kernels:
+        rows, columns = np.nonzero(kernel > 1e-6)
+        assert max(np.ptp(rows), np.ptp(columns)) in (8, 9)
+    for length in range(1, app.LONGEST_BLUR + 1):  # every kernel of the slider's lengths fits
+        kernel = random_kernel(np.random.default_rng(length), 2 * length + 5, length=length)
+        assert max(np.ptp(np.nonzero(kernel > 1e-6), axis=1)) in (length, length + 1)
+
+
+def half(path: Path) -> Path:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def text(path: Path) -> Path:
+    path.write_text("no picture at all")
+    return path
+
+
+def test_bad_photos_and_clips_are_sentences(visit, site, tmp_path):
+    """With the name of the file, without the server's folders; limits are told before anything is computed."""
+    large, bad = photo(tmp_path / "large.png", size=(160, 160)), text(tmp_path / "note.png")
+    photos = {"/restore_photo": (image_deblur.SHIPPED_WEIGHTS,), "/unfold_photo": (), "/make_blur": (None, 5, 1), "/pick_shots": (1,)}
+    cases = [(task, bad, "note.png is not an image this program can read") for task in photos]
+    cases += [(task, large, "large.png is 160x160, 0.03 megapixels: at most 0.02 are taken") for task in photos]
+    cases += [(task, None, "no photo yet") for task in photos]
+    cases += [
+        ("/restore_photo", half(photo(tmp_path / "half.png")), "half.png can&#x27;t be read, it may be truncated"),
+        ("/restore_photo", text(tmp_path / "note.txt"), "Invalid file type"),
+        ("/restore_video", text(tmp_path / "note.mp4"), "note.mp4 can&#x27;t be opened as a video"),
+        ("/restore_video", half(clip(tmp_path / "half.mp4")), "half.mp4 can&#x27;t be opened as a video, it may be truncated"),
+        ("/restore_video", clip(tmp_path / "long.mp4", frames=10), "long.mp4 has more than 9 frames"),
+        ("/restore_video", clip(tmp_path / "wide.mp4", size=(96, 128)), "wide.mp4 is 128x96: frames of at most 0.01 megapixels"),
+        ("/pick_shots", tmp_path / "long.mp4", "long.mp4 has more than 9 frames"),
+        ("/restore_video", None, "no clip yet"),
+    ]
+    visitor = visit()
+    for task, path, message in cases:
+        given = handle_file(path) if path else None
+        with pytest.raises(AppError, match=message) as caught:
+            visitor.predict([given] if given and task == "/pick_shots" else given, *photos.get(task, ()), api_name=task)
+        assert str(site.root) not in str(caught.value) and str(ROOT) not in str(caught.value)
+
+
+def test_further_mistakes_are_sentences(visit, tmp_path):
+    visitor, good = visit(), handle_file(photo(tmp_path / "good.png"))
+    for task, values, message in (
+        ("/pick_shots", ([good] * 4, 1), "4 pictures are too many: a burst has at most 3"),
+        ("/pick_shots", ([good, handle_file(clip(tmp_path / "clip.mp4"))], 1), "several pictures, or one clip alone"),
+        (
+            "/make_blur",
+            (good, [handle_file(photo(tmp_path / "mask.png", size=(40, 40)))], 5, 1),
+            "masks of good are 40x40, their picture is 64x48",
+        ),
+        ("/make_blur", (good, [good] * 6, 5, 1), "6 masks are too many"),
+        ("/make_blur", (good, None, 1000, 1), "greater than maximum"),
+        ("/pick_shots", ([good], 0), "less than minimum"),
+        ("/make_blur", (good, None, 30, 1), "all 1 pictures have a side of at most 66 px"),
+        ("/show_frame", (1,), "not kept any more"),
+        ("/restore_photo", (good, "cdvd_tsp.safetensors"), "not in the list of choices"),
+    ):
+        with pytest.raises(AppError, match=message):
+            visitor.predict(*values, api_name=task)
+
+
+def test_what_nobody_expected_is_told_to_the_server_alone(visit, tmp_path, monkeypatch, capfd):
+    def fail(config):
+        raise RuntimeError("the secret reason")
+
+    monkeypatch.setattr(image_deblur, "main", fail)
+    with pytest.raises(AppError, match="reason stands in the server") as caught:
+        visit().predict(handle_file(photo(tmp_path / "a.png")), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
+    assert "secret" not in str(caught.value) and "RuntimeError: the secret reason" in capfd.readouterr().err
+
+
+def test_html_in_a_sentence_is_text(tmp_path):
+    from utils.web import plain
+
+    error = UserError(f"{tmp_path}/work/x-_Y/photo/<img src=x>.png is bad, and so is {ROOT}/pretrain_models/w.pth")
+    assert plain(error, tmp_path) == "&lt;img src=x&gt;.png is bad, and so is w.pth"
+
+
+def test_one_job_at_a_time(visit, tmp_path, monkeypatch):
+    running, most, lock = [0], [0], threading.Lock()
+
+    def work(config):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.1)
+        with lock:
+            running[0] -= 1
+        raise UserError("done")
+
+    for module in (image_deblur, blur2vid):
+        monkeypatch.setattr(module, "main", work)
+    source = handle_file(photo(tmp_path / "a.png"))
+    jobs = [visit().submit(source, image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo") for _ in range(2)]
+    jobs += [visit().submit(source, api_name="/unfold_photo")]
+    assert ["done" in str(job.exception(20)) for job in jobs] == [True] * 3 and most == [1]
+
+
+def test_files_of_others_are_refused(visit, site, tmp_path):
+    """Neither handed out nor taken for an upload: working folders, the repository, the system."""
+    import httpx
+
+    visitor = visit()
+    visitor.predict(handle_file(photo(tmp_path / "mine.png")), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
+    with site.visitors.at_work(visitor.session_hash) as mine:
+        private = [path for path in mine.work.rglob("*") if path.is_file()]
+        shown = next(mine.shown["photo"].iterdir())
+    assert {path.suffix for path in private} == {".png", ".yaml"}
+    assert httpx.get(f"{site.url}gradio_api/file={shown}").status_code == 200
+    hidden = [*private, mine.work, mine.shown["photo"], site.root / "served", ROOT / "README.md", ROOT / "app.py", Path("/etc/passwd")]
+    hidden += [f"{shown}/../../../work/{path.relative_to(site.root / 'work')}" for path in private]
+    for path in (*hidden, "https://example.org/", "http://127.0.0.1/", "file:///etc/passwd"):
+        assert httpx.get(f"{site.url}gradio_api/file={path}").status_code == 403, path
+    call = f"{site.url}gradio_api/call/restore_photo"
+    for path, end in ((shown, "complete"), *((path, "error") for path in (*hidden, "https://example.org/a.png"))):
+        given = {"path": str(path), "meta": {"_type": "gradio.FileData"}}  # a client would upload its own file of this name
+        answer = httpx.post(call, json={"data": [given, image_deblur.SHIPPED_WEIGHTS]}).json()
+        assert f"event: {end}" in httpx.get(f"{call}/{answer['event_id']}").text, path
+
+
+def test_pages_load_nothing_from_elsewhere(site):
+    import httpx
+
+    answer = httpx.get(site.url)
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "googleapis" not in httpx.get(f"{site.url}theme.css").text
+
+
+def test_uploads_are_limited(site):
+    import httpx
+
+    assert httpx.post(f"{site.url}gradio_api/upload", files={"files": ("a.png", b"0" * 2**20)}).status_code == 200
+    assert httpx.post(f"{site.url}gradio_api/upload", files={"files": ("b.png", b"0" * (2**20 + 9))}).status_code == 413
+
+
+def test_who_goes_takes_the_files_along(visit, site, tmp_path):
+    visitor, other = visit(), visit()
+    for client, seed in ((visitor, 1), (other, 2)):
+        client.predict(handle_file(photo(tmp_path / "a.png", seed)), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
+    with site.visitors.at_work(visitor.session_hash) as mine, site.visitors.at_work(other.session_hash) as theirs:
+        folders, uploads = [mine.work, *mine.shown.values()], [*mine._uploads]
+        stays = [theirs.work, *theirs.shown.values(), *theirs._uploads]
+    visitor.close()
+    end = time.monotonic() + 10
+    while any(path.exists() for path in (*folders, *uploads)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert uploads and not any(path.exists() for path in (*folders, *uploads)) and all(path.exists() for path in stays)
+
+
+def test_work_for_nobody_stops(tmp_path):
+    visitors, progress = Visitors(tmp_path, 3600), gr.Progress()
+
+    def work(visitor):
+        visitors.leave("a")
+        progress.update(1)
+
+    with pytest.raises(gr.Error, match="the visitor has gone"):
+        handler(work, visitors)(SimpleNamespace(session_hash="a"), progress)
+
+
+def test_mistakes_at_the_start_are_sentences(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # build sets it; afterwards it is as before
+    for arguments, message in (
+        (["--device", "tpu9"], "unknown device 'tpu9'"),
+        (["--prot", "1"], "unknown option --prot, did you mean --port?"),
+    ):
+        monkeypatch.setattr("sys.argv", ["app.py", *arguments])
+        assert app.main() == 2 and f"error: {message}" in capsys.readouterr().err
+    with socket.socket() as taken, pytest.raises(UserError, match="can't listen on port .* choose another --port"):
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        serve(app.build(CONFIG, Visitors(tmp_path, 3600)), "127.0.0.1", taken.getsockname()[1], 1)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_in_a_browser(site, tmp_path):
+    """A photo is restored, a broken one gets its sentence, and nothing is asked of another machine."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page, asked = browser.new_page(), []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(site.url)
+        page.get_by_role("tab", name="Photo").click()
+        tab = page.locator("[role=tabpanel]:visible")
+        for path, expected in (
+            (photo(tmp_path / "photo.png"), "text=photo_restored"),
+            (text(tmp_path / "note.png"), "text=note.png is not an image"),
+        ):
+            if tab.get_by_label("Clear").count():
+                tab.get_by_label("Clear").first.click()
+            tab.locator("input[type=file]").set_input_files(path)
+            tab.locator(f"text={path.name}").first.wait_for()
+            tab.get_by_role("button", name="Restore").click()
+            page.locator(expected).first.wait_for(timeout=20_000)
+            if "restored" in expected:
+                assert tab.locator("img").first.evaluate("image => image.naturalWidth") == 64
+        browser.close()
+    assert asked and not [url for url in asked if not url.startswith((site.url, "data:", "blob:"))]
