@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import append, hardware
-from models import load
+from methods.cdvd_tsp.config import InferenceConfig
+from methods.cdvd_tsp.inference import load
 from models.cdvd_tsp import CDVDTSP
 from utils.device import autocast
 from utils.scoring import format_table
@@ -37,7 +38,7 @@ def main() -> None:
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(hardware(device))
-    published, shipped = CDVDTSP().eval().to(device), load("cdvd_tsp").to(device)
+    published, shipped = CDVDTSP().eval().to(device), load(InferenceConfig(device=device)).network
     outputs, repetitions = (6, 1) if options.quick else (24, 3)
     rows = [ratio_row(published, device, outputs, repetitions)]
     print(json.dumps(rows[0]), flush=True)

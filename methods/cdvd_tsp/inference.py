@@ -17,9 +17,10 @@ from data.sample import sample_folder
 from methods.cdvd_tsp.config import InferenceConfig, TestConfig
 from models import find, load_network
 from models.cdvd_tsp import CDVDTSP, TILE_OVERLAP
+from models.nafnet import NAFNet
 from utils import distributed
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, available_memory, choose_device, choose_precision
+from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import read_8bit, read_image, to_8bit, to_tensor
@@ -85,8 +86,12 @@ def main(config: InferenceConfig) -> Scores | None:
 def load(config: InferenceConfig | TestConfig) -> Predictor:
     """The network that the configuration's weights describe, on its device."""
     device = choose_device(config.device)
+    if device.type == "cpu":
+        keep_memory()
     weights = chosen_weights(config)
     network = load_network(weights, CDVDTSP).to(device, memory_format=torch.channels_last)
+    if isinstance(network.reconstruction, NAFNet):
+        network.reconstruction.use_local_statistics()
     if config.compile:
         network.reconstruction = torch.compile(network.reconstruction)
     return Predictor(network, device, choose_precision(config.precision, device), weights)
