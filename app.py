@@ -231,10 +231,10 @@ def show(visitor: Visitor, task: str, result: Path, name: str | None = None) -> 
 
 def shrunk(visitor: Visitor, task: str, picture: Path, name: str) -> str:
     """Put a picture where the page finds it, upright, in 8 bits and of at most SHOWN_SIDE px."""
-    from utils.image import read_image, resize_to, to_8bit, to_tensor, write_image
+    from utils.image import read_8bit, resize_to, write_image
 
     target = visitor.shown[task] / name
-    write_image(target, resize_to(to_8bit(to_tensor(read_image(picture))), SHOWN_SIDE))
+    write_image(target, resize_to(read_8bit(picture), SHOWN_SIDE))
     return str(target)
 
 

@@ -237,7 +237,8 @@ class LabelledShots(Dataset):
         if "colours" in self.augment:
             images = images[:, rng.permutation(3)]
         ratios, labels = (np.float32([getattr(shot, name) for shot in shots]) for name in ("ratio", "label"))
-        item = {"image": images.float() / torch.iinfo(images.dtype).max, "ratio": ratios, "label": labels, "name": shots[0].name}
+        images = torch.stack([to_tensor(image.permute(1, 2, 0).numpy()) for image in images])
+        item = {"image": images, "ratio": ratios, "label": labels, "name": shots[0].name}
         return item | {name: values[places] for name, values in (self.known._asdict() if self.known else {}).items()}
 
     def _pixels(self, path: Path) -> np.ndarray:

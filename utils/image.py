@@ -39,7 +39,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 def read_8bit(path: str | os.PathLike) -> np.ndarray:
     """As read_image, but 16-bit pixels rounded to 8 bits."""
-    return to_8bit(to_tensor(read_image(path)))
+    return in_8bit(read_image(path))
 
 
 def decode_image(data: bytes, name: str | os.PathLike) -> np.ndarray:
@@ -106,6 +106,11 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 def to_8bit(image: Tensor) -> np.ndarray:
     """round(clip(x,0,1)*255) (half to even) of [...,3,H,W] as uint8 [...,H,W,3]: the one rounding of the project."""
     return (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
+
+def in_8bit(pixels: np.ndarray) -> np.ndarray:
+    """Pixels [H,W,3] uint8 or uint16 as uint8."""
+    return pixels if pixels.dtype == np.uint8 else to_8bit(to_tensor(pixels))
 
 
 def resize_to(pixels: np.ndarray, longest: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from utils.alignment import SMALLEST, compare_aligned, compare_with_trajectory, 
 from utils.checkpoint import VERSION
 from utils.errors import UserError
 from utils.files import natural_key, write_text
-from utils.image import is_image, read_8bit, read_image, to_8bit, to_tensor
+from utils.image import in_8bit, is_image, read_8bit, read_image
 from utils.matlab import read_matlab
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, spread, write_report
@@ -150,7 +150,7 @@ def write_scored(folder: Path, scores: Scores, triples: list[Triple], config: st
 def _example(triple: Triple) -> Example:
     restored = read_8bit(triple.restored)
     size = restored.shape[1::-1]
-    blurry, sharp = (cv2.resize(picture, size) for picture in (read_8bit(triple.blurry), to_8bit(to_tensor(read_truth(triple.sharp)[0]))))
+    blurry, sharp = (cv2.resize(picture, size) for picture in (read_8bit(triple.blurry), in_8bit(read_truth(triple.sharp)[0])))
     return Example(triple.name, blurry, restored, sharp)
 
 
@@ -158,7 +158,7 @@ def score(triple: Triple, protocol: str) -> dict:
     """One row: metrics of the restored image and of its input."""
     frames, row = read_truth(triple.sharp), {"name": triple.name}
     if PROTOCOLS[protocol].aligned:
-        restored, frames = read_8bit(triple.restored), [frame if frame.dtype == np.uint8 else to_8bit(to_tensor(frame)) for frame in frames]
+        restored, frames = read_8bit(triple.restored), [in_8bit(frame) for frame in frames]
         if min(*restored.shape[:2], *frames[0].shape[:2]) < SMALLEST:
             raise UserError(f"{triple.restored} or {triple.sharp} has a side below {SMALLEST} px, which protocol {protocol} needs")
         if protocol == "realblur":

@@ -63,17 +63,21 @@ def main(config: InferenceConfig) -> None:
     if isinstance(predictor.network, Purohit):
         print(f"centre frame: deblurred ({config.deblurrer or 'the shipped network'})")
     with distributed.only_run(output_dir):
-        examples, shown = [], spread(list(pictures), MOST_PANELS)
-        for folder, path in tqdm(distributed.shared(list(pictures.items())), unit="picture", disable=None):  # under torchrun its share
-            blurry = to_tensor(read_image(path))
-            moments = [to_8bit(frame) for frame in predict(predictor, blurry)]
-            write_moments(folder, to_8bit(blurry), {place: moments[place] for place in places}, config)
-            if folder in shown:
-                extras = {f"frame {place + 1}": moments[place] for place in places if place != CENTRE}
-                words = "beside the divider: the centre, frame 4"
-                examples.append(Example(str(path), to_8bit(blurry), moments[CENTRE], extras=extras, words=words))
+        share = distributed.shared(list(pictures.items()))  # of this process, under torchrun
+        examples, shown = [], dict(spread(share, MOST_PANELS))
+        with distributed.together():
+            for folder, path in tqdm(share, unit="picture", disable=None):
+                blurry = to_tensor(read_image(path))
+                moments = [to_8bit(frame) for frame in predict(predictor, blurry)]
+                write_moments(folder, to_8bit(blurry), {place: moments[place] for place in places}, config)
+                if folder in shown:
+                    extras = {f"frame {place + 1}": moments[place] for place in places if place != CENTRE}
+                    words = "beside the divider: the centre, frame 4"
+                    examples.append(Example(str(path), to_8bit(blurry), moments[CENTRE], extras=extras, words=words))
+        if not distributed.is_main():
+            return
         write_text(output_dir / "config.yaml", to_yaml(config))
-        if config.report and distributed.is_main():
+        if config.report:
             facts = {"input": str(config.data_path or "the embedded sample"), "weights": str(predictor.weights)}
             write_report(output_dir / "report.html", "Blur to video: moments of a photo", examples, facts)
     print(f"results: {output_dir} (look at strip.png and moments.gif)")

@@ -23,7 +23,7 @@ from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import read_8bit, read_image, to_8bit, to_tensor
+from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, contact_sheet, flow_picture, spread, write_report
 from utils.scoring import Scores, Triple, paper_row, score_files
@@ -70,14 +70,19 @@ def main(config: InferenceConfig) -> Scores | None:
     job = plan(config)
     has_truth = all(video.sharp for video in job.found.videos)
     border = config.border if config.border is not None else not has_truth
+    return run_job(config, job, border, "cdvd" if has_truth else None, config.lossless)
+
+
+def run_job(config: InferenceConfig | TestConfig, job: Job, border: bool, protocol: str | None, lossless: bool = False) -> Scores | None:
+    """Restore, score by a protocol (None: there is no ground truth) and report; returns the scores, under torchrun in the first process."""
     predictor = load(config)
     with distributed.only_run(job.output_dir):
-        restored = restore_all(predictor, job, border, config.skip_existing, config.lossless)
+        restored = restore_all(predictor, job, border, config.skip_existing, lossless)
         if not distributed.is_main():
             return None
         write_text(job.output_dir / "config.yaml", to_yaml(config))
-        scores = score_job(job, restored, "cdvd") if has_truth else None
-        if not has_truth:
+        scores = score_job(job, restored, protocol) if protocol else None
+        if not scores:
             print("no ground truth, so no metrics were computed")
         finish(job, restored, scores, config.report)
     return scores
@@ -331,7 +336,7 @@ def _example(predictor: Predictor, name: str, recent: _Recent, index: int, resto
         sharp = read_8bit(video.sharp[index])
         before, after = (PROTOCOLS["cdvd"].psnr(image, sharp) for image in (around[1], restored))
         words = f"PSNR {before:.2f} dB before, {after:.2f} dB after (protocol cdvd)"
-    return Example(name, to_8bit(to_tensor(around[1])), restored, sharp, extras, words)
+    return Example(name, in_8bit(around[1]), restored, sharp, extras, words)
 
 
 def score_job(job: Job, restored: Restored, protocol: str) -> Scores:

@@ -5,10 +5,8 @@ from pathlib import Path
 
 from data.photo_catalog import CONTACT_SHEET, find_pictures
 from methods.cdvd_tsp.config import TestConfig
-from methods.cdvd_tsp.inference import TABLES, finish, load, plan, restore_all, score_job
-from utils import distributed
+from methods.cdvd_tsp.inference import TABLES, plan, run_job
 from utils.config import ROOT, to_yaml
-from utils.files import write_text
 from utils.protocol import PROTOCOLS
 from utils.scoring import Scores, Triple, check_given, check_paired, run_table, score_files, write_scored
 
@@ -25,16 +23,7 @@ def main(config: TestConfig) -> Scores | None:
 
 def restore_and_score(config: TestConfig) -> Scores | None:
     """Restore every video with ground truth, then score the written files."""
-    job = plan(config)
-    predictor = load(config)
-    with distributed.only_run(job.output_dir):
-        restored = restore_all(predictor, job, config.border, config.skip_existing)
-        if not distributed.is_main():
-            return None
-        write_text(job.output_dir / "config.yaml", to_yaml(config))
-        scores = score_job(job, restored, config.protocol)
-        finish(job, restored, scores, config.report)
-    return scores
+    return run_job(config, plan(config), config.border, config.protocol)
 
 
 def score_folders(config: TestConfig) -> Scores:

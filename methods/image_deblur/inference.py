@@ -24,7 +24,7 @@ from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import image_size, is_image, read_8bit, to_8bit, to_tensor
+from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
 from utils.photo import read_photo, write_photo
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, contact_sheet, spread, write_report
@@ -70,10 +70,16 @@ def main(config: InferenceConfig) -> Scores | None:
     config = replace(config, output_dir=config.output_dir or ROOT / "experiment" / "image_deblur_inference")
     if config.data_path is not None and is_video(config.data_path):
         return restore_video(config)
+    return run_pictures(config)
+
+
+def run_pictures(config: Config, deep: bool = False) -> Scores | None:
+    """Restore, score where there is ground truth, and report; returns the scores, under torchrun in the first process. deep: see
+    restore_pictures."""
     pictures, remark = plan(config)
     predictor = load(config)
     with distributed.only_run(config.output_dir):
-        restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing)
+        restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing, deep)
         if not distributed.is_main():
             return None
         write_text(config.output_dir / "config.yaml", to_yaml(config))
@@ -330,7 +336,7 @@ def _example(picture: Picture, result: Path) -> Example:
     blurry, restored = (read_8bit(path) for path in (picture.blurry, result))
     if picture.sharp is None or not picture.sharp.is_file() or picture.sharp.suffix == ".mat":
         return Example(picture.name, blurry, restored)
-    sharp = to_8bit(to_tensor(read_truth(picture.sharp)[0]))
+    sharp = in_8bit(read_truth(picture.sharp)[0])
     if sharp.shape != restored.shape:
         return Example(picture.name, blurry, restored)
     before, after = (PROTOCOLS["image"].psnr(image, sharp) for image in (blurry, restored))

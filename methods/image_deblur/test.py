@@ -5,10 +5,8 @@ from pathlib import Path
 
 from data.photo_catalog import find_results
 from methods.image_deblur.config import TestConfig
-from methods.image_deblur.inference import TABLES, chosen_protocol, finish, load, plan, restore_pictures, score_pictures
-from utils import distributed
+from methods.image_deblur.inference import TABLES, chosen_protocol, run_pictures
 from utils.config import ROOT, to_yaml
-from utils.files import write_text
 from utils.scoring import Scores, check_given, run_table, score_files, write_scored
 
 FOLDER = ROOT / "experiment" / "image_deblur_test"
@@ -27,17 +25,7 @@ def main(config: TestConfig) -> Scores | None:
 def restore_and_score(config: TestConfig) -> Scores | None:
     """Restore every picture with ground truth, then score the written files."""
     config = replace(config, output_dir=config.output_dir or FOLDER, protocol=chosen_protocol(config))
-    pictures, remark = plan(config)
-    predictor = load(config)
-    deep = config.protocol == "image_float"
-    with distributed.only_run(config.output_dir):
-        restored = restore_pictures(predictor, pictures, config.output_dir, config.skip_existing, deep)
-        if not distributed.is_main():
-            return None
-        write_text(config.output_dir / "config.yaml", to_yaml(config))
-        scores = score_pictures(config, pictures, restored, predictor, config.protocol, remark)
-        finish(config, restored, scores, predictor, remark)
-    return scores
+    return run_pictures(config, deep=config.protocol == "image_float")
 
 
 def score_folders(config: TestConfig) -> Scores:
