@@ -240,17 +240,18 @@ class AlignedNAFNet(NAFNet):
         """Restored frame [B,3,H,W] from the channels [B,10,H,W] (or 13) and the centre frame [B,3,H,W]."""
         return centre + self.correction(self.intro(F.pixel_unshuffle(stacked, self.downscale)))
 
-    def start_from(self, photo: NAFNet) -> None:
-        """Begin as a network for single images of the same width, which sees the centre frame alone; of its blocks at the bottom the first
-        ones are taken. Raises ValueError for one of another shape."""
-        state, own = photo.state_dict(), self.state_dict()
+    def start_from(self, other: NAFNet) -> None:
+        """Begin as a network for single images of the same width, which sees the centre frame alone, or as one for video that was trained
+        without `recurrent`; of its blocks at the bottom the first ones are taken. Raises ValueError for one of another shape."""
+        state, own = other.state_dict(), self.state_dict()
         taken = {key: state[key] for key in own if key in state and key != "intro.weight" and state[key].shape == own[key].shape}
-        if photo.downscale != self.downscale or len(taken) != len(own) - 1:
+        intro, seen = torch.zeros_like(own["intro.weight"]), state["intro.weight"]
+        first = 0 if isinstance(other, AlignedNAFNet) else 3 * self.downscale**2  # a photo's colours are the centre frame's
+        if other.downscale != self.downscale or len(taken) != len(own) - 1 or first + seen.shape[1] > intro.shape[1]:
             raise ValueError(
-                f"a NAFNet of width {photo.width} with {photo.downscale}x space-to-depth can't start one of width {self.width}"
+                f"a NAFNet of width {other.width} with {other.downscale}x space-to-depth can't start one of width {self.width}"
             )
-        intro = torch.zeros_like(own["intro.weight"])
-        intro[:, 3 * self.downscale**2 : 6 * self.downscale**2] = state["intro.weight"]
+        intro[:, first : first + seen.shape[1]] = seen
         self.load_state_dict(taken | {"intro.weight": intro})
 
 

@@ -177,9 +177,10 @@ class CascadeTask:
         config = self.config
         if config.weights:
             source = load(config.weights)
-            if isinstance(source, NAFNet) and isinstance(self.network.reconstruction, AlignedNAFNet):
+            body = source if isinstance(source, NAFNet) else getattr(source, "reconstruction", None)
+            if isinstance(body, NAFNet) and isinstance(self.network.reconstruction, AlignedNAFNet):
                 try:
-                    self.network.reconstruction.start_from(source)
+                    self.network.reconstruction.start_from(body)
                 except ValueError as error:
                     raise UserError(f"--weights {config.weights}: {error}") from error
             else:

@@ -94,6 +94,23 @@ def test_a_photo_network_starts_the_video_network():
         CDVDTSP(stages=1, width=4, blocks=3, downscale=2, flow="dis", body="naf").reconstruction.start_from(photo)
 
 
+def test_a_video_network_starts_a_recurrent_one():
+    """The recurrent one ignores its own result at first; the other way round is refused."""
+    torch.manual_seed(0)
+    plain, recurrent = (
+        CDVDTSP(stages=1, width=6, blocks=2, downscale=2, flow="dis", body="naf", recurrent=again).eval() for again in (False, True)
+    )
+    for parameter in plain.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    recurrent.reconstruction.start_from(plain.reconstruction)
+    clip = torch.rand(1, 4, 3, 24, 32)
+    with torch.inference_mode():
+        for before, after in zip(plain.stream(clip.unbind(1)), recurrent.stream(clip.unbind(1)), strict=True):
+            assert (before - after).abs().max() < 1e-5
+    with pytest.raises(ValueError, match="can't start"):
+        plain.reconstruction.start_from(recurrent.reconstruction)
+
+
 def test_recurrence_sees_the_result_before():
     """Streaming is one long clip; a change of the first frame reaches every later result, without recurrence only its neighbour's."""
     torch.manual_seed(0)
