@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 from typing import NamedTuple
 
-from utils.errors import UserError
+from utils.errors import UserError, out_of_memory
 
 
 class Method(NamedTuple):
@@ -54,6 +54,14 @@ def run(door: str) -> int:
         if error.filename is None and error.strerror is None:
             raise
         print(f"error: {error.strerror}: {error.filename or 'while writing'}; what was finished before is kept", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        print(
+            "error: the memory does not suffice: close other programs or give smaller input; what was finished is kept",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("interrupted; what was finished before is kept", file=sys.stderr)

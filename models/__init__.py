@@ -59,6 +59,9 @@ def find(path_or_name: str | os.PathLike) -> Path:
             return candidate
         if candidate.is_dir():
             return candidate if parts_of(candidate) else _latest(candidate)
+    beside = sorted(path.name for path in Path(path_or_name).parent.glob("*.safetensors")) if Path(path_or_name).parent != Path() else []
+    if beside:
+        raise UserError(f"no weights at {path_or_name}; there are {', '.join(beside)}")
     shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "none"
     raise UserError(f"no weights at {path_or_name}. Shipped by name: {shipped}; pretrain_models/README.md lists the authors' files")
 

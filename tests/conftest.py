@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from data.sequences import collect_metadata, write_sequence
+from data.synthesis.camera import STANDARD
+from data.synthesis.motion import smooth_trajectory
+from data.synthesis.scene import Scene
 from tests.golden.fill import fill_state_dict
 from utils.image import write_image
 
@@ -55,6 +59,22 @@ def make_videos(tmp_path):
                     for pattern in LAYOUT_FILES[layout][kind]:
                         write_image(root / pattern.format(video=video, frame=frame), pixels)
         return root
+
+    return make
+
+
+@pytest.fixture
+def make_sequences(tmp_path):
+    """A function that writes six sequences (two of each partition) of a camera that moves over a coarse pattern; returns the root."""
+
+    def make(size: tuple[int, int], motion: float) -> Path:
+        for index in range(6):
+            rng = np.random.default_rng(index)
+            picture = np.kron(rng.random((24, 28, 3)), np.ones((4, 4, 1)))
+            blurry, moments = Scene(picture, smooth_trajectory(rng, 3, motion)).expose(1, 1.0, size, 7)
+            write_sequence(tmp_path / "set", f"s{index}", STANDARD.encoded(blurry), [STANDARD.encoded(moment) for moment in moments])
+        collect_metadata(tmp_path / "set", {f"s{index}": ("train", "val", "test")[index // 2] for index in range(6)})
+        return tmp_path / "set"
 
     return make
 

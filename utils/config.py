@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
@@ -121,12 +121,13 @@ ALIASES: dict[tuple[str, str], dict[str, str]] = {
 }
 
 
-def option(default: Any, help: str, bare: Any = None, configs: Callable[[str], str | None] | None = None) -> Any:
+def option(default: Any, help: str, bare: Any = None, configs: Callable[[str], str | None] | None = None, least: float = 0) -> Any:
     """A configuration field: its default, its meaning with unit, and what the option without a value means (`bare`).
 
     configs: gives the file in configs/ that holds where the command line has a value for this option and no --config.
+    least: the lowest number that a command line or a YAML file may give.
     """
-    metadata = {"help": help, "bare": bare, "configs": configs}
+    metadata = {"help": help, "bare": bare, "configs": configs, "least": least}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -148,6 +149,11 @@ def parse(config_class: type, method: str, door: str, arguments: list[str], pres
     show = "--print_config" in arguments
     parsed = parser.parse_args([argument for argument in arguments if argument != "--print_config"])
     config = config_class(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(config_class)})
+    for field in dataclasses.fields(config_class):
+        given = getattr(config, field.name)
+        for number in given if isinstance(given, list) else [given]:
+            if isinstance(number, int | float) and not number >= field.metadata["least"]:
+                raise UserError(f"--{field.name} {number}: a number from {field.metadata['least']:g} on is needed")
     if show:
         print(to_yaml(config), end="")
         sys.exit(0)
@@ -190,12 +196,30 @@ def nearest(word: str, words: list[str]) -> str:
 
 class _Help(DefaultHelpFormatter):
     def _expand_help(self, action: Any) -> str:
-        return re.sub(r"type: (<class 'Path'>|[^,()]*null|str|bool|Literal\[[^]]*\]|Optional\[.*?\]\]), ", "", super()._expand_help(action))
+        text = re.sub(r"type: (<class 'Path'>|[^,()]*null|str|bool|Literal\[[^]]*\]|Optional\[.*?\]\]), ", "", super()._expand_help(action))
+        return text.replace(" (default: null)", "")
 
 
 class _Parser(ArgumentParser):
+    types: dict[str, Any]  # option -> its annotation
+
     def error(self, message: str, ex: Exception | None = None) -> None:
-        raise UserError(re.sub(r"\s*\n\s*", " ", message).strip())
+        message = re.sub(r"\s*\n\s*", " ", message).strip()
+        wrong = re.match(r'Parser key "(\w+)".*(?:Got|Given) value: (.*)', message)
+        if wrong and wrong[1] in self.types:
+            message = f"--{wrong[1]} {wrong[2]}: {_wanted(self.types[wrong[1]])} is needed"
+        raise UserError(message)
+
+
+def _wanted(annotation: Any) -> str:
+    """What values an option takes, in words."""
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) is list:
+        return _wanted(get_args(annotation)[0])
+    words = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", Path: "a path", dict: "{NAME: VALUE, ...}"}
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    return words.get(annotation) or " or ".join(map(_wanted, kinds)) or str(annotation)
 
 
 def _parser(config_class: type, method: str, door: str, folder: Path, called: str) -> ArgumentParser:
@@ -207,16 +231,17 @@ def _parser(config_class: type, method: str, door: str, folder: Path, called: st
     parser.add_argument(
         "--print_config", action="store_true", default=argparse.SUPPRESS, help="print the resolved configuration as YAML and stop"
     )
+    parser.types = {field.name: field.type for field in dataclasses.fields(config_class)}
     aliases = ALIASES.get((method, door), {})
     for field in dataclasses.fields(config_class):
         canonical = f"--{field.name}"
         names = [canonical, *(alias for alias, ours in aliases.items() if ours == canonical)]
-        _add_option(parser, names, field, _anchored(_default(field), ROOT))
+        _add_option(parser, names, field, _anchored(_default(field), ROOT), door)
     return parser
 
 
-def _add_option(parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any) -> None:
-    settings: dict[str, Any] = {"help": field.metadata["help"], "default": default}
+def _add_option(parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any, door: str) -> None:
+    settings: dict[str, Any] = {"help": field.metadata["help"].replace("_DOOR", f"_{door}"), "default": default}
     if bool in (field.type, *get_args(field.type)):
         settings |= {"action": ActionYesNo, "nargs": "?"}
     elif listed := [kind for kind in (field.type, *get_args(field.type)) if get_origin(kind) is list]:

@@ -54,15 +54,21 @@ def available_memory(device: torch.device) -> int | None:
     """Bytes that can still be allocated: of the GPU, or of the system within its control group; None where that is unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
+    available = _field("/proc/meminfo", "MemAvailable")
+    if available is None:
         return None
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-    available = int(fields["MemAvailable"].split()[0]) * 1024
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.exists() and used.exists() and limit.read_text().strip() != "max":
         available = min(available, int(limit.read_text()) - int(used.read_text()))
     return available
+
+
+def _field(file: str, name: str) -> int | None:
+    """Bytes that a line `name: N kB` of a file in /proc says; None where there is no such file."""
+    if not Path(file).exists():
+        return None
+    fields = dict(line.split(":", 1) for line in Path(file).read_text().splitlines())
+    return int(fields[name].split()[0]) * 1024
 
 
 def worker_processes(wanted: int) -> int:
@@ -79,6 +85,16 @@ def keep_memory(enabled: bool = True) -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_MAX, 0 if enabled else 65536)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1 if enabled else 128 * 1024)
+
+
+def limit_memory() -> None:
+    """On Linux: let an allocation beyond what is free now fail with an error, where the system would kill a process without a word."""
+    used, free = _field("/proc/self/status", "VmData"), available_memory(torch.device("cpu"))
+    if used is not None and free is not None:
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (used + free if hard == resource.RLIM_INFINITY else min(used + free, hard), hard))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:

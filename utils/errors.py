@@ -13,6 +13,9 @@ DAMAGE = (
 )  # fmt: skip
 
 
+_MEMORY_SIGNS = ("can't allocate memory", "not enough memory", "bad_alloc", "insufficient memory", "failed to allocate", "out of memory")
+
+
 class UserError(ValueError):
     """Something the user can mend: a wrong path, option, file or weight. The message holds the value and what to do."""
 
@@ -20,6 +23,12 @@ class UserError(ValueError):
         if message.startswith("Caught UserError in"):  # of a loader's worker; torch hands over its traceback, which ends with the sentence
             message = message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip()
         super().__init__(message)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error of numpy, OpenCV or torch, on the CPU or a GPU, says that memory did not suffice."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(sign in words for sign in _MEMORY_SIGNS)
 
 
 @contextlib.contextmanager

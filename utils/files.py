@@ -45,6 +45,12 @@ def below(folder: Path, name: str, source: object) -> Path:
     return folder / name
 
 
+def keep_apart(results: Path, material: Path) -> None:
+    """Raises UserError for results inside the folder that they are made from, as the next run would take them for material."""
+    if results.resolve().is_relative_to(material.resolve()):
+        raise UserError(f"results in {results} would become material, as they lie in {material}: choose another --output_dir")
+
+
 def natural_key(name: str) -> list[tuple[int, int | str]]:
     """Sort key that counts: frame2 before frame10."""
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part]

@@ -10,6 +10,7 @@ from utils.files import atomic_path
 from utils.report import contact_sheet_of_rows
 
 SAY_EVERY_S = 10
+TABLES = ("metrics.csv", "loss.csv")
 
 
 class RunLog:
@@ -51,7 +52,7 @@ class RunLog:
         for name, value in means.items():
             self.events.add_scalar(f"loss/{name}", value, step)
         _append(self.folder / "loss.csv", {"step": step, **means})
-        text = "  ".join(f"{name} {value:.5f}" for name, value in means.items())
+        text = "loss  " + "  ".join(f"{name} {value:.5f}" for name, value in means.items())
         if rate is not None:
             self.events.add_scalar("learning rate", rate, step)
             text += f"  lr {rate:.2e}"
@@ -75,7 +76,10 @@ class RunLog:
     def close(self, step: int, interrupted: bool) -> None:
         if self.folder:
             self._say_losses(step)
-            self.say(f"{'interrupted' if interrupted else 'stopped'} at step {step}; saved in {self.folder}")
+            if any((self.folder / table).exists() for table in TABLES):
+                draw_curves(self.folder)
+            weights = "" if (self.folder / "best.safetensors").exists() else "; no validation yet, so the weights are last.safetensors"
+            self.say(f"{'interrupted' if interrupted else 'stopped'} at step {step}; saved in {self.folder}{weights}")
             self.events.close()
 
 
@@ -84,7 +88,7 @@ def draw_curves(folder: Path) -> None:
     from matplotlib.figure import Figure  # the object interface needs no display and no global state
 
     curves = {}
-    for table in ("metrics.csv", "loss.csv"):
+    for table in TABLES:
         if (folder / table).exists():
             with open(folder / table, newline="", encoding="utf-8") as file:
                 head, *rows = csv.reader(file)

@@ -22,7 +22,7 @@ GRADIENT_NORM = "clip the norm of the gradient to this; 0 = no clipping"
 ACCUMULATE = "parts a batch is worked through in, to save memory"
 AVERAGE = "decay of the moving average of the weights that is validated and exported; 0 = none"
 REPORT = "write report.html"
-TABLE = "run the rows of tables.yaml whose data and weights are in place (all, or those of one data set)"
+TABLE = "run the rows of tables.yaml whose data and weights are in place (all, or those of one data set or network)"
 PRINT_TABLE = "print the published figures and what repeating them needs"
 WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/"
 SKIP_EXISTING = "leave alone what has its results already"
@@ -52,17 +52,17 @@ class SequenceTraining:
     epochs: int = option(100, EPOCHS)
     val_every: int = option(5, "epochs between validations; 0 = only at the end")
     val_sequences: int = option(0, "sequences validated, evenly spread over the partition val; 0 = all")
-    batch_size: int = option(8, "sequences per optimiser step")
-    image_size: int = option(256, "side of the training patch, px")
+    batch_size: int = option(8, "sequences per optimiser step", least=1)
+    image_size: int = option(256, "side of the training patch, px", least=1)
     augment: list[SequenceAugmentation] = option(
         ["affine", "jitter", "noise"],
         "what is changed at random, in all eight pictures alike; turn: flips and turns; flicker: each moment's light",
     )
     lr: float = option(5e-4, "learning rate at the start (Adamax)")
     lr_gamma: float = option(0.9, "its factor")
-    lr_decay: int = option(3, "epochs after which it applies, again and again")
+    lr_decay: int = option(3, "epochs after which it applies, again and again", least=1)
     gradient_norm: float = option(0.0, GRADIENT_NORM)
-    accumulate: int = option(1, ACCUMULATE)
+    accumulate: int = option(1, ACCUMULATE, least=1)
     average: float = option(0.0, AVERAGE)
     max_minutes: float = option(0.0, MAX_MINUTES)
     workers: int = option(6, WORKERS)

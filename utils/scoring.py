@@ -233,19 +233,20 @@ def read_tables(path: Path) -> list[dict]:
 
 
 def run_table(tables: Path, wanted: str, run: Callable[[dict], Scores | None]) -> str:
-    """Run the rows of a tables.yaml (`all`, or those of one data set) whose data and weights are in place.
+    """Run the rows of a tables.yaml (`all`, or those of a data set or a network, in any case) whose data and weights are in place.
 
     Returns paper / ours / difference of every row as text; a difference beyond the row's tolerance is marked by "!".
     """
     rows = read_tables(tables)
-    names = list(dict.fromkeys(row["dataset"] for row in rows))
-    if wanted != "all" and wanted not in names:
-        raise UserError(f"tables.yaml has no data set {wanted!r}: choose from {', '.join(names)}")
+    word = wanted.lower()
+    chosen = [row for row in rows if word in ("all", row["dataset"].lower()) or word in row.get("network", "").lower()]
+    if not chosen:
+        names = list(dict.fromkeys(row["dataset"] for row in rows))
+        raise UserError(f"tables.yaml has no data set or network {wanted!r}: choose from {'; '.join(names)}; or part of a network's name")
     lines = [["data set", *(["network"] if any("network" in row for row in rows) else [])]]
     lines[0] += ["metric", "paper", "ours", "difference", "protocol", "remark"]
-    for row in rows:
-        if wanted in ("all", row["dataset"]):
-            lines += _table_lines(row, tables.resolve().parents[2], run)
+    for row in chosen:
+        lines += _table_lines(row, tables.resolve().parents[2], run)
     return format_table(lines)
 
 

@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from utils import distributed
 from utils.checkpoint import load_checkpoint, load_strict, save_checkpoint
-from utils.device import autocast, keep_memory, run_description, worker_processes
-from utils.errors import UserError
+from utils.device import autocast, keep_memory, limit_memory, run_description, worker_processes
+from utils.errors import UserError, out_of_memory
 from utils.files import write_text
 from utils.log import RunLog
 
@@ -114,8 +114,17 @@ def train(task: Task, folder: Path, limits: Limits, resume: bool, config: str = 
     """
     if limits.device.type == "cpu":
         keep_memory()
+        limit_memory()
     with distributed.session(limits.device), distributed.only_run(folder, "training into", "--save"):
-        return _Run(task, folder, limits, resume, config).run()
+        try:
+            return _Run(task, folder, limits, resume, config).run()
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise UserError(
+                f"the memory does not suffice for a training step: --accumulate {2 * limits.accumulate} works through each batch in "
+                "smaller parts, and smaller batches or patches need less, too"
+            ) from error
 
 
 class _Run:

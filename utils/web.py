@@ -28,7 +28,7 @@ def handler(work: Callable, visitors: Visitors) -> Callable:
                     raise UserError("stopped: the visitor has gone")
                 advance(steps)
 
-            progress.update = advance_or_stop  # called per frame and per tile
+            progress.update = advance_or_stop  # called per frame, shot and tile
             try:
                 return work(visitor, *values)
             except UserError as error:

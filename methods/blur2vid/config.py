@@ -77,7 +77,7 @@ class TrainConfig(SequenceTraining):
     deblurrer: Path | None = option(None, f"{_DEBLURRER}; none: the shipped one")
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("the loss sees"))
     save: str = option("blur2vid", SAVE)
-    image_size: int = option(240, "side of the training patch, px; the published 256 is no multiple of Jin's 20")
+    image_size: int = option(240, "side of the training patch, px; the published 256 is no multiple of Jin's 20", least=1)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class TestConfig(_UnfoldConfig):
         None, "also Hit, Con@2 and Con@3 of the predictions by this ordering network", bare=Path("hypercut")
     )
     loss_type: Loss | None = option(None, "as the published command has it; scoring needs no loss, so it changes nothing")
-    batch_size: int = option(1, "as the published command has it; sequences are scored one by one, so it changes nothing")
+    batch_size: int = option(1, "as the published command has it; sequences are scored one by one, so it changes nothing", least=1)
     pictures: bool = option(True, "write the predicted frames, OUTPUT_DIR/ID/deblur_0.png ... deblur_6.png")
     table: str | None = option(None, TABLE, bare="all")
     blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, ID.png or ID/blur/, for the figures of repeating them")

@@ -20,7 +20,7 @@ from models.cdvd_tsp import CDVDTSP, TILE_OVERLAP
 from models.nafnet import NAFNet
 from utils import distributed
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory
+from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory, limit_memory
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
@@ -93,6 +93,7 @@ def load(config: InferenceConfig | TestConfig) -> Predictor:
     device = choose_device(config.device)
     if device.type == "cpu":
         keep_memory()
+        limit_memory()
     weights = chosen_weights(config)
     network = load_network(weights, CDVDTSP).to(device, memory_format=torch.channels_last)
     if isinstance(network.reconstruction, NAFNet):

@@ -21,7 +21,7 @@ from models.nafnet import NAFNet
 from models.srn import SRN
 from utils import distributed
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory
+from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory, limit_memory
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
@@ -58,11 +58,12 @@ class Predictor:
 
 @dataclass
 class Restored:
-    """What restoring gave: the results by the names of the pictures, pictures to show, and how fast it was."""
+    """What restoring gave: the results by the names of the pictures, pictures to show, how fast it was, and what is wrong with others."""
 
     files: dict[str, Path] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
     speed: str = ""
+    mistakes: list[str] = field(default_factory=list)
 
 
 def main(config: InferenceConfig) -> Scores | None:
@@ -85,6 +86,8 @@ def run_pictures(config: Config, deep: bool = False) -> Scores | None:
         write_text(config.output_dir / "config.yaml", to_yaml(config))
         scores = score_pictures(config, pictures, restored, predictor, chosen_protocol(config), remark) if pictures[0].sharp else None
         finish(config, restored, scores, predictor, remark)
+    if restored.mistakes:
+        raise UserError(f"{len(restored.mistakes)} of {len(pictures)} pictures were left out: " + "; ".join(restored.mistakes))
     return scores
 
 
@@ -95,6 +98,7 @@ def load(config: Config) -> Predictor:
     device = choose_device(config.device)
     if device.type == "cpu":
         keep_memory()
+        limit_memory()
     weights = find_weights(config.weights)
     if is_checkpoint(weights):
         weights = find_prefix(weights, config.step)
@@ -247,18 +251,27 @@ def restore_pictures(
 ) -> Restored:
     """Write OUTPUT_DIR/NAME.png of every picture, one after the other; what is finished stays whatever happens later.
 
+    Of many pictures without ground truth, damaged ones are left out and told in `mistakes`; elsewhere they raise UserError.
     Under torchrun every process restores its share; pictures to show are of the own share.
     deep: with 16 bits whatever the input has, for protocols that compare unrounded values.
     """
     result, seconds, done = Restored({picture.name: result_path(output_dir, picture) for picture in pictures}), 0.0, 0
     share = distributed.shared(list(pictures))
     shown = {picture.name for picture in spread(share, MOST_PANELS)}
-    overlap, multiple = predictor.overlap, predictor.network.multiple
+    overlap, multiple, mistakes = predictor.overlap, predictor.network.multiple, []
     with distributed.together(), tqdm(total=len(share), unit="picture", disable=None) as bar:
         for picture in share:
             target = result.files[picture.name]
+            mistakes.append("")
             if not (skip_existing and target.is_file()):
-                photo, started = read_photo(picture.blurry), time.monotonic()
+                try:
+                    photo, started = read_photo(picture.blurry), time.monotonic()
+                except UserError as error:
+                    if picture.sharp or len(pictures) == 1:
+                        raise
+                    mistakes[-1] = str(error)
+                    bar.update()
+                    continue
                 size = photo.pixels.shape[:2]
                 tiles = count_tiles(size, tile_of(predictor, size), overlap, multiple)
                 with tqdm(total=tiles, unit="tile", leave=False, disable=None if tiles > 1 else True) as tile_bar:
@@ -268,6 +281,7 @@ def restore_pictures(
             if picture.name in shown:
                 result.examples.append(_example(picture, target))
             bar.update()
+        result.mistakes = list(filter(None, distributed.gathered(mistakes)))
     if done:
         result.speed = f"{done} pictures in {seconds:.1f} s, {seconds / done:.2f} s each with writing ({predictor.device})"
         print(f"restored {result.speed}")

@@ -31,7 +31,7 @@ from utils import distributed
 from utils.config import keep_config
 from utils.device import choose_device, choose_precision
 from utils.errors import UserError
-from utils.files import write_text
+from utils.files import keep_apart, write_text
 from utils.image import image_size, is_image, read_8bit, read_image, write_image
 from utils.report import contact_sheet_of_rows, spread
 from utils.video import is_video
@@ -54,6 +54,7 @@ def main(config: GenerateConfig) -> None:
     """Write what is not there yet; the main process also writes labels, contact_sheet.png and labels.png once all is there."""
     _check(config)
     config = replace(config, data_path=pictures_or_sample(config.data_path))
+    keep_apart(config.output_dir, config.data_path)
     jobs, remark = _jobs(config)
     with distributed.only_run(config.output_dir):
         _make_all(config, jobs, remark)

@@ -69,7 +69,11 @@ def rank(config: InferenceConfig, predictor: Predictor, path: Path, folder: Path
     if selecting:
         keep_count(config.keep, 1)  # a mistake shows before the work
         _check_selection(folder)
-    judged = [_judged(predictor, source, *item) for item in tqdm(source, "judging", source.count, unit="shot", disable=None)]
+    judged = []
+    with tqdm(desc="judging", total=source.count, unit="shot", disable=None) as bar:
+        for item in source:
+            judged.append(_judged(predictor, source, *item))
+            bar.update()
     ranked = sorted(judged, key=lambda shot: -shot.potential)
     kept = ranked[: keep_count(config.keep, len(ranked))] if selecting else []
     _write_table(folder / "scores.csv", ranked, kept)
@@ -173,8 +177,11 @@ def _write_selected(config: InferenceConfig, predictor: Predictor, folder: Path,
     An earlier selection goes when the new one is whole, so that two never mix and none is lost.
     """
     restore = _restorer(config, predictor) if config.restore else None
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".selection.") as temporary:
-        for shot, pixels in tqdm(source.pictures(kept), "selected", len(kept), unit="shot", disable=None):
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=".selection.") as temporary,
+        tqdm(desc="selected", total=len(kept), unit="shot", disable=None) as bar,
+    ):
+        for shot, pixels in source.pictures(kept):
             if shot.path is None:
                 write_image(Path(temporary, "selected", f"{shot.name}.png"), pixels)
             else:
@@ -182,6 +189,7 @@ def _write_selected(config: InferenceConfig, predictor: Predictor, folder: Path,
                     shutil.copyfile(shot.path, copy)
             if restore:
                 write_image(Path(temporary, "restored", f"{shot.name}.png"), restore(as_bright(pixels, shot.ratio)))
+            bar.update()
         for part in ("selected", "restored"):
             shutil.rmtree(folder / part, ignore_errors=True)
             if Path(temporary, part).is_dir():

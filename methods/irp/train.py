@@ -47,6 +47,9 @@ class PotentialTask:
         if min(config.epochs, config.batch_size, config.bracket) < 1 or min(config.val_every, config.workers, config.patch_size) < 0:
             raise UserError("--epochs and --batch_size must be at least 1, --val_every, --workers and --patch_size not below 0")
         self.config = config
+        found = stacks_or_sample(config.data_path)
+        if found.remark and distributed.is_main():
+            print(f"note: {found.remark}")
         self.device = choose_device(config.device)
         self.dtype = choose_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
@@ -56,9 +59,6 @@ class PotentialTask:
             load_strict(self.predictor, load_network(config.weights, IRP).state_dict(), config.weights)
         elif config.backbone != "light" and not config.resume:
             load_imagenet(self.predictor, config.imagenet)
-        found = stacks_or_sample(config.data_path)
-        if found.remark and distributed.is_main():
-            print(f"note: {found.remark}")
         shots = found.of("train")
         known = _knowledge(found.root, shots) if config.facts or config.fresh_path else None
         self.training_set = LabelledShots(shots, config.seed, config.patch_size, config.augment, known, config.bracket)

@@ -34,10 +34,10 @@ class GenerateConfig:
     max_objects: int = option(5, "objects: most per picture, the best scores first")
     random_masks: bool = option(False, "pairs: the masks of a random other picture")
     kernel_path: Path | None = option(None, "pairs: kernels (.mat with K, .npy, pictures): a folder or a list file; none: generated ones")
-    kernel_size: int = option(65, "pairs, kernels: side of the kernels, px")
+    kernel_size: int = option(65, "pairs, kernels: side of the kernels, px", least=1)
     kernel_length: float | None = option(None, "pairs, kernels: extent of generated kernels, px; none: as they come")
     kernels: int = option(1000, "kernels: how many")
-    n_images: int = option(1, "pairs, and sequences from pictures: per picture")
+    n_images: int = option(1, "pairs, and sequences from pictures: per picture", least=1)
     min_img_size: int = option(400, "pairs: pictures with a side of at most this are left out, px")
     strong: float = option(1.0, "pairs: share with the kernels as they come")
     mild: float = option(0.0, "pairs: share with kernels of at most 4 px; what is left has no blur")
@@ -66,14 +66,14 @@ class GenerateConfig:
     )
     stride: int = option(0, "from videos: frames from one exposure to the next; 0 = the exposure rounded up")
     interpolate: bool = option(True, "from videos: fill the time between frames by optical flow; --no_interpolate averages whole frames")
-    frames: int = option(9, "clips from pictures: frames per clip")
+    frames: int = option(9, "clips from pictures: frames per clip", least=1)
     blur: list[float] = option(
         [9.0], "from pictures: mean length of the camera's blur, px; two: a range to draw from, short ones as often as long"
     )
     object_blur: list[float] = option([9.0], "from pictures with masks: the same of the objects' own blur, px")
     focal: float = option(0.0, "from pictures: focal length of a rotating camera, px; 0 = one that shifts")
-    height: int = option(240, "from pictures: height of the window that moves over the picture, px")
-    width: int = option(320, "from pictures: its width, px")
+    height: int = option(240, "from pictures: height of the window that moves over the picture, px", least=1)
+    width: int = option(320, "from pictures: its width, px", least=1)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from methods.sbdd.config import GenerateConfig
 from utils import distributed
 from utils.config import keep_config
 from utils.errors import UserError
-from utils.files import atomic_path
+from utils.files import atomic_path, keep_apart
 from utils.image import encode_image, read_image, write_image
 from utils.report import contact_sheet_of_rows
 
@@ -326,6 +326,8 @@ def _resolved(config: GenerateConfig) -> GenerateConfig:
 
 
 def _check(config: GenerateConfig) -> None:
+    if config.what != "kernels":
+        keep_apart(config.output_dir, config.data_path)
     moving = config.what in ("clips", "sequences")
     if moving and config.source == "videos" and not config.interpolate and config.exposure < 2:
         raise UserError(f"an exposure of {config.exposure:g} intervals holds a single frame: average at least 2, or interpolate")
@@ -355,7 +357,7 @@ def _summary(config: GenerateConfig, made: int, kind: str, there: int, remark: s
 
 
 def _sheet_row(made: Made) -> dict[str, np.ndarray]:
-    """Sharp picture, objects in colours, kernels, blurry picture."""
+    """Sharp picture, objects in colours where there are any, kernels, blurry picture."""
     blurry, sharp = (to_file(np.nan_to_num(image)) for image in made.pair[:2])
     margin = (made.masks.shape[1] - sharp.shape[0]) // 2
     objects = sharp // 2
@@ -367,4 +369,4 @@ def _sheet_row(made: Made) -> dict[str, np.ndarray]:
     kernels = cv2.resize(kernels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     canvas = np.zeros_like(sharp)
     canvas[: kernels.shape[0], : kernels.shape[1]] = kernels[: canvas.shape[0], : canvas.shape[1]]
-    return {"sharp": sharp, "objects": objects, "kernels": canvas, "blurry": blurry}
+    return {"sharp": sharp} | ({"objects": objects} if len(made.masks) else {}) | {"kernels": canvas, "blurry": blurry}

@@ -10,10 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from data.sequences import collect_metadata, write_sequence
-from data.synthesis.camera import STANDARD
-from data.synthesis.motion import smooth_trajectory
-from data.synthesis.scene import Scene
 from losses.order import naive, one_sided, order_invariant
 from methods.blur2vid import inference, test, train
 from methods.blur2vid.config import InferenceConfig, TestConfig, TrainConfig, places_of
@@ -32,15 +28,8 @@ NARROW = {
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Six sequences of 40x80 px: a camera that moves over a coarse pattern; two of each partition."""
-    for index in range(6):
-        rng = np.random.default_rng(index)
-        picture = np.kron(rng.random((24, 28, 3)), np.ones((4, 4, 1)))
-        blurry, moments = Scene(picture, smooth_trajectory(rng, 3, 6.0)).expose(1, 1.0, (40, 80), 7)
-        write_sequence(tmp_path / "set", f"s{index}", STANDARD.encoded(blurry), [STANDARD.encoded(moment) for moment in moments])
-    collect_metadata(tmp_path / "set", {f"s{index}": ("train", "val", "test")[index // 2] for index in range(6)})
-    return tmp_path / "set"
+def folder(make_sequences):
+    return make_sequences((40, 80), motion=6.0)
 
 
 @pytest.fixture

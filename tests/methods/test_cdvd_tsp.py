@@ -165,7 +165,9 @@ def test_table_says_what_is_missing(capsys):
     test.main(ScoreConfig(table="DVD"))
     text = capsys.readouterr().out
     assert "32.13" in text and ("not run: needs" in text or "difference" in text)
-    with pytest.raises(UserError, match="no data set 'KITTI'"):
+    test.main(ScoreConfig(table="dvd"))
+    assert capsys.readouterr().out == text
+    with pytest.raises(UserError, match="no data set or network 'KITTI': choose from DVD; GOPRO"):
         test.main(ScoreConfig(table="KITTI"))
 
 

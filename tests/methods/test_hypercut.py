@@ -8,9 +8,6 @@ import pytest
 import torch
 
 from data.sequences import collect_metadata, write_sequence
-from data.synthesis.camera import STANDARD
-from data.synthesis.motion import smooth_trajectory
-from data.synthesis.scene import Scene
 from methods.hypercut import generate, test, train
 from methods.hypercut.config import GenerateConfig, TestConfig, TrainConfig
 from models import build, load
@@ -23,15 +20,8 @@ NARROW = {"width": 8, "blocks": 1, "activation": "leaky_relu", "plane": "affine"
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Six sequences of 48x48 px: a camera that moves over noise; two of each partition."""
-    for index in range(6):
-        rng = np.random.default_rng(index)
-        picture = np.kron(rng.random((24, 24, 3)), np.ones((4, 4, 1)))
-        blurry, moments = Scene(picture, smooth_trajectory(rng, 3, 10.0)).expose(1, 1.0, (48, 48), 7)
-        write_sequence(tmp_path / "set", f"s{index}", STANDARD.encoded(blurry), [STANDARD.encoded(moment) for moment in moments])
-    collect_metadata(tmp_path / "set", {f"s{index}": ("train", "val", "test")[index // 2] for index in range(6)})
-    return tmp_path / "set"
+def folder(make_sequences):
+    return make_sequences((48, 48), motion=10.0)
 
 
 @pytest.fixture

@@ -320,6 +320,16 @@ def test_a_video_is_restored_frame_by_frame(restore, identity, tmp_path):
     assert len(frames) == 7 and psnr(frames[6], np.roll(smooth(), 6, 1)) > 28
 
 
+def test_damaged_photos_of_a_folder_are_left_out_and_named(restore, identity, tmp_path):
+    for name in ("a", "c"):
+        write_image(tmp_path / f"in/{name}.png", smooth())
+    for name in ("b", "d"):
+        (tmp_path / f"in/{name}.png").write_text("no picture")
+    with pytest.raises(UserError, match=r"2 of 4 pictures were left out: .*b\.png is not an image.*; .*d\.png is not"):
+        restore(tmp_path / "in")
+    assert (tmp_path / "out/a.png").exists() and (tmp_path / "out/c.png").exists() and (tmp_path / "out/report.html").exists()
+
+
 def test_results_never_become_input(restore, identity, tmp_path):
     """Results below the input are left alone by the next run; results among the input are refused."""
     for name in ("a.jpg", "b.png"):

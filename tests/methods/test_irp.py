@@ -307,6 +307,19 @@ def test_select_copies_the_best_and_restores_only_these(pictures, weights, tmp_p
     assert len(list((tmp_path / "select/selected").rglob("*.*"))) == 1 and not (tmp_path / "select/restored").exists()
 
 
+def test_who_ends_the_progress_bar_ends_the_judging(pictures, weights, tmp_path, monkeypatch):
+    """As the web page does for a visitor who has gone: the bar moves with every shot."""
+
+    class Ended(inference.tqdm):
+        def update(self, n=1):
+            raise InterruptedError("ended by its bar")
+
+    monkeypatch.setattr(inference, "tqdm", Ended)
+    with pytest.raises(InterruptedError, match="ended by its bar"):
+        inference.main(judging(pictures, weights, tmp_path, "score"))
+    assert not (tmp_path / "score/scores.csv").exists()
+
+
 def test_videos_are_judged_frame_by_frame(weights, tmp_path):
     with VideoWriter(tmp_path / "v.mp4", NewVideo((64, 64), Fraction(10))) as writer:
         for step in range(6):

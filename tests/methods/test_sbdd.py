@@ -138,6 +138,8 @@ def test_a_pair_depends_on_seed_and_name_alone(pairs, tmp_path):
         generate.main(replace(alone, only="three_0"))
     with pytest.raises(UserError, match="was made with other options .seed.: choose another --output_dir"):
         generate.main(replace(pairs, seed=2))
+    with pytest.raises(UserError, match="would become material.* choose another --output_dir"):
+        generate.main(replace(pairs, output_dir=pairs.data_path / "pairs"))
 
 
 def test_shards_hold_the_same_pairs_and_are_read_back(pairs, tmp_path):

@@ -17,7 +17,7 @@ class DemoConfig:
 
     data_path: Path = option(Path("dataset/demo"), "where the data are")
     weights: Path | None = option(None, "weights file")
-    rate: float = option(0.5, "rate per step")
+    rate: float = option(0.5, "rate per step", least=-3)
     steps: int = option(3, "steps")
     border: bool = option(False, "borders too")
     corner: bool | None = option(None, "corners too")
@@ -66,8 +66,12 @@ def test_published_ways_to_write(demo):
     ("words", "message"),
     [
         (["--stepz", "3"], "unknown option --stepz, did you mean --steps?"),
-        (["--steps", "many"], "steps.*many"),
-        (["--mode", "medium"], "mode.*medium"),
+        (["--steps", "many"], "--steps many: a whole number is needed"),
+        (["--steps", "-1"], "--steps -1: a number from 0 on is needed"),
+        (["--rate", "nan"], "--rate nan: a number is needed"),
+        (["--frames", "1", "x"], "--frames x: a whole number is needed"),
+        (["--frames", "1", "-1"], "--frames -1: a number from 0 on"),
+        (["--mode", "medium"], "--mode medium: one of slow, fast is needed"),
         (["--config", "none"], "no configuration 'none'"),
         (["--config"], "--config needs"),
         (["stray"], "stray"),

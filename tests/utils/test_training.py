@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +156,36 @@ def test_nan_stops_with_a_sentence_and_keeps_the_checkpoint(tmp_path):
     with pytest.raises(UserError, match="loss is nan at step 4: lower --lr"):
         train(Regression(poison=2), tmp_path, limits(9), resume=True)
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 2
+
+
+def test_too_little_memory_is_a_sentence(tmp_path, monkeypatch):
+    def step(self, batch, generators, step):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: 9 bytes")
+
+    monkeypatch.setattr(Regression, "step", step)
+    with pytest.raises(UserError, match="memory does not suffice .* --accumulate 6 works"):
+        train(Regression(), tmp_path, limits(9, accumulate=3), resume=False)
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs Linux")
+def test_memory_that_is_not_there_is_an_error_and_kills_nobody():
+    """In a process of its own: two thirds of what is free can be had, as much again can't."""
+    work = """
+import numpy as np, torch
+from utils.device import available_memory, limit_memory
+from utils.errors import out_of_memory
+limit_memory()
+size = available_memory(torch.device("cpu")) * 2 // 3
+first = np.empty(size, np.uint8)
+for allocate in (lambda: np.empty(size, np.uint8), lambda: torch.empty(size, dtype=torch.uint8)):
+    try:
+        allocate()
+    except Exception as error:
+        assert out_of_memory(error), error
+    else:
+        raise AssertionError("there was room")
+"""
+    subprocess.run([sys.executable, "-c", work], cwd=ROOT, check=True, timeout=60)
 
 
 def test_a_run_is_not_overwritten(tmp_path):
