@@ -23,7 +23,7 @@ from methods.sbdd import generate
 from methods.sbdd.config import GenerateConfig
 from utils.config import ROOT
 from utils.image import read_image
-from utils.report import Chapter, Example, write_story
+from utils.report import Chapter, Example, enlarged, most_different, write_story
 from utils.scoring import Scores, format_table
 
 FOLDER = ROOT / "experiment" / "demo"
@@ -79,8 +79,8 @@ def _made(burst: Path) -> Chapter:
     sheet = read_image(burst / "contact_sheet.png")
     return Chapter(
         "Make blur",
-        f"{SHOTS} shots of one picture, each blurred by a random camera motion of at most {KERNEL} px, in linear light. "
-        "With masks, objects move by themselves and cover what is behind them.",
+        f"{SHOTS} shots of one picture, each blurred by a random camera motion of at most {KERNEL} px, in linear light; "
+        f"{generate.SHEET_ROWS} of them are shown. With masks, objects move by themselves and cover what is behind them.",
         [
             "python generate.py sbdd --data_path SHARP_PICTURES --output_dir dataset/pairs",
             "python generate.py sbdd --config videos --data_path SHARP_VIDEOS --output_dir dataset/clips",
@@ -118,7 +118,8 @@ def _judged(burst: Path, potentials: dict[str, float], restored: Scores) -> Chap
 
 
 def _restored(burst: Path, folder: Path, potentials: dict[str, float], restored: Scores) -> Chapter:
-    shown = {"the selected shot": max(potentials, key=potentials.get), "the last of the ranking": min(potentials, key=potentials.get)}
+    gains = {row["name"]: row["psnr"] - row["input_psnr"] for row in restored.rows}
+    shown = {"the shot that gains most": max(gains, key=gains.get), "the shot that IRP selects": max(potentials, key=potentials.get)}
     files = {what: [root / f"{name}.png" for root in (burst / "blurry", folder, burst / "sharp")] for what, name in shown.items()}
     return Chapter(
         "Remove blur from photos",
@@ -147,11 +148,15 @@ def _unfolded(folder: Path) -> Chapter:
     _heading("5. unfold a photo into its moments")
     sequence = sequences_or_sample(None).of("test")[0]
     moments.main(MomentsConfig(data_path=sequence.blurry, output_dir=folder))
+    frames = {place: read_image(folder / f"deblur_{place - 1}.png") for place in (1, 4, 7)}
+    closer = {"the photo, closer": read_image(sequence.blurry)} | {f"moment {place}": frame for place, frame in frames.items()}
+    region = most_different(frames[1], frames[7])
     return Chapter(
         "Unfold a blurry photo into its moments",
         "Seven moments of the exposure, out of one picture. Which of them was first, no picture can tell.",
         ["python inference.py blur2vid --data_path PHOTO.jpg --output_dir OUT"],
         wide={"": read_image(folder / "strip.png")},
+        pictures={label: enlarged(picture[region], 300) for label, picture in closer.items()},
         gif=folder / "moments.gif",
     )
 

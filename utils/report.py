@@ -64,13 +64,19 @@ def spread(items: Sequence, most: int) -> list:
 
 def most_changed(example: Example) -> list[np.ndarray]:
     """The square region that the network changed most, cut from each of the example's pictures."""
-    change = np.abs(example.restored.astype(np.float32) - example.blurry).sum(-1)
+    region = most_different(example.blurry, example.restored)
+    return [picture[region] for picture in example.pictures.values()]
+
+
+def most_different(one: np.ndarray, other: np.ndarray) -> tuple[slice, slice]:
+    """The square region in which two 8-bit pictures [H,W,3] differ most."""
+    change = np.abs(one.astype(np.float32) - other).sum(-1)
     height, width = change.shape
     side = min(_CROP, height, width)
     total = cv2.boxFilter(change, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
     inner = total[side // 2 : height - (side - 1) // 2, side // 2 : width - (side - 1) // 2]
     top, left = np.unravel_index(inner.argmax(), inner.shape)
-    return [picture[top : top + side, left : left + side] for picture in example.pictures.values()]
+    return slice(top, top + side), slice(left, left + side)
 
 
 def enlarged(picture: np.ndarray, width: int) -> np.ndarray:

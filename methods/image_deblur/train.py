@@ -123,12 +123,14 @@ class DeblurTask:
         return losses
 
     def evaluate(self) -> Validation:
-        """Mean PSNR by protocol `image` of results and inputs, and the least that any picture gains."""
+        """Mean PSNR by protocol `image` of results and inputs, and the least gain, over the pairs that are not identical."""
         share = [self._evaluate(picture) for picture in distributed.shared(list(self.validation_set))]
         rows = distributed.gathered(share)
         if not rows:
             return Validation()
         restored, blurry = np.array([figures for _, figures, _ in rows]).T
+        differ = np.isfinite(blurry) if np.isfinite(blurry).any() else np.isfinite(restored)
+        restored, blurry = restored[differ], blurry[differ]
         metrics = {"psnr": restored.mean(), "psnr_input": blurry.mean(), "worst_gain": (restored - blurry).min()}
         return Validation({name: float(value) for name, value in metrics.items()}, {name: shown for name, _, shown in rows[:MOST_EXAMPLES]})
 

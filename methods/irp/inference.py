@@ -30,6 +30,7 @@ from utils.report import contact_sheet_of_rows, spread
 from utils.video import VideoFile, is_video
 
 SHOWN = 12  # the best and the worst shots on a contact sheet
+LEAST_SPAN = 0.2  # of the curve: what the network errs by (.09) should not look like a difference
 RESTORER = "image_deblur"
 
 
@@ -238,7 +239,10 @@ def _draw_curve(path: Path, judged: list[Judged], kept: list[Judged]) -> None:
     steps = [shot.time for shot in judged] if timed else range(1, len(judged) + 1)
     figure, axes = new_curve("seconds" if timed else "picture, in the order of the names")
     axes.xaxis.get_major_locator().set_params(integer=not timed)
-    axes.plot(steps, [shot.potential for shot in judged], linewidth=1, marker="." if len(judged) < 100 else "")
+    potentials = [shot.potential for shot in judged]
+    axes.plot(steps, potentials, linewidth=1 if timed else 0, marker="." if len(judged) < 100 or not timed else "")
+    middle, reach = (max(potentials) + min(potentials)) / 2, max(max(potentials) - min(potentials), LEAST_SPAN) * 0.55
+    axes.set_ylim(middle - reach, middle + reach)
     chosen = [(step, shot.potential) for step, shot in zip(steps, judged) if shot in kept]
     if chosen:
         axes.plot(*zip(*chosen), "o", color="tab:orange", label="selected")
