@@ -56,6 +56,11 @@ def contact_sheet_of_rows(path: Path, rows: dict[str, dict[str, np.ndarray]], wi
     _write_bands(path, bands)
 
 
+def amount(number: float, noun: str) -> str:
+    """A number of things, as one says it: 1 frame, 2 frames."""
+    return f"{number:g} {noun}" + ("s" if number != 1 else "")
+
+
 def spread(items: Sequence, most: int) -> list:
     """At most `most` of the items, evenly spread over them."""
     count = min(most, len(items))

@@ -31,8 +31,10 @@ from utils.device import autocast, keep_memory, limit_memory, run_description, w
 from utils.errors import UserError, out_of_memory
 from utils.files import write_text
 from utils.log import RunLog
+from utils.report import amount
 
 SAVE_EVERY_S = 300
+FEW_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,11 @@ class _Run:
     def run(self) -> dict[str, float]:
         task, limits, log = self.task, self.limits, self.log
         log.say(
-            f"step {self.step} of {limits.steps}, {task.steps_per_epoch} steps per epoch, {limits.device}, {limits.dtype}"
+            f"step {self.step} of {limits.steps}, {amount(task.steps_per_epoch, 'step')} per epoch, {limits.device}, {limits.dtype}"
             + (f", {distributed.world()} processes" if distributed.world() > 1 else "")
         )
+        if limits.steps < FEW_STEPS:
+            log.say(f"note: {amount(limits.steps, 'step')} in all will hardly change a network: there are few samples, give more --epochs")
         self.started = self.saved = time.monotonic()
         with _Stop() as stop:
             for phase, sampler, batch in self._batches():
@@ -172,7 +176,7 @@ class _Run:
         self._save("last.pt")
         self._export("last.safetensors")
         if spent:
-            log.say(f"time budget of {limits.minutes:g} minutes spent at step {self.step}; --resume goes on")
+            log.say(f"time budget of {amount(limits.minutes, 'minute')} spent at step {self.step}; --resume goes on")
         log.close(self.step, stop.asked)
         distributed.wait()
         if stop.asked:

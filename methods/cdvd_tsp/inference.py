@@ -25,7 +25,7 @@ from utils.errors import UserError
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
 from utils.protocol import PROTOCOLS
-from utils.report import MOST_PANELS, Example, contact_sheet, flow_picture, spread, write_report
+from utils.report import MOST_PANELS, Example, amount, contact_sheet, flow_picture, spread, write_report
 from utils.scoring import Scores, Triple, paper_row, score_files
 from utils.tiling import SHARE, pad_to_multiple, tile_for
 from utils.video import FolderWriter, FrameFolder, VideoFile, VideoWriter
@@ -196,8 +196,8 @@ def plan(config: InferenceConfig | TestConfig) -> Job:
     blur = f", blurry folder {config.gopro_blur}" if found.layout == "gopro" else ""
     remark = f" ({found.remark})" if found.remark else ""
     frames = sum(len(video.blurry) for video in found.videos)
-    counted = f"{frames} frames, layout {found.layout}{blur}" if frames else "as files"
-    print(f"{len(found.videos)} video{'s' * (len(found.videos) > 1)}, {counted}{remark}")
+    counted = f"{amount(frames, 'frame')}, layout {found.layout}{blur}" if frames else "as files"
+    print(f"{amount(len(found.videos), 'video')}, {counted}{remark}")
     return Job(data_path, found, output_dir, chosen_weights(config))
 
 
@@ -222,7 +222,9 @@ def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: boo
         result.frames = dict(distributed.gathered(list(result.frames.items())))
     if done:
         seconds = time.monotonic() - started
-        result.speed = f"{done} frames in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
+        result.speed = (
+            f"{amount(done, 'frame')} in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
+        )
         print(f"restored {result.speed}")
     return result
 

@@ -27,7 +27,7 @@ from utils.files import write_text
 from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
 from utils.photo import read_photo, write_photo
 from utils.protocol import PROTOCOLS
-from utils.report import MOST_PANELS, Example, contact_sheet, spread, write_report
+from utils.report import MOST_PANELS, Example, amount, contact_sheet, spread, write_report
 from utils.scoring import Scores, Triple, paper_row, read_truth, score_files
 from utils.tensorflow_checkpoint import find_prefix, is_checkpoint
 from utils.tiling import count_tiles, restore_tiled, tile_for
@@ -215,7 +215,7 @@ def plan(config: Config) -> tuple[tuple[Picture, ...], str]:
         if picture.sharp and is_image(picture.sharp) and picture.sharp.is_file():
             check_same_size(picture.blurry, picture.sharp)
     truth, remark = ", with ground truth" if found.pictures[0].sharp else "", f" ({found.remark})" if found.remark else ""
-    print(f"{len(found.pictures)} picture{'s' * (len(found.pictures) > 1)}{truth}{remark}")
+    print(f"{amount(len(found.pictures), 'picture')}{truth}{remark}")
     return found.pictures, found.remark
 
 
@@ -283,7 +283,7 @@ def restore_pictures(
             bar.update()
         result.mistakes = list(filter(None, distributed.gathered(mistakes)))
     if done:
-        result.speed = f"{done} pictures in {seconds:.1f} s, {seconds / done:.2f} s each with writing ({predictor.device})"
+        result.speed = f"{amount(done, 'picture')} in {seconds:.1f} s, {seconds / done:.2f} s each with writing ({predictor.device})"
         print(f"restored {result.speed}")
     return result
 
@@ -316,7 +316,9 @@ def _restore_frames(config: InferenceConfig, predictor: Predictor, source: Video
             done += 1
             bar.update()
     seconds = time.monotonic() - started
-    result.speed = f"{done} frames in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
+    result.speed = (
+        f"{amount(done, 'frame')} in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
+    )
     print(f"restored {result.speed}; frame by frame: for video `inference.py cdvd_tsp` also uses the neighbouring frames")
     return result
 

@@ -33,7 +33,7 @@ from utils.device import choose_device, choose_precision
 from utils.errors import UserError
 from utils.files import keep_apart, write_text
 from utils.image import image_size, is_image, read_8bit, read_image, write_image
-from utils.report import contact_sheet_of_rows, spread
+from utils.report import amount, contact_sheet_of_rows, spread
 from utils.video import is_video
 
 SHEET_ROWS = 8
@@ -71,7 +71,7 @@ def _make_all(config: GenerateConfig, jobs: list[Job], remark: str) -> None:
         if not _is_made(config, job):
             _make(config, job, restorers, masks)
             made += 1
-    print(f"{made} scenes made, {len(share) - made} were there already: {config.output_dir}{remark}")
+    print(f"{amount(made, 'scene')} made, {len(share) - made} already there: {config.output_dir}{remark}")
     missing = [job.scene for job in jobs if not _record_path(config, job.scene).is_file()]
     if distributed.is_main() and not missing:
         _finish(config, [job.scene for job in jobs])

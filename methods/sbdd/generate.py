@@ -34,7 +34,7 @@ from utils.config import keep_config
 from utils.errors import UserError
 from utils.files import atomic_path, keep_apart
 from utils.image import encode_image, read_image, write_image
-from utils.report import contact_sheet_of_rows
+from utils.report import amount, contact_sheet_of_rows
 
 SHEET_ROWS = 6
 FREE_OPTIONS = ("output_dir", "n_images", "kernels", "only", "detector_weights")  # may change from run to run into one folder
@@ -76,7 +76,7 @@ def make_pairs(config: GenerateConfig) -> Rows:
         else:
             _write_pair(config, key, pair)
             made += 1
-    _summary(config, made, "pairs", there, f"{small} pictures are too small (--min_img_size)" if small else "")
+    _summary(config, made, "pair", there, f"{small} pictures are too small (--min_img_size)" if small else "")
     if not made + there:
         raise UserError(
             f"{config.data_path}: all {len(maker.names)} pictures have a side of at most {maker.least_side} px: lower --min_img_size or "
@@ -93,7 +93,7 @@ def make_clips(config: GenerateConfig) -> Rows:
         if not (config.output_dir / "blur" / name).is_dir():
             write_clip(config.output_dir, name, make(config, name, source))
             made += 1
-    _summary(config, made, "clips", len(share) - made)
+    _summary(config, made, "clip", len(share) - made)
     return _clip_rows(config.output_dir, list(jobs)[:SHEET_ROWS])
 
 
@@ -117,7 +117,7 @@ def make_sequences(config: GenerateConfig) -> Rows:
             write_sequence(config.output_dir, key, *sequence())
             made += 1
     collect_metadata(config.output_dir)
-    _summary(config, made, "sequences", there)
+    _summary(config, made, "sequence", there)
     return _sequence_rows(config.output_dir)
 
 
@@ -139,7 +139,7 @@ def make_kernels(config: GenerateConfig) -> Rows:
         with atomic_path(path) as temporary:
             savemat(temporary, {"K": _kernel(config, index)})
         made += 1
-    _summary(config, made, "kernels", there)
+    _summary(config, made, "kernel", there)
     if distributed.is_main():
         shown = [_kernel(config, index) for index in range(min(config.kernels, 60))]
         write_image(config.output_dir / "contact_sheet.png", kernel_sheet(shown))
@@ -225,7 +225,7 @@ def _make_shards(config: GenerateConfig, maker: PairMaker, jobs: dict[str, tuple
             continue
         pairs = ((key, pair) for key in part if (pair := maker.make(*jobs[key])))
         made += write_shard(path, ((key, _files(config, pair)) for key, pair in pairs))
-    _summary(config, made, "pairs", there, "shards that were there are not counted one by one" if there else "")
+    _summary(config, made, "pair", there, "shards that were there are not counted one by one" if there else "")
     return _pair_rows(maker, jobs)
 
 
@@ -353,7 +353,7 @@ def _progress(config: GenerateConfig, jobs: list) -> tqdm:
 
 def _summary(config: GenerateConfig, made: int, kind: str, there: int, remark: str = "") -> None:
     who = f"process {distributed.rank()} of {distributed.world()}: " if distributed.world() > 1 else ""
-    print(f"{who}{made} {kind} made, {there} were there already: {config.output_dir}" + (f"; {remark}" if remark else ""))
+    print(f"{who}{amount(made, kind)} made, {there} already there: {config.output_dir}" + (f"; {remark}" if remark else ""))
 
 
 def _sheet_row(made: Made) -> dict[str, np.ndarray]:
