@@ -95,6 +95,8 @@ def draw_curves(folder: Path) -> None:
             prefix = "loss " if table == "loss.csv" else ""
             for column, name in enumerate(head[1:], 1):
                 curves[prefix + name] = [(int(row[0]), float(row[column])) for row in rows]
+    if not curves:
+        return
     height = -(-len(curves) // 2)
     figure = Figure(figsize=(10, 2.4 * height), layout="constrained")
     panels = figure.subplots(height, 2, squeeze=False, sharex=True).flat
