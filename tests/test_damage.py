@@ -253,7 +253,7 @@ def test_no_folder_and_an_empty_one(command, door, tmp_path):
 
 @pytest.mark.parametrize("method", [name for name in PICTURE_DOORS if name != "blur2vid"])
 def test_damage_on_the_second_run_leaves_the_first_ones_results(method, door, tmp_path):
-    """All that the first run wrote is there afterwards, byte for byte."""
+    """All that the first run wrote is there afterwards, byte for byte; only image_deblur's page is the second run's."""
     command, *_ = PICTURE_DOORS[method]
     for seed in range(3):
         write_image(tmp_path / f"in/{seed}.png", pattern(seed=seed))
@@ -265,7 +265,10 @@ def test_damage_on_the_second_run_leaves_the_first_ones_results(method, door, tm
         assert door(*words) == (0, "")
     else:
         sentence(door(*words), "2.png", "truncated")
-    assert {name: content for name, content in contents(tmp_path / "out").items() if name in earlier} == earlier
+    page = {"report.html", "contact_sheet.png"} if method == "image_deblur" else set()
+    assert {name: content for name, content in contents(tmp_path / "out").items() if name in earlier.keys() - page} == {
+        name: content for name, content in earlier.items() if name not in page
+    }
 
 
 def test_a_mistake_does_not_bind_the_next_run(door, tmp_path):

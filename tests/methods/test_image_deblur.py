@@ -69,7 +69,7 @@ def test_a_single_photo(restore, weights, tmp_path, capsys):
         expected = predictor.network(image[None])[0].clamp(0, 1) * 255
     assert np.abs(restored - expected.permute(1, 2, 0).numpy()).max() <= 0.51
     assert (tmp_path / "out/report.html").is_file() and (tmp_path / "out/contact_sheet.png").is_file()
-    assert "restored 1 pictures" in capsys.readouterr().out
+    assert "restored 1 picture in" in capsys.readouterr().out
 
 
 def test_folders_keep_their_shape_and_namesakes_their_endings(restore, identity, tmp_path):
