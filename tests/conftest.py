@@ -1,6 +1,7 @@
 """Helpers that tests share: the authors' vectors, and small data sets in the true folder shapes."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tests.golden.fill import fill_state_dict
 from utils.image import write_image
 
 GOLDEN = Path(__file__).with_name("golden")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a suite in the background; the programs that it interrupts shall hear it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Golden:
