@@ -87,6 +87,13 @@ def keep_memory(enabled: bool = True) -> None:
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1 if enabled else 128 * 1024)
 
 
+def prepare_memory(device: torch.device) -> None:
+    """What a run does about memory before it starts, see keep_memory and limit_memory; nothing on a GPU."""
+    if device.type == "cpu":
+        keep_memory()
+        limit_memory()
+
+
 def limit_memory() -> None:
     """On Linux: let an allocation beyond what is free now fail with an error, where the system would kill a process without a word."""
     used, free = _field("/proc/self/status", "VmData"), available_memory(torch.device("cpu"))

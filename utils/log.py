@@ -10,7 +10,6 @@ from utils.files import atomic_path
 from utils.report import contact_sheet_of_rows
 
 SAY_EVERY_S = 10
-TABLES = ("metrics.csv", "loss.csv")
 
 
 class RunLog:
@@ -76,8 +75,7 @@ class RunLog:
     def close(self, step: int, interrupted: bool) -> None:
         if self.folder:
             self._say_losses(step)
-            if any((self.folder / table).exists() for table in TABLES):
-                draw_curves(self.folder)
+            draw_curves(self.folder)
             weights = "" if (self.folder / "best.safetensors").exists() else "; no validation yet, so the weights are last.safetensors"
             self.say(f"{'interrupted' if interrupted else 'stopped'} at step {step}; saved in {self.folder}{weights}")
             self.events.close()
@@ -88,7 +86,7 @@ def draw_curves(folder: Path) -> None:
     from matplotlib.figure import Figure  # the object interface needs no display and no global state
 
     curves = {}
-    for table in TABLES:
+    for table in ("metrics.csv", "loss.csv"):
         if (folder / table).exists():
             with open(folder / table, newline="", encoding="utf-8") as file:
                 head, *rows = csv.reader(file)

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from utils import distributed
 from utils.checkpoint import load_checkpoint, load_strict, save_checkpoint
-from utils.device import autocast, keep_memory, limit_memory, run_description, worker_processes
+from utils.device import autocast, prepare_memory, run_description, worker_processes
 from utils.errors import UserError, out_of_memory
 from utils.files import write_text
 from utils.log import RunLog
@@ -114,9 +114,7 @@ def train(task: Task, folder: Path, limits: Limits, resume: bool, config: str = 
     config: the resolved configuration as YAML, written into the folder with versions, commit and device. Raises UserError for a folder
     that holds a finished or running run, for nothing to resume, and for a loss that is not finite.
     """
-    if limits.device.type == "cpu":
-        keep_memory()
-        limit_memory()
+    prepare_memory(limits.device)
     with distributed.session(limits.device), distributed.only_run(folder, "training into", "--save"):
         try:
             return _Run(task, folder, limits, resume, config).run()

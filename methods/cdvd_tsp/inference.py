@@ -20,7 +20,7 @@ from models.cdvd_tsp import CDVDTSP, TILE_OVERLAP
 from models.nafnet import NAFNet
 from utils import distributed
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory, limit_memory
+from utils.device import autocast, available_memory, choose_device, choose_precision, prepare_memory
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
@@ -91,9 +91,7 @@ def run_job(config: InferenceConfig | TestConfig, job: Job, border: bool, protoc
 def load(config: InferenceConfig | TestConfig) -> Predictor:
     """The network that the configuration's weights describe, on its device."""
     device = choose_device(config.device)
-    if device.type == "cpu":
-        keep_memory()
-        limit_memory()
+    prepare_memory(device)
     weights = chosen_weights(config)
     network = load_network(weights, CDVDTSP).to(device, memory_format=torch.channels_last)
     if isinstance(network.reconstruction, NAFNet):

@@ -21,7 +21,7 @@ from models.nafnet import NAFNet
 from models.srn import SRN
 from utils import distributed
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, available_memory, choose_device, choose_precision, keep_memory, limit_memory
+from utils.device import autocast, available_memory, choose_device, choose_precision, prepare_memory
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
@@ -96,9 +96,7 @@ def load(config: Config) -> Predictor:
     if config.gamma_factor <= 0 or config.memory < 0 or config.tile < 0 or config.tile_overlap < 0:
         raise UserError("--gamma_factor must be above 0; --memory, --tile and --tile_overlap not below")
     device = choose_device(config.device)
-    if device.type == "cpu":
-        keep_memory()
-        limit_memory()
+    prepare_memory(device)
     weights = find_weights(config.weights)
     if is_checkpoint(weights):
         weights = find_prefix(weights, config.step)
