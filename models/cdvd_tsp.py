@@ -240,10 +240,17 @@ class AlignedNAFNet(NAFNet):
         """Restored frame [B,3,H,W] from the channels [B,10,H,W] (or 13) and the centre frame [B,3,H,W]."""
         return centre + self.correction(self.intro(F.pixel_unshuffle(stacked, self.downscale)))
 
-    def start_from(self, other: NAFNet) -> None:
+    def start_from(self, other: NAFNet, blocks: Sequence[int] | None = None) -> None:
         """Begin as a network for single images of the same width, which sees the centre frame alone, or as one for video that was trained
-        without `recurrent`; of its blocks at the bottom the first ones are taken. Raises ValueError for one of another shape."""
-        state, own = other.state_dict(), self.state_dict()
+        without `recurrent`. blocks: which of its blocks at the bottom these are, counted from 0; none: the first ones.
+
+        Raises ValueError for a network of another shape or without these blocks.
+        """
+        blocks = list(range(len(self.middle)) if blocks is None else blocks)
+        if len(blocks) != len(self.middle) or not all(0 <= block < len(other.middle) for block in blocks):
+            raise ValueError(f"the blocks {blocks} of {len(other.middle)} can't start {len(self.middle)}")
+        middle = {f"middle.{place}.{key}": value for place, block in enumerate(blocks) for key, value in other.middle[block].state_dict().items()}
+        state, own = other.state_dict() | middle, self.state_dict()
         taken = {key: state[key] for key in own if key in state and key != "intro.weight" and state[key].shape == own[key].shape}
         intro, seen = torch.zeros_like(own["intro.weight"]), state["intro.weight"]
         first = 0 if isinstance(other, AlignedNAFNet) else 3 * self.downscale**2  # a photo's colours are the centre frame's

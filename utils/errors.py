@@ -4,7 +4,7 @@ import contextlib
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # What decoders raise for bytes that mean nothing to them.
 DAMAGE = (
@@ -41,3 +41,9 @@ def reading(path: str | os.PathLike, kind: str, *more: type[Exception]) -> Itera
     except (*DAMAGE, *more) as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise UserError(f"{path} can't be read as {kind}, it may be truncated, damaged or another kind of file: {reason}") from error
+
+
+def raise_left_out(mistakes: Sequence[str], count: int) -> None:
+    """Raises UserError that tells what is wrong with those of `count` pictures that were left out; none of them is fine."""
+    if mistakes:
+        raise UserError(f"{len(mistakes)} of {count} pictures were left out: " + "; ".join(mistakes))

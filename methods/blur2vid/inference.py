@@ -24,7 +24,7 @@ from models.purohit import Purohit
 from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision
-from utils.errors import UserError
+from utils.errors import UserError, raise_left_out
 from utils.files import write_text
 from utils.image import is_image, read_image, resize_to, to_8bit, to_tensor, write_image
 from utils.report import MOST_PANELS, Example, contact_sheet_of_rows, spread, write_report
@@ -53,7 +53,10 @@ class Predictor:
 
 
 def main(config: InferenceConfig) -> None:
-    """Write deblur_0.png ... deblur_6.png, moments.mp4, moments.gif and strip.png; of several photos into a folder each."""
+    """Write deblur_0.png ... deblur_6.png, moments.mp4, moments.gif and strip.png; of several photos into a folder each.
+
+    Of several photos, damaged ones are left out: UserError names them when the others are done.
+    """
     places = places_of(config.target_frames, symmetric=False)
     if not 0.01 <= config.fps <= 240:
         raise UserError(f"--fps {config.fps:g} must be at least 0.01 and at most 240")
@@ -64,16 +67,24 @@ def main(config: InferenceConfig) -> None:
         print(f"centre frame: deblurred ({config.deblurrer or 'the shipped network'})")
     with distributed.only_run(output_dir):
         share = distributed.shared(list(pictures.items()))  # of this process, under torchrun
-        examples, shown = [], dict(spread(share, MOST_PANELS))
+        examples, mistakes, shown = [], [], dict(spread(share, MOST_PANELS))
         with distributed.together():
             for folder, path in tqdm(share, unit="picture", disable=None):
-                blurry = to_tensor(read_image(path))
+                mistakes.append("")
+                try:
+                    blurry = to_tensor(read_image(path))
+                except UserError as error:
+                    if len(pictures) == 1:
+                        raise
+                    mistakes[-1] = str(error)
+                    continue
                 moments = [to_8bit(frame) for frame in predict(predictor, blurry)]
                 write_moments(folder, to_8bit(blurry), {place: moments[place] for place in places}, config)
                 if folder in shown:
                     extras = {f"frame {place + 1}": moments[place] for place in places if place != CENTRE}
                     words = "beside the divider: the centre, frame 4"
                     examples.append(Example(str(path), to_8bit(blurry), moments[CENTRE], extras=extras, words=words))
+            mistakes = list(filter(None, distributed.gathered(mistakes)))
         if not distributed.is_main():
             return
         write_text(output_dir / "config.yaml", to_yaml(config))
@@ -81,6 +92,7 @@ def main(config: InferenceConfig) -> None:
             facts = {"input": str(config.data_path or "the embedded sample"), "weights": str(predictor.weights)}
             write_report(output_dir / "report.html", "Blur to video: moments of a photo", examples, facts)
     print(f"results: {output_dir} (look at strip.png and moments.gif)")
+    raise_left_out(mistakes, len(pictures))
 
 
 def load(config: InferenceConfig | TestConfig) -> Predictor:

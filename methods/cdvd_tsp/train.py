@@ -180,7 +180,7 @@ class CascadeTask:
             body = source if isinstance(source, NAFNet) else getattr(source, "reconstruction", None)
             if isinstance(body, NAFNet) and isinstance(self.network.reconstruction, AlignedNAFNet):
                 try:
-                    self.network.reconstruction.start_from(body)
+                    self.network.reconstruction.start_from(body, config.start_blocks)
                 except ValueError as error:
                     raise UserError(f"--weights {config.weights}: {error}") from error
             else:

@@ -22,7 +22,7 @@ from models.srn import SRN
 from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision, prepare_memory
-from utils.errors import UserError
+from utils.errors import UserError, raise_left_out
 from utils.files import write_text
 from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
 from utils.photo import read_photo, write_photo
@@ -86,8 +86,7 @@ def run_pictures(config: Config, deep: bool = False) -> Scores | None:
         write_text(config.output_dir / "config.yaml", to_yaml(config))
         scores = score_pictures(config, pictures, restored, predictor, chosen_protocol(config), remark) if pictures[0].sharp else None
         finish(config, restored, scores, predictor, remark)
-    if restored.mistakes:
-        raise UserError(f"{len(restored.mistakes)} of {len(pictures)} pictures were left out: " + "; ".join(restored.mistakes))
+    raise_left_out(restored.mistakes, len(pictures))
     return scores
 
 

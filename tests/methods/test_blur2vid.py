@@ -216,6 +216,19 @@ def test_results_have_a_folder_per_photo_and_are_never_read_back(folder, weights
             inference.main(bad)
 
 
+def test_damaged_photos_of_a_folder_are_left_out_and_named(folder, weights, tmp_path):
+    photos = tmp_path / "photos"
+    write_image(photos / "a.png", read_image(folder / "s0/blur/0000.png"))
+    write_image(photos / "c.png", read_image(folder / "s0/blur/0000.png"))
+    (photos / "b.png").write_text("no picture")
+    config = InferenceConfig(photos, target_frames=[4], weights=weights("jin"), output_dir=tmp_path / "out", device="cpu")
+    with pytest.raises(UserError, match=r"1 of 3 pictures were left out: .*b\.png is not an image"):
+        inference.main(config)
+    assert {path.parent.name for path in (tmp_path / "out").rglob("moments.gif")} == {"a", "c"} and (tmp_path / "out/report.html").is_file()
+    with pytest.raises(UserError, match=r"^.*b\.png is not an image"):
+        inference.main(replace(config, data_path=photos / "b.png"))
+
+
 def test_one_cycle():
     frames = list(range(7))
     assert inference.played(frames, "forward") == frames

@@ -79,7 +79,7 @@ def test_corrections_start_at_the_input(changes):
 
 
 def test_a_photo_network_starts_the_video_network():
-    """Its results are the photo network's then, whatever the neighbours are; another width is refused."""
+    """Its results are the photo network's then, whatever the neighbours are; blocks can be left out; another width is refused."""
     torch.manual_seed(0)
     photo = NAFNet(width=6, encoder=(1, 1), middle=3, decoder=(1, 1), downscale=2)
     for parameter in photo.parameters():
@@ -89,7 +89,18 @@ def test_a_photo_network_starts_the_video_network():
     clip = torch.rand(1, 3, 3, 24, 32)
     with torch.inference_mode():
         assert (network(clip) - photo.eval()(clip[:, 1])).abs().max() < 1e-5
-    CDVDTSP(stages=1, width=6, blocks=2, downscale=2, flow="dis", body="naf").reconstruction.start_from(photo)
+    with torch.no_grad():
+        photo.middle[1].beta.zero_(), photo.middle[1].gamma.zero_()  # the block does nothing: without it the results are the same
+    narrow = CDVDTSP(stages=1, width=6, blocks=2, downscale=2, flow="dis", body="naf").eval()
+    narrow.reconstruction.start_from(photo, [0, 2])
+    with torch.inference_mode():
+        assert (narrow(clip) - photo(clip[:, 1])).abs().max() < 1e-5
+    narrow.reconstruction.start_from(photo)  # the first two
+    with torch.inference_mode():
+        assert (narrow(clip) - photo(clip[:, 1])).abs().max() > 1e-3
+    for blocks in ([0, 3], [0, -1], [0]):
+        with pytest.raises(ValueError, match="of 3 can't start 2"):
+            narrow.reconstruction.start_from(photo, blocks)
     with pytest.raises(ValueError, match="can't start one of width 4"):
         CDVDTSP(stages=1, width=4, blocks=3, downscale=2, flow="dis", body="naf").reconstruction.start_from(photo)
 
