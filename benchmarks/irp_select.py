@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from benchmarks.timing import append
 from data.photo_catalog import find_pictures
@@ -25,6 +24,7 @@ from methods.irp.restorers import deblur, denoise, quality
 from models import load_network
 from models.blocks import ImageNetwork
 from utils.image import image_size, read_image, to_tensor
+from utils.progress import Progress
 from utils.report import spread
 from utils.sharpness import MEASURES
 
@@ -49,7 +49,7 @@ def main() -> None:
     rows = []
     for kind in ("steady", "bracketed"):
         chosen = {}
-        for number, path in enumerate(tqdm(pictures[: options.bursts], kind, unit="burst", disable=None)):
+        for number, path in enumerate(Progress(pictures[: options.bursts], kind, unit="burst")):
             values, gains = burst(read_image(path), kind, options.frames, np.random.default_rng((1, number)), predictor, network)
             for name, value in values.items():
                 chosen.setdefault(name, []).append(gains[int(np.argmax(value))])

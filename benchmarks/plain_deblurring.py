@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from skimage.restoration import richardson_lucy, unsupervised_wiener
 from torch import Tensor
-from tqdm import tqdm
 
 from benchmarks.timing import append
 from data.catalog import Video, find_videos
@@ -26,6 +25,7 @@ from models import load_network
 from models.cdvd_tsp import CDVDTSP
 from models.nafnet import NAFNet
 from utils.image import read_image, to_tensor
+from utils.progress import Progress
 from utils.protocol import PROTOCOLS
 from utils.scoring import format_table
 
@@ -63,7 +63,7 @@ def main() -> None:
 def _compare(kind: str, sets: dict[str, list[Pair]], networks: dict[str, Callable], skip: int) -> None:
     """Print and keep the gains over all pictures or clips; the first and last `skip` frames of each do not count."""
     gains: dict[str, list[list[float]]] = {}
-    for pairs in tqdm(sets.values(), kind, disable=None):
+    for pairs in Progress(sets.values(), kind):
         blurry, sharp = ([pair[place] for pair in pairs] for place in (0, 1))
         inner = slice(skip, len(pairs) - skip)
         before = _psnr(blurry[inner], sharp[inner])

@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from data.augment import crop_and_turn, degrade
 from data.catalog import Video
@@ -26,6 +25,7 @@ from data.synthesis.exposure import InBetween, exposure_times
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.image import resize_to
+from utils.progress import Progress
 from utils.video import FrameFolder, VideoFile
 
 LONGEST = 640  # frames are shrunk to this first: compression and a phone's sharpening would not be a sharp target
@@ -62,7 +62,7 @@ class ExposedVideos(Dataset):
 
     def __init__(self, videos: Iterable[Video], frames: int, size: int, seed: int, cache: Path, max_frames: int = 0):
         self.frames, self.size, self.seed = frames, size, seed
-        self.videos = [high_rate(video, cache, max_frames) for video in tqdm(videos, "raising frame rates", disable=None)]
+        self.videos = [high_rate(video, cache, max_frames) for video in Progress(videos, "raising frame rates")]
         for video in self.videos:
             if min(video.frames.shape[1:3]) < size or video.real_frames < 2 * frames:
                 raise UserError(

@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from utils.alignment import SMALLEST, compare_aligned, compare_with_trajectory, unaligned_psnr
 from utils.checkpoint import VERSION
@@ -22,6 +21,7 @@ from utils.errors import UserError
 from utils.files import natural_key, write_text
 from utils.image import in_8bit, is_image, read_8bit, read_image
 from utils.matlab import read_matlab
+from utils.progress import Progress
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, spread, write_report
 
@@ -126,7 +126,7 @@ def score_files(triples: list[Triple], protocol: str, workers: int = 0, **about)
     try:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             work = pool.map(lambda triple: score(triple, protocol), triples)
-            rows = list(tqdm(work, "scoring", len(triples), unit="image", disable=None, leave=False))
+            rows = list(Progress(work, "scoring", len(triples), unit="image", leave=False))
     finally:
         cv2.setNumThreads(threads)
     remarks = [about.pop("remark", "")]

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from data.photo_catalog import pictures_by_name
 from data.sample import sequences_or_sample
@@ -27,6 +26,7 @@ from utils.device import autocast, available_memory, choose_device, choose_preci
 from utils.errors import UserError, raise_left_out
 from utils.files import write_text
 from utils.image import is_image, read_image, resize_to, to_8bit, to_tensor, write_image
+from utils.progress import Progress
 from utils.report import MOST_PANELS, Example, contact_sheet_of_rows, spread, write_report
 from utils.tiling import pad_to_multiple, restore_tiled, tile_for
 from utils.video import NewVideo, VideoWriter, write_gif
@@ -69,7 +69,7 @@ def main(config: InferenceConfig) -> None:
         share = distributed.shared(list(pictures.items()))  # of this process, under torchrun
         examples, mistakes, shown = [], [], dict(spread(share, MOST_PANELS))
         with distributed.together():
-            for folder, path in tqdm(share, unit="picture", disable=None):
+            for folder, path in Progress(share, unit="picture"):
                 mistakes.append("")
                 try:
                     blurry = to_tensor(read_image(path))

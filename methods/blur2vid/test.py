@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from data.blur2vid import whole_sequence
 from data.sample import sequences_or_sample
@@ -21,6 +20,7 @@ from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import natural_key, write_text
 from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
+from utils.progress import Progress
 from utils.report import MOST_PANELS, Example, contact_sheet_of_rows, spread, write_report
 from utils.scoring import Scores, check_given, check_paired, format_figure, format_table, paper_row, run_table, write_scored
 from utils.sequence_scores import Lpips, find_lpips, score_moments, score_order
@@ -52,7 +52,7 @@ def unfold_and_score(config: TestConfig) -> Scores:
     purohit = isinstance(predictor.network, Purohit)
     rows, shown = [], {}
     looked_at = {sequence.id for sequence in spread(sequences, MOST_PANELS)}
-    for sequence in tqdm(sequences, unit="sequence", disable=None):
+    for sequence in Progress(sequences, unit="sequence"):
         blurry, truth = whole_sequence(sequence)
         centre = truth[3] if purohit and config.centre == "ground_truth" else None
         predicted = predict(predictor, blurry, centre=centre)
@@ -95,7 +95,7 @@ def score_folders(config: TestConfig) -> Scores:
     check_paired(config.restored_dir, restored, sharp, sharp, config.sharp_dir)
     lpips, reason = find_lpips(ROOT / "pretrain_models")
     rows = []
-    for name in tqdm(sharp, unit="sequence", disable=None):
+    for name in Progress(sharp, unit="sequence"):
         predicted, truth = (_read(folders[name]) for folders in (restored, sharp))
         if predicted.shape != truth.shape:
             sizes = [f"{images.shape[-1]}x{images.shape[-2]}" for images in (predicted, truth)]

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from data.catalog import Video, Videos, find_videos
 from data.sample import sample_folder
@@ -24,6 +23,7 @@ from utils.device import autocast, available_memory, choose_device, choose_preci
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
+from utils.progress import Progress
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, amount, contact_sheet, flow_picture, spread, write_report
 from utils.scoring import Scores, Triple, paper_row, score_files
@@ -214,7 +214,7 @@ def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: boo
     result, started = Restored(), time.monotonic()
     share = distributed.shared(list(job.found.videos))
     with distributed.together():
-        with tqdm(total=_total(share), unit="frame", disable=None) as bar:
+        with Progress(total=_total(share), unit="frame") as bar:
             work = _Restoration(predictor, job, border, skip_existing, lossless, result, bar)
             done = sum(work.file(video) if video.file else work.folder(video) for video in share)
         result.frames = dict(distributed.gathered(list(result.frames.items())))
@@ -237,7 +237,7 @@ class _Restoration:
     skip_existing: bool
     lossless: bool
     result: Restored
-    bar: tqdm
+    bar: Progress
 
     def folder(self, video: Video) -> int:
         stages, count = self.predictor.network.stages, len(video.blurry)

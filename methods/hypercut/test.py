@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from data.blur2vid import WholeSequences
 from data.sample import sequences_or_sample
@@ -18,6 +17,7 @@ from utils.config import ROOT, to_yaml
 from utils.device import autocast, choose_device, choose_precision, worker_processes
 from utils.errors import UserError
 from utils.files import write_text
+from utils.progress import Progress
 from utils.report import write_report
 from utils.scoring import Scores, paper_row, run_table
 from utils.sequence_scores import score_order
@@ -60,7 +60,7 @@ def scored(
     dtype = choose_precision(config.precision, device)
     network = network.to(device)
     loader = DataLoader(WholeSequences(sequences, stored), batch_size=None, num_workers=worker_processes(config.workers))
-    for item in tqdm(loader, "scoring", unit="sequence", disable=None, leave=False):
+    for item in Progress(loader, "scoring", unit="sequence", leave=False):
         frames = network.seen(item["frames"].to(device))
         try:
             with autocast(device, dtype):

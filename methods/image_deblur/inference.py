@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from data.photo_catalog import Picture, find_pairs
 from data.sample import sample_folder
@@ -26,6 +25,7 @@ from utils.errors import UserError, raise_left_out
 from utils.files import write_text
 from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
 from utils.photo import read_photo, write_photo
+from utils.progress import Progress
 from utils.protocol import PROTOCOLS
 from utils.report import MOST_PANELS, Example, amount, contact_sheet, spread, write_report
 from utils.scoring import Scores, Triple, paper_row, read_truth, score_files
@@ -256,7 +256,7 @@ def restore_pictures(
     share = distributed.shared(list(pictures))
     shown = {picture.name for picture in spread(share, MOST_PANELS)}
     overlap, multiple, mistakes = predictor.overlap, predictor.network.multiple, []
-    with distributed.together(), tqdm(total=len(share), unit="picture", disable=None) as bar:
+    with distributed.together(), Progress(total=len(share), unit="picture") as bar:
         for picture in share:
             target = result.files[picture.name]
             mistakes.append("")
@@ -271,7 +271,7 @@ def restore_pictures(
                     continue
                 size = photo.pixels.shape[:2]
                 tiles = count_tiles(size, tile_of(predictor, size), overlap, multiple)
-                with tqdm(total=tiles, unit="tile", leave=False, disable=None if tiles > 1 else True) as tile_bar:
+                with Progress(total=tiles, unit="tile", leave=False, disable=tiles <= 1) as tile_bar:
                     restored = predict(predictor, to_tensor(photo.pixels), tile_bar.update)
                 write_photo(target, restored, photo._replace(pixels=photo.pixels.astype(np.uint16)) if deep else photo)
                 seconds, done = seconds + time.monotonic() - started, done + 1
@@ -304,7 +304,7 @@ def restore_video(config: InferenceConfig) -> None:
 def _restore_frames(config: InferenceConfig, predictor: Predictor, source: VideoFile, target: Path) -> Restored:
     result, started, done = Restored({config.data_path.stem: target}), time.monotonic(), 0
     wanted = set(spread(range(source.count or MOST_PANELS * 30), MOST_PANELS))
-    with VideoWriter(target, source, config.lossless) as writer, tqdm(total=source.count, unit="frame", disable=None) as bar:
+    with VideoWriter(target, source, config.lossless) as writer, Progress(total=source.count, unit="frame") as bar:
         for moment, pixels in source.timed():
             restored = to_8bit(predict(predictor, to_tensor(pixels)))
             writer.write(restored, moment)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from scipy.stats import spearmanr
-from tqdm import tqdm
 
 from data.catalog import Video, existing_folder, find_videos
 from data.fresh_shots import Moment, SceneDraw, drawn
@@ -33,6 +32,7 @@ from utils.device import choose_device, choose_precision
 from utils.errors import UserError
 from utils.files import keep_apart, write_text
 from utils.image import image_size, is_image, read_8bit, read_image, write_image
+from utils.progress import Progress
 from utils.report import amount, contact_sheet_of_rows, spread
 from utils.video import is_video
 
@@ -67,7 +67,7 @@ def _make_all(config: GenerateConfig, jobs: list[Job], remark: str) -> None:
     cv2.setNumThreads(1)
     restorers = find_restorers(config.restorers, list(map(Path, config.weights)), device, choose_precision(config.precision, device))
     masks, made, share = find_masks(config.mask_path, config.mask_kind), 0, distributed.shared(jobs)
-    for job in tqdm(share, "stacks", unit="scene", disable=None):
+    for job in Progress(share, "stacks", unit="scene"):
         if not _is_made(config, job):
             _make(config, job, restorers, masks)
             made += 1

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from data.irp import find_shots
 from data.photo_catalog import pictures_by_name
@@ -26,6 +25,7 @@ from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import atomic_path, write_text
 from utils.image import is_image, read_8bit, to_8bit, to_tensor, write_image
+from utils.progress import Progress
 from utils.report import contact_sheet_of_rows, spread
 from utils.video import VideoFile, is_video
 
@@ -71,7 +71,7 @@ def rank(config: InferenceConfig, predictor: Predictor, path: Path, folder: Path
         keep_count(config.keep, 1)  # a mistake shows before the work
         _check_selection(folder)
     judged = []
-    with tqdm(desc="judging", total=source.count, unit="shot", disable=None) as bar:
+    with Progress(desc="judging", total=source.count, unit="shot") as bar:
         for item in source:
             judged.append(_judged(predictor, source, *item))
             bar.update()
@@ -180,7 +180,7 @@ def _write_selected(config: InferenceConfig, predictor: Predictor, folder: Path,
     restore = _restorer(config, predictor) if config.restore else None
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=".selection.") as temporary,
-        tqdm(desc="selected", total=len(kept), unit="shot", disable=None) as bar,
+        Progress(desc="selected", total=len(kept), unit="shot") as bar,
     ):
         for shot, pixels in source.pictures(kept):
             if shot.path is None:

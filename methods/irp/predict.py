@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from data.irp import Shot, WholeShots
 from models import find, load_network
 from models.irp import IRP, LABEL, brighten
 from utils.device import autocast, choose_device, choose_precision, worker_processes
+from utils.progress import Progress
 
 SHIPPED_WEIGHTS = "irp"
 
@@ -34,7 +34,7 @@ class Predictor(NamedTuple):
     def all(self, shots: Sequence[Shot], workers: int = 0) -> list[float]:
         """The potentials of shots on disk, one after the other; a progress bar is shown."""
         loader = DataLoader(WholeShots(shots), batch_size=None, num_workers=worker_processes(workers))
-        bar = tqdm(zip(shots, loader), "judging", len(shots), unit="shot", disable=None, leave=False)
+        bar = Progress(zip(shots, loader), "judging", len(shots), unit="shot", leave=False)
         return [self(image, shot.ratio) for shot, image in bar]
 
 

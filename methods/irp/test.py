@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from tqdm import tqdm
-
 from data.irp import Shot
 from methods.irp.config import TestConfig
 from methods.irp.pictures import as_bright, save_curve
@@ -13,6 +11,7 @@ from utils.config import ROOT, to_yaml
 from utils.files import write_text
 from utils.image import read_8bit
 from utils.potential_scores import score_potentials
+from utils.progress import Progress
 from utils.report import write_report
 from utils.scoring import Scores, paper_row, run_table
 from utils.sharpness import MEASURES
@@ -31,7 +30,7 @@ def main(config: TestConfig) -> Scores | None:
     scenes, labels = [shot.scene for shot in shots], [shot.label for shot in shots]
     values = {"irp": predictor.all(shots, config.workers)}
     if config.baselines:
-        measured = [_measured(shot) for shot in tqdm(shots, "measuring", unit="shot", disable=None, leave=False)]
+        measured = [_measured(shot) for shot in Progress(shots, "measuring", unit="shot", leave=False)]
         values |= {name: [row[name] for row in measured] for name in MEASURES}
     figures = {name: score_potentials(scenes, column, labels) for name, column in values.items()}
     for name in MEASURES & figures.keys():  # another scale: only its ranks and its course can be compared

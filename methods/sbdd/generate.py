@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from scipy.io import savemat
-from tqdm import tqdm
 
 from data.catalog import Video, find_videos, holds_videos
 from data.clips import write_clip
@@ -34,6 +33,7 @@ from utils.config import keep_config
 from utils.errors import UserError
 from utils.files import atomic_path, keep_apart
 from utils.image import encode_image, read_image, write_image
+from utils.progress import Progress
 from utils.report import amount, contact_sheet_of_rows
 
 SHEET_ROWS = 6
@@ -346,9 +346,9 @@ def _check(config: GenerateConfig) -> None:
         raise UserError("choose --gaussian_noise or --poisson_noise, not both")
 
 
-def _progress(config: GenerateConfig, jobs: list) -> tqdm:
+def _progress(config: GenerateConfig, jobs: list) -> Progress:
     """This process's share of the jobs, with a bar."""
-    return tqdm(distributed.shared(jobs), config.what, unit=" job", disable=None)
+    return Progress(distributed.shared(jobs), config.what, unit=" job")
 
 
 def _summary(config: GenerateConfig, made: int, kind: str, there: int, remark: str = "") -> None:
