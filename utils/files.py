@@ -1,9 +1,11 @@
 """Whole files or nothing, and names in the order a person counts."""
 
+import csv
+import io
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +38,15 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_table(path: str | os.PathLike, rows: Sequence[dict]) -> None:
+    """Write dicts with the keys of the first one as a CSV file, whole."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
 
 
 def below(folder: Path, name: str, source: object) -> Path:

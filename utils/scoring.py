@@ -1,8 +1,6 @@
 """Scores of restored files: computed by a named protocol, written as scores.json and scores.csv, printed beside the paper's."""
 
-import csv
 import hashlib
-import io
 import json
 import math
 import os
@@ -18,7 +16,7 @@ import yaml
 from utils.alignment import SMALLEST, compare_aligned, compare_with_trajectory, unaligned_psnr
 from utils.checkpoint import VERSION
 from utils.errors import UserError
-from utils.files import natural_key, write_text
+from utils.files import natural_key, write_table, write_text
 from utils.image import in_8bit, is_image, read_8bit, read_image
 from utils.matlab import read_matlab
 from utils.progress import Progress
@@ -79,11 +77,7 @@ class Scores:
             "rows": self.rows,
         }
         write_text(folder / "scores.json", json.dumps(_finite(summary), indent=1) + "\n")
-        table = io.StringIO()
-        writer = csv.DictWriter(table, list(self.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(folder / "scores.csv", table.getvalue())
+        write_table(folder / "scores.csv", self.rows)
 
     def table(self) -> str:
         """The means as text: input, restored and, where the paper's figures are known, the difference from them."""

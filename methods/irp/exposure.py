@@ -1,7 +1,5 @@
 """Which exposure to choose: potentials of shots at several exposure ratios, the best one, and how sure that is."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from data.irp import Shot, find_shots
 from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve, squared
 from methods.irp.predict import Predictor
 from utils.errors import UserError
-from utils.files import write_text
+from utils.files import write_table
 from utils.image import read_8bit
 from utils.report import contact_sheet_of_rows, spread
 
@@ -34,10 +32,9 @@ def recommend(predictor: Predictor, path: Path, error: float, folder: Path) -> d
         print(_sentence(shots, values, sure[best], error))
         curves[scene] = (shots, values)
         for place, (shot, value, share) in enumerate(zip(shots, values, sure)):
-            rows.append([scene, f"{shot.ratio:g}", f"{value:.4f}", f"{share:.4f}", int(place == best)])
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([["scene", "ratio", "potential", "confidence", "recommended"], *rows])
-    write_text(folder / "exposures.csv", table.getvalue())
+            row = {"scene": scene, "ratio": f"{shot.ratio:g}", "potential": f"{value:.4f}", "confidence": f"{share:.4f}"}
+            rows.append(row | {"recommended": int(place == best)})
+    write_table(folder / "exposures.csv", rows)
     _draw(folder / "curve.png", curves, error)
     shown = {scene: _row(*curves[scene]) for scene in spread(list(curves), SHEET_SCENES)}
     contact_sheet_of_rows(folder / "contact_sheet.png", shown, SIDE)

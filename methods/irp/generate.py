@@ -1,8 +1,6 @@
 """Make exposure stacks of sharp pictures and videos, restore every shot, and label it by the quality that restoration reached."""
 
-import csv
 import functools
-import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -30,7 +28,7 @@ from utils import distributed
 from utils.config import keep_config
 from utils.device import choose_device, choose_precision
 from utils.errors import UserError
-from utils.files import keep_apart, write_text
+from utils.files import keep_apart, write_table, write_text
 from utils.image import image_size, is_image, read_8bit, read_image, write_image
 from utils.progress import Progress
 from utils.report import amount, contact_sheet_of_rows, spread
@@ -138,11 +136,7 @@ def _finish(config: GenerateConfig, scenes: list[str]) -> None:
     labels = {scene: {shot["ratio"]: shot["label"] for shot in record["shots"]} for scene, record in records.items()}
     write_labels(config.output_dir, labels, {scene: record["source"] for scene, record in records.items()}, config.seed)
     rows = [{"scene": scene, "source": record["source"], **shot} for scene, record in records.items() for shot in record["shots"]]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(config.output_dir / "labels.csv", table.getvalue())
+    write_table(config.output_dir / "labels.csv", rows)
     print(_agreement(rows, [key.removesuffix("_quality") for key in rows[0] if key.endswith("_quality")]))
     contact_sheet_of_rows(config.output_dir / "contact_sheet.png", dict(_sheet(config, labels)), width=240)
     _plot(config.output_dir / "labels.png", labels)

@@ -1,7 +1,5 @@
 """Judge shots before restoring them: `score` all, `select` the best ones (and restore only these), `expose`: which exposure to choose."""
 
-import csv
-import io
 import math
 import shutil
 import tempfile
@@ -23,7 +21,7 @@ from models.blocks import ImageNetwork
 from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.errors import UserError
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path, write_table, write_text
 from utils.image import is_image, read_8bit, to_8bit, to_tensor, write_image
 from utils.progress import Progress
 from utils.report import contact_sheet_of_rows, spread
@@ -155,14 +153,12 @@ def _summary(ranked: list[Judged], kept: list[Judged]) -> Iterator[str]:
 
 def _write_table(path: Path, ranked: list[Judged], kept: list[Judged]) -> None:
     """A line per shot, the best first."""
-    table, names = io.StringIO(), {shot.name for shot in kept}
-    timed = ranked[0].time is not None
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["rank", "name", "potential", "ratio", *(["seconds"] if timed else []), *(["selected"] if kept else [])])
+    names, rows = {shot.name for shot in kept}, []
     for place, shot in enumerate(ranked):
-        row = [place + 1, shot.name, f"{shot.potential:.4f}", f"{shot.ratio:g}"]
-        writer.writerow([*row, *([f"{shot.time:.3f}"] if timed else []), *([int(shot.name in names)] if kept else [])])
-    write_text(path, table.getvalue())
+        row = {"rank": place + 1, "name": shot.name, "potential": f"{shot.potential:.4f}", "ratio": f"{shot.ratio:g}"}
+        row |= {"seconds": f"{shot.time:.3f}"} if shot.time is not None else {}
+        rows.append(row | ({"selected": int(shot.name in names)} if kept else {}))
+    write_table(path, rows)
 
 
 def _check_selection(folder: Path) -> None:

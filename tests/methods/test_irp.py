@@ -310,11 +310,11 @@ def test_select_copies_the_best_and_restores_only_these(pictures, weights, tmp_p
 def test_who_ends_the_progress_bar_ends_the_judging(pictures, weights, tmp_path, monkeypatch):
     """As the web page does for a visitor who has gone: the bar moves with every shot."""
 
-    class Ended(inference.tqdm):
+    class Ended(inference.Progress):
         def update(self, n=1):
             raise InterruptedError("ended by its bar")
 
-    monkeypatch.setattr(inference, "tqdm", Ended)
+    monkeypatch.setattr(inference, "Progress", Ended)
     with pytest.raises(InterruptedError, match="ended by its bar"):
         inference.main(judging(pictures, weights, tmp_path, "score"))
     assert not (tmp_path / "score/scores.csv").exists()
