@@ -242,11 +242,12 @@ class AlignedNAFNet(NAFNet):
 
     def start_from(self, other: NAFNet, blocks: Sequence[int] | None = None) -> None:
         """Begin as a network for single images of the same width, which sees the centre frame alone, or as one for video that was trained
-        without `recurrent`. blocks: which of its blocks at the bottom these are, counted from 0; none: the first ones.
+        without `recurrent`. blocks: if it has more blocks at the bottom, the ones to take, counted from 0; none: the first ones.
 
         Raises ValueError for a network of another shape or without these blocks.
         """
-        blocks = list(range(len(self.middle)) if blocks is None else blocks)
+        every = len(other.middle) == len(self.middle)
+        blocks = list(range(len(self.middle)) if every or blocks is None else blocks)
         if len(blocks) != len(self.middle) or not all(0 <= block < len(other.middle) for block in blocks):
             raise ValueError(f"the blocks {blocks} of {len(other.middle)} can't start {len(self.middle)}")
         middle = {

@@ -60,7 +60,9 @@ class TrainConfig:
     save: str = option("cdvd_tsp", SAVE)
     resume: bool = option(False, RESUME)
     weights: Path | None = option(None, f"{START}; --body naf: also of a NAFNet for photos")
-    start_blocks: list[int] | None = option(None, "those of its blocks at the coarsest scale that start these, from 0 (default: the first)")
+    start_blocks: list[int] | None = option(
+        None, "where --weights has more blocks at the coarsest scale: the ones to take, from 0 (default: the first)"
+    )
     flow_weights: Path | None = option(Path("pretrain_models/network-default.pytorch"), "published PWC-Net weights to start the flow from")
     epochs: int = option(500, f"{EPOCHS}; the set is repeated whole within one as long as that stays under 1000 batches")
     warm_start: int = option(0, "first optimiser steps spent on single frames: the reconstruction alone, no neighbours, no flow")
