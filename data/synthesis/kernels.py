@@ -23,8 +23,10 @@ TREMOR_HZ = (8.0, 12.0)
 AMPLITUDE_RAD_S = 0.03  # 0.5 s and 1000 px then give about 15 px
 
 
-def load_kernels(source: Path, size: int) -> dict[str, np.ndarray]:
-    """{file name: kernel} of a folder, of a list file (one path per line) or of one file, each padded to `size`.
+def load_kernels(source: Path, size: int, folder: Path | None = None) -> dict[str, np.ndarray]:
+    """{file name: kernel} of a folder, of a list file or of one file, each padded to `size`.
+
+    A list file has a path per line, below `folder` or, without it, beside the file.
 
     Files: .mat with a key K (as published with SBDD), .npy, and pictures of a trajectory. Raises UserError, naming the file, for kernels
     of even size, with negative values, of sum 0 or larger than `size`.
@@ -34,7 +36,7 @@ def load_kernels(source: Path, size: int) -> dict[str, np.ndarray]:
     elif source.suffix in (".txt", ".list"):
         with reading(source, "a list of files"):
             lines = source.read_text(encoding="utf-8").split("\n")
-        paths = [below(source.parent, line.strip(), source) for line in lines if line.strip()]
+        paths = [below(folder or source.parent, line.strip(), source) for line in lines if line.strip()]
     else:
         paths = [source]
     if not paths:

@@ -152,7 +152,8 @@ def _kernel(config: GenerateConfig, index: int) -> np.ndarray:
 
 def pair_maker(config: GenerateConfig) -> PairMaker:
     """What the configuration means for pairs."""
-    kernels = load_kernels(config.kernel_path, config.kernel_size) if config.kernel_path else None
+    source = config.kernel_list or config.kernel_path
+    kernels = load_kernels(source, config.kernel_size, config.kernel_path) if source else None
     draw = Draw(
         size=config.kernel_size,
         length=config.kernel_length,
@@ -171,8 +172,8 @@ def pair_maker(config: GenerateConfig) -> PairMaker:
         streaks=config.prob_streaks if config.random_whyte_streaks else 0.0,
         fewest_streaks=config.min_streaks,
         most_streaks=config.max_streaks,
-        brightest_streak=config.max_streak_light / 255,
-        saturation=config.max_sat_increment if boost else 0.0,
+        brightest_streak=config.max_sat_increment / 255,
+        saturation=config.max_boost if boost else 0.0,
         saturation_in="blurry" if config.sat_augmentation_in_blurry else "sharp",
         noise="gaussian" if config.gaussian_noise else "poisson" if config.poisson_noise else "none",
         noise_level=config.noise_std if config.gaussian_noise else config.photons,

@@ -56,6 +56,12 @@ def test_published_files_are_read(tmp_path):
         assert array.shape == (15, 15) and array.sum() == pytest.approx(1) and array.max() == pytest.approx(0.2)
     (tmp_path / "some.txt").write_text("kernel0010.npy\n\nkernel0002.mat\n")
     assert list(load_kernels(tmp_path / "some.txt", 15)) == ["kernel0010", "kernel0002"]
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "elsewhere.txt").write_text("kernel0010.npy\nkernel0002.mat\n")
+    assert list(load_kernels(lists / "elsewhere.txt", 15, tmp_path)) == ["kernel0010", "kernel0002"]
+    with pytest.raises(UserError, match="elsewhere.txt"):
+        load_kernels(lists / "elsewhere.txt", 15)
     assert kernel_sheet(list(found.values())).shape == (98, 980, 3)
 
 
