@@ -46,7 +46,9 @@ class TrainConfig:
     data_path: Path | None = option(Path("dataset/DVD/train"), _TRAINING_DATA)
     val_path: Path | None = option(Path("dataset/DVD/test"), "validation data: blurry and sharp clips on disk; null: none")
     val_frames: int = option(0, "frames validated of each video, from its start; 0 = all")
-    best_by: Literal["mean", "worst"] = option("mean", "the best checkpoint has the highest mean PSNR, or the best gain of the worst video")
+    best_by: Literal["psnr", "mean_gain", "worst_gain"] = option(
+        "psnr", "the best checkpoint has the highest: mean PSNR, as published; mean gain of the blurred videos; gain of the worst of them"
+    )
 
     source: Literal["clips", "videos", "pictures"] = option(
         "clips", "clips: blurry and sharp frames on disk; videos, pictures: sharp ones, blurred while training"

@@ -67,7 +67,7 @@ class CascadeTask:
         self.repeats = max(1, 1000 // max(length // config.batch_size, 1))
         batches = StepSampler(length, config.batch_size, config.seed, self.repeats).steps_per_epoch
         self.steps_per_epoch = min(batches, config.max_batches or batches)
-        self.validation_set = find_videos(config.val_path, need_sharp=True).videos if config.val_path else ()
+        self.validation_set = find_videos(config.val_path, "auto", config.gopro_blur, True).videos if config.val_path else ()
         groups = [{"params": list(self.network.reconstruction.parameters())}]
         self.base_rates = [config.lr]
         if flow_parameters := list(self.network.flow.parameters()):
@@ -114,8 +114,8 @@ class CascadeTask:
     def evaluate(self) -> Validation:
         """PSNR by protocol `cdvd_train` of the final result, of the first stage and of the input, over the inner frames of every video.
 
-        worst_gain: the least that any blurred video gains (dB). least_fidelity: the lowest PSNR of a hardly blurred video's restored
-        frames to its own input.
+        mean_gain, worst_gain: what the frames of the blurred videos gain on average, and the least that such a video gains (dB).
+        least_fidelity: the lowest PSNR of a hardly blurred video's restored frames to its own input. The best checkpoint goes by --best_by.
         """
         share = [self._evaluate_video(video) for video in distributed.shared(list(self.validation_set))]
         videos = distributed.gathered(share)
@@ -123,13 +123,14 @@ class CascadeTask:
             return Validation()
         blurred = [frames for _, frames, _ in videos if frames[:, 2].mean() < BLURRED_DB]
         others = [frames for _, frames, _ in videos if frames[:, 2].mean() >= BLURRED_DB]
-        metrics = dict(zip(("psnr", "psnr_stage1", "psnr_input"), np.concatenate(blurred or others).mean(0)[:3].tolist()))
+        metrics = dict(zip(("psnr", "psnr_stage1", "psnr_input"), np.concatenate(blurred + others).mean(0)[:3].tolist()))
         if blurred:
-            metrics["worst_gain"] = float(min((frames[:, 0] - frames[:, 2]).mean() for frames in blurred))
+            gains = [frames[:, 0] - frames[:, 2] for frames in blurred]
+            metrics |= {"mean_gain": float(np.concatenate(gains).mean()), "worst_gain": float(min(gain.mean() for gain in gains))}
         if others:
             metrics["least_fidelity"] = float(min(frames[:, 3].mean() for frames in others))
-        if self.config.best_by == "worst" and blurred:
-            metrics = {"worst_gain": metrics.pop("worst_gain"), **metrics}
+        if self.config.best_by in metrics:
+            metrics = {self.config.best_by: metrics.pop(self.config.best_by), **metrics}
         return Validation(metrics, {name: example for name, _, example in videos[:MOST_EXAMPLES]})
 
     def _evaluate_video(self, video: Video) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:

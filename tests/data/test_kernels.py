@@ -60,7 +60,7 @@ def test_published_files_are_read(tmp_path):
     lists.mkdir()
     (lists / "elsewhere.txt").write_text("kernel0010.npy\nkernel0002.mat\n")
     assert list(load_kernels(lists / "elsewhere.txt", 15, tmp_path)) == ["kernel0010", "kernel0002"]
-    with pytest.raises(UserError, match="elsewhere.txt"):
+    with pytest.raises(UserError, match="no kernel at"):
         load_kernels(lists / "elsewhere.txt", 15)
     assert kernel_sheet(list(found.values())).shape == (98, 980, 3)
 

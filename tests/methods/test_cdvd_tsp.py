@@ -262,7 +262,7 @@ def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make
     root = make_videos("clips", {"a": 6, "b": 7, "same": 5}, size=(30, 42))  # no multiples of 8
     for path in (root / "blur/same").iterdir():
         shutil.copy(root / "gt/same" / path.name, path)
-    task = train.CascadeTask(tiny("--val_path", str(root), "--best_by", "worst"))
+    task = train.CascadeTask(tiny("--val_path", str(root), "--best_by", "worst_gain"))
     torch.nn.init.normal_(task.network.reconstruction.outward[-1].bias, std=0.05)
     validation = task.evaluate()
     metrics = validation.metrics
@@ -287,11 +287,22 @@ def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make
             (psnr(ours, sharp), psnr(blurry, sharp) if video != "same" else 100, psnr(ours, blurry)) for ours, blurry, sharp in inner
         ]
         inner_stage1[video] = [psnr(ours, sharp) for ours, sharp in zip(seen[1][1:-1], frames[1][2:-2], strict=True)]
-    assert metrics["psnr_stage1"] == pytest.approx(np.mean(inner_stage1["a"] + inner_stage1["b"]), abs=1e-3)
+    assert metrics["psnr_stage1"] == pytest.approx(np.mean(sum(inner_stage1.values(), [])), abs=1e-3)
     gains = [np.mean([ours - before for ours, before, _ in rows[video]]) for video in ("a", "b")]
     assert metrics["worst_gain"] == pytest.approx(min(gains), abs=1e-3)
-    assert metrics["psnr"] == pytest.approx(np.mean([ours for video in ("a", "b") for ours, _, _ in rows[video]]), abs=1e-3)
+    assert metrics["mean_gain"] == pytest.approx(
+        np.mean([ours - before for video in ("a", "b") for ours, before, _ in rows[video]]), abs=1e-3
+    )
+    assert metrics["psnr"] == pytest.approx(np.mean([ours for video in rows.values() for ours, _, _ in video]), abs=1e-3)
     assert metrics["least_fidelity"] == pytest.approx(np.mean([fidelity for _, _, fidelity in rows["same"]]), abs=1e-3)
+
+
+def test_validation_takes_the_same_kind_of_blur(make_videos):
+    root = make_videos("gopro", {"a": 6})
+    for path in root.glob("*/blur"):
+        shutil.move(path, path.with_name("blur_gamma"))
+    (video,) = train.CascadeTask(tiny("--val_path", str(root), "--gopro_blur", "blur_gamma")).validation_set
+    assert video.blurry[0].parent.name == "blur_gamma"
 
 
 def test_two_processes_train_as_one(make_videos, tmp_path):
