@@ -50,6 +50,11 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
+def arithmetic(device: torch.device, dtype: torch.dtype) -> str:
+    """What figures were computed in, as scores.json tells it: "bfloat16 on cuda"."""
+    return f"{str(dtype).removeprefix('torch.')} on {device}"
+
+
 def available_memory(device: torch.device) -> int | None:
     """Bytes that can still be allocated: of the GPU, or of the system within its control group; None where that is unknown."""
     if device.type == "cuda":

@@ -1,13 +1,16 @@
 """Scores of restored files: computed by a named protocol, written as scores.json and scores.csv, printed beside the paper's."""
 
+import dataclasses
 import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,6 +51,7 @@ class Scores:
     remark: str = ""
     paper: dict | None = None  # the row of tables.yaml that this run repeats: {value, tolerance, ...}
     figures: dict[str, dict[str, float]] | None = None
+    arithmetic: str = ""  # what the network computed in, see utils/device.py
     mean: dict = field(init=False)
     input_mean: dict = field(init=False)
 
@@ -72,6 +76,7 @@ class Scores:
             "data_path": self.data_path and str(self.data_path),
             "remark": self.remark,
             "weights": self.weights and str(self.weights),
+            "arithmetic": self.arithmetic or None,
             "sha256": self.weights and sha256(self.weights),
             "version": VERSION,
             "rows": self.rows,
@@ -226,12 +231,13 @@ def read_tables(path: Path) -> list[dict]:
     return [{**row, **{key: row[key] and base / row[key] for key, base in anchors.items()}} for row in rows]
 
 
-def run_table(tables: Path, wanted: str, run: Callable[[dict], Scores | None]) -> str:
+def run_table(tables: Path, config: Any, folder: Path, run: Callable[[Any], Scores | None]) -> None:
     """Run the rows of a tables.yaml (`all`, or those of a data set or a network, in any case) whose data and weights are in place.
 
-    Returns paper / ours / difference of every row as text; a difference beyond the row's tolerance is marked by "!".
+    config.table names the rows; run gets the configuration that repeats a row. Prints paper / ours / difference of every row; a difference
+    beyond the row's tolerance is marked by "!". Rows that fail say why; then, at the end, UserError.
     """
-    rows = read_tables(tables)
+    rows, wanted = read_tables(tables), config.table
     word = wanted.lower()
     chosen = [row for row in rows if word in ("all", row["dataset"].lower()) or word in row.get("network", "").lower()]
     if not chosen:
@@ -239,9 +245,27 @@ def run_table(tables: Path, wanted: str, run: Callable[[dict], Scores | None]) -
         raise UserError(f"tables.yaml has no data set or network {wanted!r}: choose from {'; '.join(names)}; or part of a network's name")
     lines = [["data set", *(["network"] if any("network" in row for row in rows) else [])]]
     lines[0] += ["metric", "paper", "ours", "difference", "protocol", "remark"]
+    failed = 0
     for row in chosen:
-        lines += _table_lines(row, tables.resolve().parents[2], run)
-    return format_table(lines)
+        try:
+            lines += _table_lines(row, tables.resolve().parents[2], lambda row: run(_as_published(config, row, folder)))
+        except UserError as error:
+            failed += 1
+            lines += _table_lines({**row, "data_path": None, "remark": f"failed: {error}"}, tables.resolve().parents[2], run)
+    print(format_table(lines))
+    if failed:
+        raise UserError(f"{failed} of {len(chosen)} rows failed, the remarks say why")
+
+
+def _as_published(config: Any, row: dict, folder: Path) -> Any:
+    """The configuration that repeats a row of tables.yaml, with a folder of its own; in float32 unless told otherwise."""
+    parts = [row["dataset"], *([row["network"]] if "network" in row else [])]
+    names = [re.sub(r"[^\w+.-]+", "_", part).strip("_") for part in parts]
+    known = {field.name for field in dataclasses.fields(config)}
+    chosen = {"data_path": row["data_path"], "weights": row["weights"], "output_dir": (config.output_dir or folder).joinpath(*names)}
+    chosen |= {"protocol": row["protocol"]} if "protocol" in known else {}
+    chosen |= {"precision": "fp32"} if config.precision == "auto" else {}
+    return dataclasses.replace(config, **chosen, **row.get("options", {}))
 
 
 def _table_lines(row: dict, root: Path, run: Callable[[dict], Scores | None]) -> list[list[str]]:

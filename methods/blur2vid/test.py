@@ -1,7 +1,6 @@
 """Score networks that unfold a blurry picture: predict and score, score files that exist (-r -s), or run the published table (--table)."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from models import load_network
 from models.hypercut import HyperCUT
 from models.purohit import Purohit
 from utils.config import ROOT, to_yaml
+from utils.device import arithmetic
 from utils.errors import UserError
 from utils.files import natural_key, write_text
 from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
@@ -34,7 +34,7 @@ KINDS = {"ppsnr": "pPSNR", "pssim": "pSSIM", "plpips": "pLPIPS"}
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
     if config.table:
-        print(run_table(TABLES, config.table, lambda row: unfold_and_score(_configured(config, row))))
+        run_table(TABLES, config, FOLDER, unfold_and_score)
         return None
     if config.restored_dir or config.sharp_dir or config.blurry_dir:
         return score_folders(config)
@@ -77,6 +77,7 @@ def unfold_and_score(config: TestConfig) -> Scores:
     ]
     paper = paper_row(TABLES, predictor.weights, found.folder, "blur2vid", {"partition": config.partition, "centre": config.centre})
     scores = Scores("blur2vid", rows, predictor.weights, found.metadata, "; ".join(filter(None, remarks)), paper)
+    scores.arithmetic = arithmetic(predictor.device, predictor.dtype)
     scores.write(folder)
     write_text(folder / "config.yaml", to_yaml(config))
     print(frame_table(scores, places))
@@ -189,9 +190,3 @@ def _read_blurry(root: Path, name: str, truth: Tensor) -> Tensor:
     if blurry.shape != truth.shape[1:]:
         raise UserError(f"{found[0]} is {blurry.shape[-1]}x{blurry.shape[-2]}, the true frames {truth.shape[-1]}x{truth.shape[-2]}")
     return blurry
-
-
-def _configured(config: TestConfig, row: dict) -> TestConfig:
-    """The configuration that repeats a row of tables.yaml."""
-    folder = (config.output_dir or FOLDER) / row["weights"].stem
-    return replace(config, data_path=row["data_path"], weights=row["weights"], output_dir=folder, **row.get("options", {}))

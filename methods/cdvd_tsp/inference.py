@@ -19,7 +19,7 @@ from models.cdvd_tsp import CDVDTSP, TILE_OVERLAP
 from models.nafnet import NAFNet
 from utils import distributed
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, available_memory, choose_device, choose_precision, prepare_memory
+from utils.device import arithmetic, autocast, available_memory, choose_device, choose_precision, prepare_memory
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
@@ -76,12 +76,15 @@ def main(config: InferenceConfig) -> Scores | None:
 def run_job(config: InferenceConfig | TestConfig, job: Job, border: bool, protocol: str | None, lossless: bool = False) -> Scores | None:
     """Restore, score by a protocol (None: there is no ground truth) and report; returns the scores, under torchrun in the first process."""
     predictor = load(config)
+    left_out = PROTOCOLS[protocol].video_ends if protocol else 0
+    ends = max(left_out, predictor.network.stages) if left_out and not border else 0
+    border = border or bool(protocol) and not ends
     with distributed.only_run(job.output_dir):
-        restored = restore_all(predictor, job, border, config.skip_existing, lossless)
+        restored = restore_all(predictor, job, border, config.skip_existing, lossless, ends)
         if not distributed.is_main():
             return None
         write_text(job.output_dir / "config.yaml", to_yaml(config))
-        scores = score_job(job, restored, protocol) if protocol else None
+        scores = score_job(predictor, job, restored, protocol, ends) if protocol else None
         if not scores:
             print("no ground truth, so no metrics were computed")
         finish(job, restored, scores, config.report)
@@ -98,7 +101,8 @@ def load(config: InferenceConfig | TestConfig) -> Predictor:
         network.reconstruction.use_local_statistics()
     if config.compile:
         network.reconstruction = torch.compile(network.reconstruction)
-    return Predictor(network, device, choose_precision(config.precision, device), weights)
+    precision = "fp32" if config.default_data and config.precision == "auto" else config.precision  # as published
+    return Predictor(network, device, choose_precision(precision, device), weights)
 
 
 @torch.inference_mode()
@@ -206,16 +210,17 @@ def chosen_weights(config: InferenceConfig | TestConfig) -> Path:
     return find(PUBLISHED_WEIGHTS[config.default_data] if config.default_data else SHIPPED_WEIGHTS)
 
 
-def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: bool, lossless: bool = False) -> Restored:
+def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: bool, lossless: bool = False, ends: int = 0) -> Restored:
     """Write every video's restored frames, video after video; what is finished stays whatever happens later.
 
+    border: also the first and last T frames. ends: frames at both ends of a video that will not be scored (see scored_frames).
     Under torchrun every process restores its share of the videos; what they wrote is known to all, frames to show only of the own share.
     """
     result, started = Restored(), time.monotonic()
     share = distributed.shared(list(job.found.videos))
     with distributed.together():
         with Progress(total=_total(share), unit="frame") as bar:
-            work = _Restoration(predictor, job, border, skip_existing, lossless, result, bar)
+            work = _Restoration(predictor, job, border, skip_existing, lossless, ends, result, bar)
             done = sum(work.file(video) if video.file else work.folder(video) for video in share)
         result.frames = dict(distributed.gathered(list(result.frames.items())))
     if done:
@@ -236,12 +241,13 @@ class _Restoration:
     border: bool
     skip_existing: bool
     lossless: bool
+    ends: int
     result: Restored
     bar: Progress
 
     def folder(self, video: Video) -> int:
         stages, count = self.predictor.network.stages, len(video.blurry)
-        border = self.border or count < 2 * stages + 1  # a video too short for the cascade is restored whole
+        border = self.border or count <= 2 * max(stages, self.ends)  # a video too short for that is restored whole
         indices = range(count) if border else range(stages, count - stages)
         writer = FolderWriter(self.job.output_dir / video.name, [video.blurry[index].stem for index in indices])
         self.result.frames[video.name] = list(zip(indices, writer.paths))
@@ -254,7 +260,8 @@ class _Restoration:
         source = FrameFolder(video.blurry)
         fit_memory(self.predictor, source.size, video.name)
         recent, wanted = _Recent(enumerate(source), 2 * stages + 3), self._wanted(indices)
-        observe = _StageWatch(video, indices, -stages if border else 0, self.result) if video.sharp else None
+        counted = scored_frames(count, self.ends)
+        observe = _StageWatch(video, counted, -stages if border else 0, self.result) if video.sharp else None
         for index, frame in zip(indices, predict(self.predictor, recent, border, self.bar.update, observe), strict=True):
             pixels = to_8bit(frame)
             writer.write(pixels)
@@ -305,7 +312,7 @@ class _Recent:
 
 
 class _StageWatch:
-    """Notes the PSNR of the stages before the last for the frames that get written."""
+    """Notes the PSNR of the stages before the last for the frames that are scored."""
 
     def __init__(self, video: Video, indices: range, offset: int, result: Restored):
         self._video, self._indices, self._offset, self._result = video, indices, offset, result
@@ -340,16 +347,22 @@ def _example(predictor: Predictor, name: str, recent: _Recent, index: int, resto
     return Example(name, in_8bit(around[1]), restored, sharp, extras, words)
 
 
-def score_job(job: Job, restored: Restored, protocol: str) -> Scores:
+def scored_frames(count: int, ends: int) -> range:
+    """The frames that are scored of a video: all but `ends` at both ends, or all of one too short for that."""
+    return range(ends, count - ends) if count > 2 * ends else range(count)
+
+
+def score_job(predictor: Predictor, job: Job, restored: Restored, protocol: str, ends: int) -> Scores:
     """Score the written files by a named protocol and write scores.json and scores.csv beside them."""
     triples = [
         Triple(f"{video.name}/{path.stem}", path, video.sharp[index], video.blurry[index])
         for video in job.found.videos
         for index, path in restored.frames[video.name]
+        if index in scored_frames(len(video.blurry), ends)
     ]
-    paper = paper_row(TABLES, job.weights, job.data_path)
+    paper = paper_row(TABLES, job.weights, job.data_path, protocol, {"border": not ends})
     about = {"weights": job.weights, "data_path": job.data_path, "remark": job.found.remark, "paper": paper}
-    scores = score_files(triples, protocol, **about)
+    scores = score_files(triples, protocol, arithmetic=arithmetic(predictor.device, predictor.dtype), **about)
     scores.write(job.output_dir)
     return scores
 

@@ -1,11 +1,10 @@
 """Score CDVD-TSP: restore and score, score files that exist (-b -s -r), or run the published table (--table)."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from data.photo_catalog import CONTACT_SHEET, find_pictures
 from methods.cdvd_tsp.config import TestConfig
-from methods.cdvd_tsp.inference import TABLES, plan, run_job
+from methods.cdvd_tsp.inference import TABLES, plan, run_job, scored_frames
 from utils.config import ROOT, to_yaml
 from utils.protocol import PROTOCOLS
 from utils.scoring import Scores, Triple, check_given, check_paired, run_table, score_files, write_scored
@@ -14,7 +13,7 @@ from utils.scoring import Scores, Triple, check_given, check_paired, run_table, 
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
     if config.table:
-        print(run_table(TABLES, config.table, lambda row: restore_and_score(_configured(config, row))))
+        run_table(TABLES, config, ROOT / "infer_results", restore_and_score)
         return None
     if config.restored_dir or config.sharp_dir or config.blurry_dir:
         return score_folders(config)
@@ -43,14 +42,6 @@ def score_folders(config: TestConfig) -> Scores:
     return scores
 
 
-def _configured(config: TestConfig, row: dict) -> TestConfig:
-    """The configuration that repeats a row of tables.yaml."""
-    folder = (config.output_dir or ROOT / "infer_results") / row["dataset"]
-    return replace(
-        config, data_path=row["data_path"], weights=row["weights"], output_dir=folder, protocol=row["protocol"], border=row["border"]
-    )
-
-
 def _by_name(folder: Path) -> dict[str, Path]:
     """Relative path without extension -> file, for all pictures below a folder but contact sheets."""
     found = find_pictures(folder)
@@ -62,4 +53,4 @@ def _scored(sharp: dict[str, Path], ends: int) -> list[str]:
     folders: dict[Path, list[str]] = {}
     for name in sharp:
         folders.setdefault(Path(name).parent, []).append(name)
-    return [name for names in folders.values() for name in (names[ends : len(names) - ends] if len(names) > 2 * ends else names)]
+    return [names[place] for names in folders.values() for place in scored_frames(len(names), ends)]

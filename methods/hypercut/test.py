@@ -30,7 +30,7 @@ FOLDER = ROOT / "experiment" / "hypercut_test"
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
     if config.table:
-        print(run_table(TABLES, config.table, lambda row: None))  # no row has a figure to compare with
+        run_table(TABLES, config, FOLDER, lambda config: None)  # no row has a figure to compare with
         return None
     weights, found = find(config.weights or SHIPPED_WEIGHTS), sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     rows = [

@@ -20,7 +20,7 @@ from models.nafnet import NAFNet
 from models.srn import SRN
 from utils import distributed
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, available_memory, choose_device, choose_precision, prepare_memory
+from utils.device import arithmetic, autocast, available_memory, choose_device, choose_precision, prepare_memory
 from utils.errors import UserError, raise_left_out
 from utils.files import write_text
 from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
@@ -326,7 +326,8 @@ def score_pictures(
     """Score the written files by a named protocol and write scores.json and scores.csv beside them."""
     triples = [Triple(picture.name, restored.files[picture.name], picture.sharp, picture.blurry) for picture in pictures]
     paper = paper_row(TABLES, predictor.weights, config.data_path, protocol, _options(config))
-    scores = score_files(triples, protocol, weights=predictor.weights, data_path=config.data_path, remark=remark, paper=paper)
+    about = {"weights": predictor.weights, "data_path": config.data_path, "remark": remark, "paper": paper}
+    scores = score_files(triples, protocol, arithmetic=arithmetic(predictor.device, predictor.dtype), **about)
     scores.write(config.output_dir)
     return scores
 

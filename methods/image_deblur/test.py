@@ -1,7 +1,6 @@
 """Score single-image networks: restore and score, score files that exist (-b -s -r), or run the published table (--table)."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from data.photo_catalog import find_results
 from methods.image_deblur.config import TestConfig
@@ -15,7 +14,7 @@ FOLDER = ROOT / "experiment" / "image_deblur_test"
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
     if config.table:
-        print(run_table(TABLES, config.table, lambda row: restore_and_score(_configured(config, row))))
+        run_table(TABLES, config, FOLDER, restore_and_score)
         return None
     if config.restored_dir or config.sharp_dir or config.blurry_dir:
         return score_folders(config)
@@ -38,11 +37,3 @@ def score_folders(config: TestConfig) -> Scores:
     if config.output_dir:
         write_scored(config.output_dir, scores, triples, to_yaml(config), "Restored pictures", config.report)
     return scores
-
-
-def _configured(config: TestConfig, row: dict) -> TestConfig:
-    """The configuration that repeats a row of tables.yaml."""
-    folder = (config.output_dir or FOLDER) / Path(row["dataset"].replace(" ", "_"))
-    return replace(
-        config, data_path=row["data_path"], weights=row["weights"], output_dir=folder, protocol=row["protocol"], **row.get("options", {})
-    )

@@ -23,7 +23,7 @@ FOLDER = ROOT / "experiment" / "irp_test"
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
     if config.table:
-        print(run_table(TABLES, config.table, lambda row: None))  # no row has a figure to compare with
+        run_table(TABLES, config, FOLDER, lambda config: None)  # no row has a figure to compare with
         return None
     predictor, found = load(config.weights, config.device, config.precision), stacks_or_sample(config.data_path)
     shots = found.of(config.partition)

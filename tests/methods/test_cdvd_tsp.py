@@ -49,8 +49,20 @@ def test_with_ground_truth_the_ends_are_left_out_as_published(make_videos, resto
     scores = restore(root)
     assert outputs(tmp_path / "out") == [f"a/0000{frame}.png" for frame in (2, 3, 4)]
     assert [row["name"] for row in scores.rows] == ["a/00002", "a/00003", "a/00004"]
-    assert (tmp_path / "out/scores.json").is_file() and (tmp_path / "out/contact_sheet.png").is_file()
+    assert json.loads((tmp_path / "out/scores.json").read_text())["arithmetic"] == "float32 on cpu"
+    assert (tmp_path / "out/contact_sheet.png").is_file()
     assert restore(root, border=True).protocol == "cdvd" and len(outputs(tmp_path / "out")) == 7
+
+
+@pytest.mark.parametrize(("protocol", "scored"), [("cdvd", ["a/00002", "a/00003", "b/00000"]), ("image", None)])
+def test_what_is_scored_does_not_depend_on_the_stages(make_videos, small_network, tmp_path, protocol, scored):
+    """One stage restores all but one frame at each end; the protocol says which count, for restoring and for files from elsewhere."""
+    root, out = make_videos("clips", {"a": 6, "b": 1}), tmp_path / "out"
+    scores = test.main(ScoreConfig(data_path=root, weights=small_network(stages=1), output_dir=out, protocol=protocol))
+    names = [row["name"] for row in scores.rows]
+    assert names == (scored or [*(f"a/0000{frame}" for frame in range(6)), "b/00000"])
+    again = test.main(ScoreConfig(restored_dir=out, sharp_dir=root / "gt", blurry_dir=root / "blur", protocol=protocol))
+    assert [row["name"] for row in again.rows] == names and again.mean == scores.mean and again.input_mean == scores.input_mean
 
 
 def test_borders_are_filled_as_published(make_videos, restore, small_network, tmp_path):

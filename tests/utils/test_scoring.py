@@ -1,12 +1,16 @@
 import csv
 import json
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from utils.config import ROOT
 from utils.errors import UserError
 from utils.image import write_image
-from utils.scoring import Triple, format_table, paper_row, read_tables, score_files, sha256
+from utils.scoring import Triple, format_table, paper_row, read_tables, run_table, score_files, sha256
 
 
 @pytest.fixture
@@ -59,14 +63,68 @@ def test_other_sizes_and_nothing_are_refused(triples, tmp_path):
 
 def test_paper_row_needs_the_same_data_and_weights():
     from methods.cdvd_tsp.inference import TABLES
-    from utils.config import ROOT
 
     rows = {row["dataset"]: row for row in read_tables(TABLES)}
     assert rows["DVD"]["value"] == {"psnr": 32.13, "ssim": 0.9268} and rows["REDS"]["value"] is None
     weights, data = ROOT / "pretrain_models" / "CDVD_TSP_DVD_Convergent.pt", ROOT / "dataset" / "DVD" / "test"
-    assert paper_row(TABLES, weights, data)["dataset"] == "DVD"
-    assert paper_row(TABLES, weights, data.parent) is None
+    options = {"border": False}
+    assert paper_row(TABLES, weights, data, "cdvd", options)["dataset"] == "DVD"
+    assert paper_row(TABLES, weights, data.parent, "cdvd", options) is None
+    assert paper_row(TABLES, weights, data, "image", options) is None and paper_row(TABLES, weights, data, "cdvd", {"border": True}) is None
     assert paper_row(TABLES, ROOT / "pretrain_models" / "cdvd_tsp.safetensors", data) is None
+
+
+@dataclass(frozen=True)
+class Options:
+    table: str = "all"
+    data_path: Path | None = None
+    weights: Path | None = None
+    output_dir: Path | None = None
+    protocol: str = "auto"
+    precision: str = "auto"
+    ensemble: bool = False
+
+
+def test_every_row_of_a_table_is_a_run_of_its_own(triples, tmp_path, capsys):
+    """Folders apart, float32, the row's options; a row that fails says why and does not end the others."""
+    row = {"dataset": "My set", "data_path": "sharp", "weights": "w.pt", "protocol": "image", "tolerance": {"psnr": 0.01}, "remark": ""}
+    rows = [
+        {**row, "network": "A", "value": {"psnr": 20.0}},
+        {**row, "network": "A, eight times", "value": {"psnr": 21.0}, "options": {"ensemble": True}},
+        {**row, "network": "B", "value": {"psnr": 22.0}},
+        {**row, "network": "C", "value": {"psnr": 23.0}, "weights": "none.pt"},
+    ]
+    (tmp_path / "methods/some").mkdir(parents=True)
+    (tmp_path / "pretrain_models").mkdir()
+    (tmp_path / "pretrain_models/w.pt").touch()
+    tables = tmp_path / "methods/some/tables.yaml"
+    tables.write_text(yaml.safe_dump(rows))
+    seen = []
+
+    def run(config):
+        seen.append(config)
+        if len(seen) == 2:
+            raise UserError("the frames are unpaired")
+        return score_files(triples, "image")
+
+    with pytest.raises(UserError, match="1 of 4 rows failed"):
+        run_table(tables, Options(), tmp_path / "out", run)
+    assert [config.output_dir.relative_to(tmp_path / "out").as_posix() for config in seen] == [
+        "My_set/A", "My_set/A_eight_times", "My_set/B"
+    ]  # fmt: skip
+    assert {config.precision for config in seen} == {"fp32"} and [config.ensemble for config in seen] == [False, True, False]
+    assert seen[0].protocol == "image" and seen[0].weights == tmp_path / "pretrain_models/w.pt"
+    lines = capsys.readouterr().out.splitlines()
+    psnr = f"{score_files(triples, 'image').mean['psnr']:.2f}"
+    assert psnr in lines[1] and "failed: the frames are unpaired" in lines[2] and psnr in lines[3] and "not run: needs" in lines[4]
+    run_table(tables, Options(precision="bf16"), tmp_path / "out", run)
+    assert seen[-1].precision == "bf16"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "methods").glob("*/tables.yaml")), ids=lambda path: path.parent.name)
+def test_rows_of_the_tables_have_names_of_their_own(path):
+    names = [(row["dataset"], row.get("network")) for row in read_tables(path)]
+    assert len(set(names)) == len(names)
 
 
 def test_table_aligns_figures_to_the_right():
