@@ -134,13 +134,15 @@ ALIASES: dict[tuple[str, str], dict[str, str]] = {
 }
 
 
-def option(default: Any, help: str, bare: Any = None, configs: Callable[[str], str | None] | None = None, least: float = 0) -> Any:
+def option(
+    default: Any, help: str, bare: Any = None, configs: Callable[[str], str | None] | None = None, least: float = 0, unused_with: str = ""
+) -> Any:
     """A configuration field: its default, its meaning with unit, and what the option without a value means (`bare`).
 
     configs: gives the file in configs/ that holds where the command line has a value for this option and no --config.
-    least: the lowest number that a command line or a YAML file may give.
+    least: the lowest number that a command line or a YAML file may give. unused_with: an option beside which this one says nothing.
     """
-    metadata = {"help": help, "bare": bare, "configs": configs, "least": least}
+    metadata = {"help": help, "bare": bare, "configs": configs, "least": least, "unused_with": unused_with}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -153,8 +155,9 @@ def parse(config_class: type, method: str, door: str, arguments: list[str], pres
     """
     folder = ROOT / "methods" / method / "configs"
     chosen, arguments = _take_config(arguments)
-    chosen = chosen or _config_of_value(config_class, arguments) or preset
-    values = _read_yaml(chosen, folder, config_class, door) if chosen else {}
+    recipe = _config_of_value(config_class, arguments)
+    chosen = chosen or preset or recipe
+    values = _read_yaml(chosen, folder, config_class, door, recipe) if chosen else {}
     parser = _parser(config_class, method, door, folder, called or method)
     if values:
         parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
@@ -167,6 +170,9 @@ def parse(config_class: type, method: str, door: str, arguments: list[str], pres
         for number in given if isinstance(given, list) else [given]:
             if isinstance(number, int | float) and not number >= field.metadata["least"]:
                 raise UserError(f"--{field.name} {number}: a number from {field.metadata['least']:g} on is needed")
+        other = field.metadata["unused_with"]
+        if other and getattr(config, other) and _given(field.name, arguments) and not _given(other, arguments):
+            raise UserError(f"--{field.name} says nothing beside the recipe's {other} ({getattr(config, other)}): give --{other} instead")
     if show:
         print(to_yaml(config), end="")
         sys.exit(0)
@@ -176,12 +182,17 @@ def parse(config_class: type, method: str, door: str, arguments: list[str], pres
 def _config_of_value(config_class: type, arguments: list[str]) -> str | None:
     """The configuration that goes with an option's value (see `option`: configs)."""
     for field in dataclasses.fields(config_class):
-        name, configs = f"--{field.name}", field.metadata["configs"]
-        given = [after for word, after in zip(arguments, [*arguments[1:], ""]) if word == name]
-        given += [word.removeprefix(name + "=") for word in arguments if word.startswith(name + "=")]
+        configs, given = field.metadata["configs"], _given(field.name, arguments)
         if configs and given:
             return configs(given[-1])
     return None
+
+
+def _given(option_name: str, arguments: list[str]) -> list[str]:
+    """What a command line gives for an option: the word after its name, or after `=`."""
+    name = f"--{option_name}"
+    following = [after for word, after in zip(arguments, [*arguments[1:], ""]) if word == name]
+    return following + [word.removeprefix(name + "=") for word in arguments if word.startswith(name + "=")]
 
 
 def to_yaml(config: Any) -> str:
@@ -282,8 +293,11 @@ def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
     return chosen, rest
 
 
-def _read_yaml(chosen: str, folder: Path, config_class: type, door: str) -> dict:
-    """Values for one door. Top-level keys hold for every door that has them, a section named like a door (`test:`) for that one."""
+def _read_yaml(chosen: str, folder: Path, config_class: type, door: str, recipe: str | None = None, above: tuple[Path, ...] = ()) -> dict:
+    """Values for one door. Top-level keys hold for every door that has them, a section named like a door (`test:`) for that one.
+
+    A line `base: NAME` lays the file over the one of that name, or over `recipe`, if that is given.
+    """
     shipped = folder / f"{chosen}.yaml"
     path = shipped if shipped.is_file() else Path(chosen)
     if not path.is_file():
@@ -295,17 +309,21 @@ def _read_yaml(chosen: str, folder: Path, config_class: type, door: str) -> dict
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or not all(isinstance(values.get(other) or {}, dict) for other in DOORS):
         raise UserError(f"{path} must hold `option: value` lines")
+    base = values.pop("base", None)
+    if path in above:
+        raise UserError(f"{path} lies over itself: its lines `base` lead back to it")
+    beneath = _read_yaml(recipe or str(base), folder, config_class, door, above=(*above, path)) if base else {}
     own = values.get(door) or {}
     types = {field.name: field.type for field in dataclasses.fields(config_class)}
     elsewhere = {name for other in _other_doors(config_class) for name in other} | set(DOORS)
     for key in [*own, *(key for key in values if key not in elsewhere)]:
         if key not in types:
             raise UserError(f"{path} has an unknown option {key!r}{nearest(str(key), [*types, *elsewhere])}")
-    base = ROOT if path == shipped else Path.cwd()
+    start = ROOT if path == shipped else Path.cwd()
     merged = {key: value for key, value in {**values, **own}.items() if key in types}
     if empty := [key for key, value in merged.items() if value is None and type(None) not in get_args(types[key])]:
         raise UserError(f"{path}: {empty[0]} has no value, which it needs")
-    return {key: base / value if value is not None and _is_path(types[key]) else value for key, value in merged.items()}
+    return beneath | {key: start / value if value is not None and _is_path(types[key]) else value for key, value in merged.items()}
 
 
 def _other_doors(config_class: type) -> list[list[str]]:

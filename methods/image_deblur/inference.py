@@ -68,7 +68,7 @@ class Restored:
 
 def main(config: InferenceConfig) -> Scores | None:
     """Restore a video into OUTPUT_DIR/NAME.mp4, or pictures into OUTPUT_DIR/NAME.png; with ground truth also score them."""
-    config = replace(config, output_dir=config.output_dir or ROOT / "experiment" / "image_deblur_inference")
+    config = replace(config, output_dir=config.output_dir or _usual_folder(config.weights))
     if config.data_path is not None and is_video(config.data_path):
         return restore_video(config)
     return run_pictures(config)
@@ -131,6 +131,14 @@ def find_weights(weights: Path | None) -> Path:
         if weights and not weights.exists() and run.is_dir():
             return find(run)
         raise
+
+
+def _usual_folder(weights: Path | None) -> Path:
+    """Where results go without --output_dir: into the run that --weights names, as DeepDeblur's program has it, or one folder for all."""
+    run = ROOT / "experiment" / (weights or "")
+    if weights and not weights.exists() and find_weights(weights).is_relative_to(run):
+        return run / "result"
+    return ROOT / "experiment" / "image_deblur_inference"
 
 
 def weights_at_hand() -> list[Path]:

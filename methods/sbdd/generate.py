@@ -330,8 +330,10 @@ def _check(config: GenerateConfig) -> None:
     if config.what != "kernels":
         keep_apart(config.output_dir, config.data_path)
     moving = config.what in ("clips", "sequences")
-    if moving and config.source == "videos" and not config.interpolate and config.exposure < 2:
-        raise UserError(f"an exposure of {config.exposure:g} intervals holds a single frame: average at least 2, or interpolate")
+    if moving and config.source == "videos" and not config.interpolate and (config.exposure < 3 or config.exposure % 2 != 1):
+        raise UserError(
+            f"--exposure {config.exposure:g}: --no_interpolate averages 3, 5, 7, ... whole frames, so that one is in the middle"
+        )
     if config.exposure <= 0 or config.stride < 0:
         raise UserError(f"the exposure must be positive and the stride not negative, got {config.exposure:g} and {config.stride}")
     if moving and config.source == "pictures" and config.exposure > 1:

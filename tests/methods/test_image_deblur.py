@@ -246,6 +246,11 @@ def test_runs_are_weights_by_their_names(weights, tmp_path, monkeypatch):
     assert inference.find_weights(Path("mine")).name == "best.safetensors"
     with pytest.raises(UserError, match="no weights at yours"):
         inference.find_weights(Path("yours"))
+    write_image(tmp_path / "in/sub/a.png", smooth())
+    inference.main(InferenceConfig(tmp_path / "in", Path("mine"), device="cpu"))  # where DeepDeblur's program puts them
+    assert (tmp_path / "experiment/mine/result/sub/a.png").is_file()
+    inference.main(InferenceConfig(tmp_path / "in", small, device="cpu"))
+    assert (tmp_path / "experiment/image_deblur_inference/sub/a.png").is_file()
 
 
 def test_weights_at_hand_are_photo_networks_alone(weights, tmp_path, monkeypatch, capsys):

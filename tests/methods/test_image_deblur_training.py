@@ -59,8 +59,9 @@ def losses(monkeypatch):
 @pytest.mark.parametrize("model", SMALL)
 def test_a_few_steps_of_every_recipe_lower_its_loss(experiments, pairs, losses, model):
     words = ["--data_path", str(pairs), "--val_path", str(pairs), "--network", SMALL[model], "--save", "run", "--seed", "3"]
-    words += ["--epochs", "0", "--steps", "30", "--val_every", "15", "--batch_size", "2", "--patch_size", "32", "--lr", "2e-3"]
-    config = config_of("--model", model, *words, *(["--phases", "32x2:20", "48x2:10"] if model == "Restormer" else []))
+    words += ["--epochs", "0", "--steps", "30", "--val_every", "15", "--lr", "2e-3"]
+    words += ["--phases", "32x2:20", "48x2:10"] if model == "Restormer" else ["--batch_size", "2", "--patch_size", "32"]
+    config = config_of("--model", model, *words)
     published = config_of("--model", model)
     assert (config.loss, config.optimizer, config.augment) == (published.loss, published.optimizer, published.augment)
     metrics = train.main(config)
@@ -70,6 +71,29 @@ def test_a_few_steps_of_every_recipe_lower_its_loss(experiments, pairs, losses, 
     network = load(experiments / "run" / "last.safetensors")
     assert type(network).__name__ == type(train.DeblurTask(config).restorer).__name__
     assert (experiments / "run" / "validation.png").is_file()
+
+
+def test_sizes_that_a_recipe_would_not_use_are_refused():
+    """Restormer's come from its phases."""
+    for words in (["--batch_size", "4"], ["--patch_size=64"]):
+        with pytest.raises(UserError, match="says nothing beside the recipe's phases .*128x64:92000.*: give --phases instead"):
+            config_of("--model", "Restormer", *words)
+    assert config_of("--model", "Restormer", "--batch_size", "4", "--phases", "64x4:100").phases == ["64x4:100"]
+
+
+def test_sbdds_pairs_are_trained_on_by_every_recipe():
+    """train.py sbdd: data, light and kernels of SBDD over the recipe of --model."""
+
+    def of(*words):
+        return parse(TrainConfig, "image_deblur", "train", list(words), "sbdd", "sbdd")
+
+    for model in ("SRN", "DeepDeblur", "MIMO-UNet+", "NAFNet-32"):
+        published, found = config_of("--model", model), of("--model", model)
+        for name in ("loss", "optimizer", "lr", "schedule", "patch_size", "batch_size", "epochs", "steps"):
+            assert getattr(found, name) == getattr(published, name), (model, name)
+        assert (found.source, found.augment_illumination, found.kernel_size, found.val_path) == ("pictures", True, 65, None)
+        assert found.augment == published.augment
+    assert of().augment == ["mirror"] and of().model == "SRN"
 
 
 def test_recipes_are_the_published_ones():

@@ -83,7 +83,8 @@ def test_mistakes_are_sentences(pictures, tmp_path):
         ({"what": "pairs", "strong": 0.8, "mild": 0.3}, "together at most 1"),
         ({"what": "pairs", "kernel_length": 70.0}, "--kernel_length 70 must be above 0 and at most --kernel_size 65 less 3"),
         ({"what": "pairs"}, "all 2 pictures have a side of at most 400 px"),
-        ({"source": "videos", "exposure": 1.0, "interpolate": False}, "holds a single frame"),
+        ({"source": "videos", "exposure": 1.0, "interpolate": False}, "averages 3, 5, 7"),
+        ({"source": "videos", "exposure": 8.0, "interpolate": False}, "--exposure 8: --no_interpolate averages 3, 5, 7"),
     ):
         with pytest.raises(UserError, match=message):
             generate.main(replace(pictures, output_dir=tmp_path / "bad" / message[:9], **changes))

@@ -105,6 +105,21 @@ def test_yaml_keys_of_other_doors_and_sections(demo, tmp_path):
     assert demo("--config", "all.yaml").steps == 6
 
 
+def test_a_file_over_another(demo, tmp_path):
+    """base: the file beneath; paths are anchored where each file says; a circle is named."""
+    (tmp_path / "lowest.yaml").write_text("rate: 0.125\nsteps: 5\nmode: fast\n")
+    (tmp_path / "low.yaml").write_text("base: lowest.yaml\nsteps: 6\nweights: w.pt\n")
+    (tmp_path / "high.yaml").write_text("base: low.yaml\nrate: 0.25\n")
+    found = demo("--config", "high.yaml", "--steps", "7")
+    assert (found.rate, found.steps, found.mode, found.weights) == (0.25, 7, "fast", tmp_path / "w.pt")
+    (tmp_path / "lowest.yaml").write_text("base: high.yaml\n")
+    with pytest.raises(UserError, match="high.yaml lies over itself"):
+        demo("--config", "high.yaml")
+    (tmp_path / "high.yaml").write_text("base: nothing.yaml\n")
+    with pytest.raises(UserError, match="no configuration 'nothing.yaml'"):
+        demo("--config", "high.yaml")
+
+
 def test_printed_configuration_reads_back(demo, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         demo("--rate", "0.125", "--frames", "3", "--print_config")
