@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn, degrade
 from data.catalog import Video
-from data.synthesis.camera import STANDARD
+from data.synthesis.camera import NO_RESPONSE, STANDARD, Response
 from data.synthesis.exposure import InBetween, exposure_times
 from utils.errors import UserError
 from utils.files import atomic_path
@@ -55,13 +55,16 @@ class ExposedVideos(Dataset):
 
     A fifth of the clips is not blurred, a fifth are means of 3-9 whole frames, the rest exposures of 0.5-9 intervals; the time from
     one exposure to the next is at least its length. Every video counts alike, whatever its length, `PER_VIDEO` times per epoch.
-    The ground truth is always a real frame. An item depends only on (seed, epoch, index).
+    The ground truth is always a real frame. encoded_share: of the clips, averages of pixel values instead of light, as in GoPro's `blur`.
+    An item depends only on (seed, epoch, index).
     """
 
     PER_VIDEO = 32
 
-    def __init__(self, videos: Iterable[Video], frames: int, size: int, seed: int, cache: Path, max_frames: int = 0):
-        self.frames, self.size, self.seed = frames, size, seed
+    def __init__(
+        self, videos: Iterable[Video], frames: int, size: int, seed: int, cache: Path, max_frames: int = 0, encoded_share: float = 0.0
+    ):
+        self.frames, self.size, self.seed, self.encoded_share = frames, size, seed, encoded_share
         self.videos = [high_rate(video, cache, max_frames) for video in Progress(videos, "raising frame rates")]
         for video in self.videos:
             if min(video.frames.shape[1:3]) < size or video.real_frames < 2 * frames:
@@ -82,11 +85,12 @@ class ExposedVideos(Dataset):
         middles = video.rate * (first + stride * np.arange(self.frames))
         side, top, left = self._draw_crop(rng, video, middles[0] + moments[0], middles[-1] + moments[-1])
         part = np.s_[top : top + side, left : left + side]
-        blurry_linear, sharp_linear = [], []
+        response = NO_RESPONSE if self.encoded_share and rng.random() < self.encoded_share else STANDARD
+        linear, blurry_linear, sharp_linear = response.linear(_VALUES), [], []
         for middle in middles:
-            blurry_linear.append(sum(_LINEAR[video.frames[moment][part]] for moment in middle + moments) / len(moments))
-            sharp_linear.append(_LINEAR[video.frames[middle][part]])
-        blurry, sharp = (self._encoded(clip) for clip in (blurry_linear, sharp_linear))
+            blurry_linear.append(sum(linear[video.frames[moment][part]] for moment in middle + moments) / len(moments))
+            sharp_linear.append(linear[video.frames[middle][part]])
+        blurry, sharp = (self._encoded(clip, response) for clip in (blurry_linear, sharp_linear))
         if rng.random() < 0.5:  # time has no direction in an exposure
             blurry, sharp, middles = blurry[::-1], sharp[::-1], middles[::-1]
         clips = degrade(rng, blurry, noise_share=0.3, jpeg_share=0.2), np.round(sharp * 255) / 255
@@ -128,18 +132,18 @@ class ExposedVideos(Dataset):
         changes = [np.abs(np.subtract(*(end[top : top + side : 4, left : left + side : 4] for end in ends))).mean() for top, left in places]
         return side, *map(int, places[int(np.argmax(changes))])
 
-    def _encoded(self, clip_linear: list[np.ndarray]) -> np.ndarray:
+    def _encoded(self, clip_linear: list[np.ndarray], response: Response) -> np.ndarray:
         """Encoded frames [T,S,S,3] of linear ones of any size."""
         if len(clip_linear[0]) != self.size:
             clip_linear = [cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA) for frame in clip_linear]
-        return STANDARD.encoded(np.stack(clip_linear))
+        return response.encoded(np.stack(clip_linear))
 
 
 class ExposedFrames(Dataset):
     """Blurry/sharp pairs {blurry [3,S,S], sharp [3,S,S], name}: the single frames of ExposedVideos."""
 
-    def __init__(self, videos: Iterable[Video], size: int, seed: int, cache: Path, max_frames: int = 0):
-        self.clips = ExposedVideos(videos, 1, size, seed, cache, max_frames)
+    def __init__(self, videos: Iterable[Video], size: int, seed: int, cache: Path, max_frames: int = 0, encoded_share: float = 0.0):
+        self.clips = ExposedVideos(videos, 1, size, seed, cache, max_frames, encoded_share)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -198,4 +202,4 @@ def _prepared(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
 
 
-_LINEAR = STANDARD.linear(np.arange(256, dtype=np.uint8))  # of 8-bit values
+_VALUES = np.arange(256, dtype=np.uint8)

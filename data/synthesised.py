@@ -6,7 +6,7 @@ A pair depends only on the seed, the picture's name and its number; everything t
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn, degrade
 from data.photo_catalog import find_sharp
+from data.synthesis.camera import NO_RESPONSE
 from data.synthesis.kernels import KINDS, random_kernel
 from data.synthesis.masks import MaskSource
 from data.synthesis.pair import Pair, PairSettings, make_pair
@@ -32,7 +33,8 @@ class Draw:
 
     size: side K of the kernels. length: extent of generated ones in px, none: as they come. kernels: names and arrays to draw from
     instead. strong, mild: shares of the pairs whose kernels are as they come, and of at most 4 px; the rest has no blur at all
-    (published: 1, 0). Objects: see Objects.chosen.
+    (published: 1, 0). encoded: share of the pairs whose blur averages the picture's own values instead of light, as in GoPro's `blur`.
+    Objects: see Objects.chosen.
     """
 
     size: int = 65
@@ -40,6 +42,7 @@ class Draw:
     kernels: dict[str, np.ndarray] | None = None
     strong: float = 1.0
     mild: float = 0.0
+    encoded: float = 0.0
     least_score: float = 0.9
     least_area: int = 4000
     most_objects: int = 5
@@ -111,8 +114,10 @@ class PairMaker:
 
     def _make(self, rng: np.random.Generator, picture: np.ndarray, masks: np.ndarray) -> Made:
         names, kernels = self._kernels(rng, len(masks) + 1)
-        pair = make_pair(picture, masks, kernels, rng, self.settings)
-        record = {"kernels": names, "objects": len(masks), "settings": asdict(self.settings)}
+        stored = bool(self.draw.encoded) and rng.random() < self.draw.encoded
+        settings = replace(self.settings, response=NO_RESPONSE) if stored else self.settings
+        pair = make_pair(picture, masks, kernels, rng, settings)
+        record = {"kernels": names, "objects": len(masks), "settings": asdict(settings)}
         return Made(pair, record, masks, kernels)
 
     def _kernels(self, rng: np.random.Generator, count: int) -> tuple[list[str], np.ndarray]:

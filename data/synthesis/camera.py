@@ -47,6 +47,9 @@ class Response:
 
 
 STANDARD = Response()  # gamma 2.2
+NO_RESPONSE = Response(
+    "none"
+)  # averages of the pixels' values, as GoPro's `blur` (Nah et al., CVPR 2017) and most sets of video frames are made
 
 
 def saturation_mask(image_linear: np.ndarray, published: bool = False) -> np.ndarray:

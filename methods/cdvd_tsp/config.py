@@ -55,6 +55,7 @@ class TrainConfig:
     )
     picture_path: Path | None = option(None, "with --source videos: sharp pictures to move, for a share of the samples")
     picture_share: float = option(0.2, "that share, 0 .. 1")
+    encoded_share: float = option(0.0, "with --source videos: share blurred in pixel values instead of light, as GoPro's blur is")
     cache_path: Path = option(Path("dataset/cache"), "with --source videos: they are kept here at a high frame rate")
     layout: Layout = option("auto", _LAYOUT)
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)

@@ -167,7 +167,7 @@ class CascadeTask:
             return MovedPictures(path, frames, size, seed)
         if config.source == "videos":
             videos = find_videos(path, "frames").videos
-            exposed = ExposedVideos(videos, frames, size, seed, config.cache_path, config.max_frames)
+            exposed = ExposedVideos(videos, frames, size, seed, config.cache_path, config.max_frames, config.encoded_share)
             if not config.picture_path:
                 return exposed
             return Mixture(exposed, MovedPictures(config.picture_path, frames, size, seed), config.picture_share, seed)

@@ -152,6 +152,9 @@ class TrainConfig:
     video_share: float = option(0.5, "that share, 0 .. 1")
     cache_path: Path = option(Path("dataset/cache"), "--video_path: the videos are kept here at a high frame rate")
     max_frames: int = option(300, "--video_path: frames used of each video; 0 = all")
+    encoded_share: float = option(
+        0.0, "--source pictures, --video_path: share blurred in pixel values instead of light, as GoPro's blur is"
+    )
     gamma_factor: float = option(1.0, _GAMMA)
     noise_share: float = option(0.0, "--source pictures: share of noisy blurry patches, Gaussian of deviation U(0, 0.015)")
     jpeg_share: float = option(0.0, "--source pictures: share of blurry patches compressed as JPEG of quality 70 .. 95")

@@ -169,6 +169,7 @@ class DeblurTask:
             kernels=load_kernels(config.kernel_path, config.kernel_size) if config.kernel_path else None,
             strong=config.strong,
             mild=config.mild,
+            encoded=config.encoded_share,
         )
         response = Response(value=config.gamma) if config.gamma != 1 else Response("none")
         settings = PairSettings(response, illumination=3.0 if config.augment_illumination else 1.0)
@@ -179,7 +180,8 @@ class DeblurTask:
         config = self.config
         if not config.video_path:
             return pairs
-        exposed = ExposedFrames(find_videos(config.video_path, "frames").videos, size, config.seed, config.cache_path, config.max_frames)
+        videos = find_videos(config.video_path, "frames").videos
+        exposed = ExposedFrames(videos, size, config.seed, config.cache_path, config.max_frames, config.encoded_share)
         return Mixture(pairs, exposed, config.video_share, config.seed)
 
 

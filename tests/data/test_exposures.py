@@ -7,6 +7,7 @@ import torch
 from data.catalog import find_videos
 from data.exposures import ExposedFrames, ExposedVideos, high_rate
 from data.mixture import Mixture
+from data.synthesis.camera import NO_RESPONSE, STANDARD
 from data.synthesis.exposure import mean_in_linear_light
 from utils.errors import UserError
 from utils.image import write_image
@@ -76,12 +77,14 @@ def test_blur_is_none_mild_and_strong_and_still_scenes_stay_sharp(videos, tmp_pa
     assert np.min(differences["moving"]) < 0.004 < 0.04 < np.max(differences["moving"])
 
 
-def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(videos, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("encoded_share", "response"), [(0, STANDARD), (1, NO_RESPONSE)])
+def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(videos, tmp_path, monkeypatch, encoded_share, response):
+    """A mean of light, or, as GoPro's `blur`, of pixel values."""
     monkeypatch.setattr("data.exposures.degrade", lambda rng, clip, **shares: np.round(clip * 255) / 255)
     monkeypatch.setattr("data.exposures.crop_and_turn", lambda images, size, rng: images)
     monkeypatch.setattr("data.exposures.UNBLURRED_SHARE", 0)
     monkeypatch.setattr("data.exposures.PLAIN_SHARE", 1)
-    clips = make(videos[:1], tmp_path, size=60)
+    clips = make(videos[:1], tmp_path, size=60, encoded_share=encoded_share)
     frames = clips.videos[0].frames[::2] / 255
     for index in range(6):
         item = clips[0, index]
@@ -91,9 +94,9 @@ def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(videos, tmp_pat
         offsets = [left for left in range(21) if np.abs(frames[numbers[2]][:, left : left + 60] - sharp).max() < 1e-6]
         assert len(offsets) == 1
         blurry = item["blurry"][2].numpy().transpose(1, 2, 0)
-        means = [
-            mean_in_linear_light(frames[numbers[2] - half : numbers[2] + half + 1][:, :, offsets[0] : offsets[0] + 60]) for half in (1, 2)
-        ]
+        part = np.s_[:, offsets[0] : offsets[0] + 60]
+        around = [[frame[part] for frame in frames[numbers[2] - half : numbers[2] + half + 1]] for half in (1, 2)]
+        means = [mean_in_linear_light(exposed, response) for exposed in around]
         assert min(np.abs(mean - blurry).max() for mean in means) < 0.5 / 255 + 1e-4
 
 

@@ -282,6 +282,9 @@ def test_shares_of_strong_mild_and_no_blur(pairs):
     assert 0.2 < kinds.count("none") / 200 < 0.4 and 0.3 < kinds.count("mild") / 200 < 0.5
     item = dataset[0, 0]
     assert item["blurry"].shape == (3, 40, 40) and item["blurry"].min() >= 0 and item["blurry"].max() <= 1 and item["name"] == "one"
+    stored = PairMaker(maker.pictures["one"].parent, find_masks(None), Draw(size=21, encoded=0.5), PairSettings(), seed=1)
+    kinds = [stored.patch(np.random.default_rng(seed), "one", 40).record["settings"]["response"]["kind"] for seed in range(60)]
+    assert 15 < kinds.count("none") < 45 and kinds.count("none") + kinds.count("gamma") == 60
     with pytest.raises(UserError, match="a patch of 90 px needs 110 px"):
         maker.patch(np.random.default_rng(0), "one", 90)
 
