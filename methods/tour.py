@@ -55,6 +55,7 @@ def make_burst(folder: Path) -> Path:
     """SHOTS blurry/sharp pairs of one picture."""
     _heading("1. make blur")
     sharp, burst = folder / "sharp", folder / "burst"
+    shutil.rmtree(burst, ignore_errors=True)  # an earlier tour's, perhaps of another version with other options
     sharp.mkdir(parents=True, exist_ok=True)
     shutil.copy(sample_pictures() / f"{PICTURE}.png", sharp)
     generate.main(GenerateConfig(sharp, burst, n_images=SHOTS, kernel_size=KERNEL, min_img_size=0, seed=3))
