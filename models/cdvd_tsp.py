@@ -250,10 +250,9 @@ class AlignedNAFNet(NAFNet):
         blocks = list(range(len(self.middle)) if every or blocks is None else blocks)
         if len(blocks) != len(self.middle) or not all(0 <= block < len(other.middle) for block in blocks):
             raise ValueError(f"the blocks {blocks} of {len(other.middle)} can't start {len(self.middle)}")
-        middle = {
-            f"middle.{place}.{key}": value for place, block in enumerate(blocks) for key, value in other.middle[block].state_dict().items()
-        }
-        state, own = other.state_dict() | middle, self.state_dict()
+        state, own = other.state_dict(), self.state_dict()
+        for place, block in enumerate(blocks):
+            state |= other.middle[block].state_dict(prefix=f"middle.{place}.")
         taken = {key: state[key] for key in own if key in state and key != "intro.weight" and state[key].shape == own[key].shape}
         intro, seen = torch.zeros_like(own["intro.weight"]), state["intro.weight"]
         first = 0 if isinstance(other, AlignedNAFNet) else 3 * self.downscale**2  # a photo's colours are the centre frame's

@@ -139,7 +139,8 @@ def option(
 ) -> Any:
     """A configuration field: its default, its meaning with unit, and what the option without a value means (`bare`).
 
-    configs: gives the file in configs/ that holds where the command line has a value for this option and no --config.
+    configs: gives the file in configs/ that holds where the command line has a value for this option and no --config, or that lies beneath
+    one with a line `base`.
     least: the lowest number that a command line or a YAML file may give. unused_with: an option beside which this one says nothing.
     """
     metadata = {"help": help, "bare": bare, "configs": configs, "least": least, "unused_with": unused_with}

@@ -43,6 +43,18 @@ def reading(path: str | os.PathLike, kind: str, *more: type[Exception]) -> Itera
         raise UserError(f"{path} can't be read as {kind}, it may be truncated, damaged or another kind of file: {reason}") from error
 
 
+@contextlib.contextmanager
+def noting(mistakes: list[str], several: bool) -> Iterator[None]:
+    """Adds to `mistakes` what goes wrong with one of several files, or "" for nothing; of a single one a UserError is raised on."""
+    mistakes.append("")
+    try:
+        yield
+    except UserError as error:
+        if not several:
+            raise
+        mistakes[-1] = str(error)
+
+
 def raise_left_out(mistakes: Sequence[str], count: int) -> None:
     """Raises UserError that tells what is wrong with those of `count` pictures that were left out; none of them is fine."""
     if mistakes:

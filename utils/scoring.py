@@ -245,13 +245,16 @@ def run_table(tables: Path, config: Any, folder: Path, run: Callable[[Any], Scor
         raise UserError(f"tables.yaml has no data set or network {wanted!r}: choose from {'; '.join(names)}; or part of a network's name")
     lines = [["data set", *(["network"] if any("network" in row for row in rows) else [])]]
     lines[0] += ["metric", "paper", "ours", "difference", "protocol", "remark"]
-    failed = 0
+    root, failed = tables.resolve().parents[2], 0
     for row in chosen:
-        try:
-            lines += _table_lines(row, tables.resolve().parents[2], lambda row: run(_as_published(config, row, folder)))
-        except UserError as error:
-            failed += 1
-            lines += _table_lines({**row, "data_path": None, "remark": f"failed: {error}"}, tables.resolve().parents[2], run)
+        missing = [str(path.relative_to(root)) for key in ("data_path", "weights") if (path := row[key]) and not path.exists()]
+        scores, remark = None, f"not run: needs {' and '.join(missing)}" if missing else row["remark"]
+        if not missing and row["value"] and row["data_path"]:
+            try:
+                scores = run(_as_published(config, row, folder))
+            except UserError as error:
+                failed, remark = failed + 1, f"failed: {error}"
+        lines += _table_lines(row, scores.mean if scores else {}, remark)  # under torchrun the first process scores
     print(format_table(lines))
     if failed:
         raise UserError(f"{failed} of {len(chosen)} rows failed, the remarks say why")
@@ -268,14 +271,8 @@ def _as_published(config: Any, row: dict, folder: Path) -> Any:
     return dataclasses.replace(config, **chosen, **row.get("options", {}))
 
 
-def _table_lines(row: dict, root: Path, run: Callable[[dict], Scores | None]) -> list[list[str]]:
-    missing = [str(path.relative_to(root)) for key in ("data_path", "weights") if (path := row[key]) and not path.exists()]
-    ours, remark = {}, row["remark"]
-    if missing:
-        remark = f"not run: needs {' and '.join(missing)}"
-    elif row["value"] and row["data_path"]:
-        scores = run(row)
-        ours = scores.mean if scores else {}  # the first process scores
+def _table_lines(row: dict, ours: dict[str, float], remark: str) -> list[list[str]]:
+    """A line per published metric of a row, beside our figures."""
     lines = []
     for metric, paper in (row["value"] or dict.fromkeys(PROTOCOLS[row["protocol"]].metrics)).items():
         value = ours.get(metric)

@@ -47,9 +47,13 @@ class Response:
 
 
 STANDARD = Response()  # gamma 2.2
-NO_RESPONSE = Response(
-    "none"
-)  # averages of the pixels' values, as GoPro's `blur` (Nah et al., CVPR 2017) and most sets of video frames are made
+# Averages of the pixels' values, as GoPro's `blur` (Nah et al., CVPR 2017) and most sets of video frames are made.
+NO_RESPONSE = Response("none")
+
+
+def gamma_response(gamma: float) -> Response:
+    """linear = s^gamma; 1 stands for no response."""
+    return Response("gamma", gamma) if gamma != 1 else NO_RESPONSE
 
 
 def saturation_mask(image_linear: np.ndarray, published: bool = False) -> np.ndarray:

@@ -23,7 +23,7 @@ from models.purohit import Purohit
 from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, available_memory, choose_device, choose_precision
-from utils.errors import UserError, raise_left_out
+from utils.errors import UserError, noting, raise_left_out
 from utils.files import write_text
 from utils.image import is_image, read_image, resize_to, to_8bit, to_tensor, write_image
 from utils.progress import Progress
@@ -70,13 +70,9 @@ def main(config: InferenceConfig) -> None:
         examples, mistakes, shown = [], [], dict(spread(share, MOST_PANELS))
         with distributed.together():
             for folder, path in Progress(share, unit="picture"):
-                mistakes.append("")
-                try:
+                with noting(mistakes, len(pictures) > 1):
                     blurry = to_tensor(read_image(path))
-                except UserError as error:
-                    if len(pictures) == 1:
-                        raise
-                    mistakes[-1] = str(error)
+                if mistakes[-1]:
                     continue
                 moments = [to_8bit(frame) for frame in predict(predictor, blurry)]
                 write_moments(folder, to_8bit(blurry), {place: moments[place] for place in places}, config)

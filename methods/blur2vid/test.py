@@ -76,8 +76,8 @@ def unfold_and_score(config: TestConfig) -> Scores:
         f"input: the blurry picture {FRAMES} times",
     ]
     paper = paper_row(TABLES, predictor.weights, found.folder, "blur2vid", {"partition": config.partition, "centre": config.centre})
-    scores = Scores("blur2vid", rows, predictor.weights, found.metadata, "; ".join(filter(None, remarks)), paper)
-    scores.arithmetic = arithmetic(predictor.device, predictor.dtype)
+    about = {"remark": "; ".join(filter(None, remarks)), "paper": paper, "arithmetic": arithmetic(predictor.device, predictor.dtype)}
+    scores = Scores("blur2vid", rows, predictor.weights, found.metadata, **about)
     scores.write(folder)
     write_text(folder / "config.yaml", to_yaml(config))
     print(frame_table(scores, places))

@@ -21,7 +21,7 @@ from models.srn import SRN
 from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.device import arithmetic, autocast, available_memory, choose_device, choose_precision, prepare_memory
-from utils.errors import UserError, raise_left_out
+from utils.errors import UserError, noting, raise_left_out
 from utils.files import write_text
 from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
 from utils.photo import read_photo, write_photo
@@ -267,17 +267,13 @@ def restore_pictures(
     with distributed.together(), Progress(total=len(share), unit="picture") as bar:
         for picture in share:
             target = result.files[picture.name]
-            mistakes.append("")
-            if not (skip_existing and target.is_file()):
-                try:
-                    photo, started = read_photo(picture.blurry), time.monotonic()
-                except UserError as error:
-                    if picture.sharp or len(pictures) == 1:
-                        raise
-                    mistakes[-1] = str(error)
-                    bar.update()
-                    continue
-                size = photo.pixels.shape[:2]
+            with noting(mistakes, not picture.sharp and len(pictures) > 1):
+                photo = None if skip_existing and target.is_file() else read_photo(picture.blurry)
+            if mistakes[-1]:
+                bar.update()
+                continue
+            if photo:
+                started, size = time.monotonic(), photo.pixels.shape[:2]
                 tiles = count_tiles(size, tile_of(predictor, size), overlap, multiple)
                 with Progress(total=tiles, unit="tile", leave=False, disable=tiles <= 1) as tile_bar:
                     restored = predict(predictor, to_tensor(photo.pixels), tile_bar.update)

@@ -17,7 +17,7 @@ from data.pairs import FolderPairs, NoBlurPairs, Variation
 from data.photo_catalog import find_pairs, find_sharp
 from data.sample import sample_folder
 from data.shards import ShardedPairs
-from data.synthesis.camera import Response
+from data.synthesis.camera import gamma_response
 from data.synthesis.kernels import load_kernels
 from data.synthesis.masks import find_masks
 from data.synthesis.pair import PairSettings
@@ -171,8 +171,7 @@ class DeblurTask:
             mild=config.mild,
             encoded=config.encoded_share,
         )
-        response = Response(value=config.gamma) if config.gamma != 1 else Response("none")
-        settings = PairSettings(response, illumination=3.0 if config.augment_illumination else 1.0)
+        settings = PairSettings(gamma_response(config.gamma), illumination=3.0 if config.augment_illumination else 1.0)
         maker = PairMaker(path, find_masks(config.mask_path, config.mask_kind), draw, settings, config.seed)
         return SynthesisedPairs(maker, size, config.noise_share, config.jpeg_share, vary, tuple(config.zoom))
 

@@ -19,7 +19,7 @@ from data.photo_catalog import find_pictures, pictures_by_name
 from data.sample import pictures_or_sample
 from data.sequences import FRAMES, collect_metadata, write_sequence
 from data.shards import write_shard
-from data.synthesis.camera import Response
+from data.synthesis.camera import Response, gamma_response
 from data.synthesis.exposure import exposed_frame, frames_needed
 from data.synthesis.kernels import kernel_sheet, load_kernels, random_kernel
 from data.synthesis.masks import MaskSource, find_masks
@@ -186,7 +186,7 @@ def response(config: GenerateConfig) -> Response:
     """The camera's response that the configuration names."""
     if config.exponential_crf:
         return Response("exponential", config.exponential_factor)
-    return Response("gamma", config.gamma) if config.gamma != 1 else Response("none")
+    return gamma_response(config.gamma)
 
 
 def masks(config: GenerateConfig) -> MaskSource:
