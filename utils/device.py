@@ -7,11 +7,15 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from utils.errors import UserError
+
+Item = TypeVar("Item")
 
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # names of mallopt
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -112,6 +116,29 @@ def limit_memory() -> None:
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
     """Mixed precision in `dtype`; float32 means none."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+@contextlib.contextmanager
+def inference(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """No gradients, and mixed precision in `dtype`."""
+    with torch.inference_mode(), autocast(device, dtype):
+        yield
+
+
+def each_in_inference(items: Iterable[Item], device: torch.device, dtype: torch.dtype) -> Iterator[Item]:
+    """The items, each computed within `inference`, which is left before the consumer gets it.
+
+    A generator must not hold such a context open across its yield: torch's modes belong to the thread, not to the generator, and
+    leaving one of them in another order than they were entered switches the others off (autocast was lost after the first frame).
+    """
+    iterator = iter(items)
+    while True:
+        with inference(device, dtype):
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
 
 
 def run_description(device: torch.device) -> str:

@@ -19,7 +19,7 @@ from models.cdvd_tsp import CDVDTSP, TILE_OVERLAP
 from models.nafnet import NAFNet
 from utils import distributed
 from utils.config import ROOT, to_yaml
-from utils.device import arithmetic, autocast, available_memory, choose_device, choose_precision, prepare_memory
+from utils.device import arithmetic, available_memory, choose_device, choose_precision, each_in_inference, prepare_memory
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
@@ -105,7 +105,6 @@ def load(config: InferenceConfig | TestConfig) -> Predictor:
     return Predictor(network, device, choose_precision(precision, device), weights)
 
 
-@torch.inference_mode()
 def predict(
     predictor: Predictor,
     frames: Iterable[Tensor],
@@ -137,11 +136,11 @@ def predict(
         if stage < network.stages:
             observe(stage, cut(frame))
 
-    with autocast(predictor.device, predictor.dtype):
-        for restored in network.stream(padded(), watch if observe else None):
-            yield cut(restored)
-            if progress:
-                progress()
+    stream = network.stream(padded(), watch if observe else None)
+    for restored in each_in_inference(map(cut, stream), predictor.device, predictor.dtype):
+        yield restored
+        if progress:
+            progress()
 
 
 def extended(frames: Iterable[Tensor], count: int) -> Iterator[Tensor]:

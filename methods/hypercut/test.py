@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -14,7 +13,7 @@ from methods.hypercut.config import GenerateConfig, TestConfig
 from models import find, load_network
 from models.hypercut import HyperCUT
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, choose_device, choose_precision, worker_processes
+from utils.device import choose_device, choose_precision, each_in_inference, worker_processes
 from utils.errors import UserError
 from utils.files import write_text
 from utils.progress import Progress
@@ -49,7 +48,6 @@ def main(config: TestConfig) -> Scores | None:
     return scores
 
 
-@torch.inference_mode()
 def scored(
     config: TestConfig | GenerateConfig, network: HyperCUT, sequences: tuple[Sequence, ...], stored: bool
 ) -> Iterator[tuple[Sequence, Tensor]]:
@@ -57,14 +55,15 @@ def scored(
     if config.workers < 0:
         raise UserError(f"--workers {config.workers} is below 0")
     device = choose_device(config.device)
-    dtype = choose_precision(config.precision, device)
     network = network.to(device)
-    loader = DataLoader(WholeSequences(sequences, stored), batch_size=None, num_workers=worker_processes(config.workers))
-    for item in Progress(loader, "scoring", unit="sequence", leave=False):
+
+    def score(item: dict) -> tuple[Sequence, Tensor]:
         frames = network.seen(item["frames"].to(device))
         try:
-            with autocast(device, dtype):
-                scores = network(frames[None])[0]
+            return item["sequence"], network(frames[None])[0].float().cpu()
         except UserError as error:
             raise UserError(f"sequence {item['sequence'].id}: {error}") from None
-        yield item["sequence"], scores.float().cpu()
+
+    loader = DataLoader(WholeSequences(sequences, stored), batch_size=None, num_workers=worker_processes(config.workers))
+    items = Progress(loader, "scoring", unit="sequence", leave=False)
+    return each_in_inference(map(score, items), device, choose_precision(config.precision, device))
