@@ -1,7 +1,7 @@
 """The same inference behind a web page: python app.py [--host H] [--port P] [--device D]
 
-Every tab builds the configuration of a method and calls the main(config) that its door calls. Where files lie: utils/visitors.py;
-what goes between gradio and the work: utils/web.py.
+Every tab builds the configuration of a method and calls the main(config) that its door calls. Where
+files lie: utils/visitors.py; what goes between gradio and the work: utils/web.py.
 """
 
 import csv
@@ -29,9 +29,13 @@ MOST_KEPT, MOST_OBJECTS, LONGEST_BLUR = 5, 5, 40
 
 @dataclass(frozen=True)
 class AppConfig:
-    """A web page that restores videos and photos, unfolds blurry photos, picks shots and makes blur."""
+    """A web page that restores videos and photos, unfolds blurry photos, picks shots and makes
+    blur.
+    """
 
-    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in, without a password")
+    host: str = option(
+        "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in, without a password"
+    )
     port: int = option(7860, "port to listen on")
     device: str = option("auto", DEVICE)
     upload_mb: int = option(200, "largest file that is taken, MB")
@@ -47,9 +51,17 @@ def main() -> int:
     try:
         config = parse(AppConfig, "", "app", sys.argv[1:])
         with private_folder() as root:
-            for number in (signal.SIGINT, signal.SIGTERM):  # shells have the first one ignored in the background
+            for number in (
+                signal.SIGINT,
+                signal.SIGTERM,
+            ):  # shells have the first one ignored in the background
                 signal.signal(number, signal.default_int_handler)
-            serve(build(config, Visitors(root, config.keep_minutes * 60)), config.host, config.port, config.upload_mb)
+            serve(
+                build(config, Visitors(root, config.keep_minutes * 60)),
+                config.host,
+                config.port,
+                config.upload_mb,
+            )
             threading.Event().wait()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -67,7 +79,9 @@ def restore_video(config: AppConfig, visitor: Visitor, upload: str | None) -> tu
     folder = visitor.start("video")
     clip, frames = take_clip(config, visitor, upload, folder / "input")
     main(InferenceConfig(clip, output_dir=folder / "restored", report=False, device=config.device))
-    video = show(visitor, "video", folder / "restored" / f"{clip.stem}.mp4", f"{clip.stem}_restored.mp4")
+    video = show(
+        visitor, "video", folder / "restored" / f"{clip.stem}.mp4", f"{clip.stem}_restored.mp4"
+    )
     choice = changed(maximum=frames - 1, value=frames // 2, visible=frames > 1)
     return show_frame(config, visitor, frames // 2), choice, video, [video]
 
@@ -95,9 +109,19 @@ def restore_photo(config: AppConfig, visitor: Visitor, upload: str | None, weigh
 
     folder = visitor.start("photo")
     photo = take_photo(config, visitor, upload, folder / "input")
-    main(InferenceConfig(photo, weights=SHIPPED / weights, output_dir=folder / "restored", report=False, device=config.device))
+    main(
+        InferenceConfig(
+            photo,
+            weights=SHIPPED / weights,
+            output_dir=folder / "restored",
+            report=False,
+            device=config.device,
+        )
+    )
     restored = folder / "restored" / f"{photo.stem}.png"
-    return compared(visitor, "photo", photo, restored), [show(visitor, "photo", restored, f"{photo.stem}_restored.png")]
+    return compared(visitor, "photo", photo, restored), [
+        show(visitor, "photo", restored, f"{photo.stem}_restored.png")
+    ]
 
 
 def unfold_photo(config: AppConfig, visitor: Visitor, upload: str | None) -> tuple:
@@ -109,13 +133,28 @@ def unfold_photo(config: AppConfig, visitor: Visitor, upload: str | None) -> tup
     photo, results = take_photo(config, visitor, upload, folder / "input"), folder / "moments"
     main(InferenceConfig(photo, output_dir=results, device=config.device))
     frames = sorted(results.glob("deblur_*.png"))
-    gallery = [(shrunk(visitor, "moments", path, f"shown_{path.name}"), f"moment {place}") for place, path in enumerate(frames, 1)]
-    animation, strip, video = (show(visitor, "moments", results / name) for name in ("moments.gif", "strip.png", "moments.mp4"))
-    return animation, gallery, strip, [*(show(visitor, "moments", path) for path in frames), animation, strip, video]
+    gallery = [
+        (shrunk(visitor, "moments", path, f"shown_{path.name}"), f"moment {place}")
+        for place, path in enumerate(frames, 1)
+    ]
+    animation, strip, video = (
+        show(visitor, "moments", results / name)
+        for name in ("moments.gif", "strip.png", "moments.mp4")
+    )
+    return (
+        animation,
+        gallery,
+        strip,
+        [*(show(visitor, "moments", path) for path in frames), animation, strip, video],
+    )
 
 
-def pick_shots(config: AppConfig, visitor: Visitor, uploads: list[str] | None, keep: float) -> tuple:
-    """(before and after of the best, choice among the best, curve, contact sheet, table, downloads)"""
+def pick_shots(
+    config: AppConfig, visitor: Visitor, uploads: list[str] | None, keep: float
+) -> tuple:
+    """(before and after of the best, choice among the best, curve, contact sheet, table,
+    downloads)
+    """
     from methods.irp.config import InferenceConfig
     from methods.irp.inference import main
     from utils.video import is_video
@@ -128,17 +167,35 @@ def pick_shots(config: AppConfig, visitor: Visitor, uploads: list[str] | None, k
     else:
         shots = folder / "input"
         if len(uploads or ()) > config.burst:
-            raise UserError(f"{len(uploads)} pictures are too many: a burst has at most {config.burst} here (--burst)")
+            raise UserError(
+                f"{len(uploads)} pictures are too many: a burst has at most {config.burst} here "
+                "(--burst)"
+            )
         for number, upload in enumerate(uploads or [None], 1):
             take_photo(config, visitor, upload, shots, number)
     results, kept = folder / "picked", str(int(keep))
-    main(InferenceConfig(shots, "select", ratio=1.0, keep=kept, restore=True, output_dir=results, device=config.device))
+    main(
+        InferenceConfig(
+            shots,
+            "select",
+            ratio=1.0,
+            keep=kept,
+            restore=True,
+            output_dir=results,
+            device=config.device,
+        )
+    )
     rows = list(csv.DictReader((results / "scores.csv").read_text(encoding="utf-8").splitlines()))
     best = [row["name"] for row in rows if row["selected"] == "1"]
     table = [[row["rank"], row["name"], row["potential"], row.get("seconds", "")] for row in rows]
-    curve = show(visitor, "pick", results / "curve.png") if (results / "curve.png").exists() else None
+    curve = (
+        show(visitor, "pick", results / "curve.png") if (results / "curve.png").exists() else None
+    )
     choice = changed(choices=best, value=best[0], visible=len(best) > 1)
-    downloads = [show(visitor, "pick", results / "restored" / f"{name}.png", f"{name}_restored.png") for name in best]
+    downloads = [
+        show(visitor, "pick", results / "restored" / f"{name}.png", f"{name}_restored.png")
+        for name in best
+    ]
     sheet = show(visitor, "pick", results / "contact_sheet.png")
     downloads += [show(visitor, "pick", results / "scores.csv"), sheet, *filter(None, [curve])]
     return show_picked(config, visitor, best[0]), choice, curve, sheet, table, downloads
@@ -154,14 +211,23 @@ def show_picked(config: AppConfig, visitor: Visitor, name: str) -> tuple[str, ..
     return compared(visitor, "picked", chosen[name], results / "restored" / f"{name}.png")
 
 
-def make_blur(config: AppConfig, visitor: Visitor, upload: str | None, masks: list[str] | None, length: float, seed: float) -> tuple:
+def make_blur(
+    config: AppConfig,
+    visitor: Visitor,
+    upload: str | None,
+    masks: list[str] | None,
+    length: float,
+    seed: float,
+) -> tuple:
     """(blurry and sharp, objects and kernels, downloads)"""
     from methods.sbdd.config import GenerateConfig
     from methods.sbdd.generate import main
 
     folder = visitor.start("blur")
     if len(masks or ()) > MOST_OBJECTS:
-        raise UserError(f"{len(masks)} masks are too many: give one for each of at most {MOST_OBJECTS} objects")
+        raise UserError(
+            f"{len(masks)} masks are too many: give one for each of at most {MOST_OBJECTS} objects"
+        )
     photo = take_photo(config, visitor, upload, folder / "pictures")
     for number, mask in enumerate(masks or (), 1):
         take_photo(config, visitor, mask, folder / "masks" / photo.stem, number)
@@ -181,11 +247,15 @@ def make_blur(config: AppConfig, visitor: Visitor, upload: str | None, masks: li
     )
     pair = [folder / "made" / kind / f"{photo.stem}_0.png" for kind in ("blurry", "sharp")]
     sheet = show(visitor, "blur", folder / "made" / "contact_sheet.png")
-    downloads = [show(visitor, "blur", path, f"{photo.stem}_{path.parent.name}.png") for path in pair]
+    downloads = [
+        show(visitor, "blur", path, f"{photo.stem}_{path.parent.name}.png") for path in pair
+    ]
     return compared(visitor, "blur", *pair), sheet, downloads
 
 
-def take_photo(config: AppConfig, visitor: Visitor, upload: str | None, folder: Path, number: int | None = None) -> Path:
+def take_photo(
+    config: AppConfig, visitor: Visitor, upload: str | None, folder: Path, number: int | None = None
+) -> Path:
     """An uploaded photo, not too large by its header."""
     from utils.image import EXTENSIONS, image_size
 
@@ -195,13 +265,18 @@ def take_photo(config: AppConfig, visitor: Visitor, upload: str | None, folder: 
     height, width = image_size(photo)
     if height * width > config.photo_megapixels * 1e6:
         raise UserError(
-            f"{photo.name} is {width}x{height}, {height * width / 1e6:.2f} megapixels: at most {config.photo_megapixels:g} are taken here"
+            f"{photo.name} is {width}x{height}, {height * width / 1e6:.2f} megapixels: at most "
+            f"{config.photo_megapixels:g} are taken here"
         )
     return photo
 
 
-def take_clip(config: AppConfig, visitor: Visitor, upload: str | None, folder: Path) -> tuple[Path, int]:
-    """An uploaded clip, neither too long nor too large, and its number of frames; all are decoded once, as headers may be wrong."""
+def take_clip(
+    config: AppConfig, visitor: Visitor, upload: str | None, folder: Path
+) -> tuple[Path, int]:
+    """An uploaded clip, neither too long nor too large, and its number of frames; all are decoded
+    once, as headers may be wrong.
+    """
     from utils.video import EXTENSIONS, VideoFile
 
     if not upload:
@@ -210,10 +285,16 @@ def take_clip(config: AppConfig, visitor: Visitor, upload: str | None, folder: P
     video = VideoFile(clip)
     height, width = video.size
     if height * width > config.video_megapixels * 1e6:
-        raise UserError(f"{clip.name} is {width}x{height}: frames of at most {config.video_megapixels:g} megapixels are taken here")
+        raise UserError(
+            f"{clip.name} is {width}x{height}: frames of at most {config.video_megapixels:g} "
+            "megapixels are taken here"
+        )
     frames = sum(1 for _ in itertools.islice(video, config.video_frames + 1))
     if frames > config.video_frames:
-        raise UserError(f"{clip.name} has more than {config.video_frames} frames, the most that are taken here: cut it")
+        raise UserError(
+            f"{clip.name} has more than {config.video_frames} frames, the most that are taken "
+            "here: cut it"
+        )
     return clip, frames
 
 
@@ -253,41 +334,70 @@ def build(config: AppConfig, visitors: Visitors):
     from utils.image import EXTENSIONS as PICTURES
     from utils.video import EXTENSIONS as CLIPS
 
-    def job(button: gr.Button, work: Callable, inputs: list, outputs: list, more: gr.Column) -> None:
-        """What a button starts; such jobs wait for each other. `more` is hidden until there are results."""
+    def job(
+        button: gr.Button, work: Callable, inputs: list, outputs: list, more: gr.Column
+    ) -> None:
+        """What a button starts; such jobs wait for each other. `more` is hidden until there are
+        results.
+        """
         once = {"concurrency_id": "job", "concurrency_limit": 1, "api_name": work.__name__}
         done = button.click(handler(partial(work, config), visitors), inputs, outputs, **once)
         done.success(lambda: gr.Column(visible=True), None, more, api_visibility="private")
 
     def choice(field: gr.Slider | gr.Dropdown, work: Callable, slider: gr.ImageSlider) -> None:
-        """What choosing another frame or shot does; of a dragged slider only the last place counts."""
-        latest = {"trigger_mode": "always_last", "api_name": work.__name__, "show_progress": "hidden"}
+        """What choosing another frame or shot does; of a dragged slider only the last place
+        counts.
+        """
+        latest = {
+            "trigger_mode": "always_last",
+            "api_name": work.__name__,
+            "show_progress": "hidden",
+        }
         field.input(handler(partial(work, config), visitors), field, slider, **latest)
 
     shown = {"format": "png", "type": "filepath", "interactive": False}
     compare, several = partial(gr.ImageSlider, **shown), {"file_count": "multiple"}
-    picture = partial(gr.Image, **shown, show_label=False, buttons=[])  # both would lie over the picture
+    picture = partial(
+        gr.Image, **shown, show_label=False, buttons=[]
+    )  # both would lie over the picture
     files = partial(gr.File, label="Download", interactive=False, **several)
     start = partial(gr.Button, variant="primary")
     choose_device(config.device)  # a mistake shows now
     networks = [path.name for path in weights_at_hand()]
     with gr.Blocks(title="Blurlab", analytics_enabled=False) as page:
-        gr.Markdown("# Blurlab\nRemoves, unfolds, judges and makes motion blur. Your files are removed when you close this page.")
+        gr.Markdown(
+            "# Blurlab\nRemoves, unfolds, judges and makes motion blur. Your files are removed "
+            "when you close this page."
+        )
         with gr.Tab("Video"), gr.Row():
             with gr.Column(scale=1):
-                gr.Markdown(f"Takes blur out of a clip of up to {config.video_frames} frames, with the help of the neighbouring frames.")
+                gr.Markdown(
+                    f"Takes blur out of a clip of up to {config.video_frames} frames, with the "
+                    "help of the neighbouring frames."
+                )
                 clip, button = upload("Clip", CLIPS), start("Restore")
             with gr.Column(scale=2):
                 slider = compare(label="before | after")
                 with gr.Column(visible=False) as more:
                     number = gr.Slider(0, 1, step=1, label="Frame", interactive=True)
-                    outputs = [slider, number, gr.Video(label="Restored clip", interactive=False), files()]
+                    outputs = [
+                        slider,
+                        number,
+                        gr.Video(label="Restored clip", interactive=False),
+                        files(),
+                    ]
             job(button, restore_video, [clip], outputs, more)
             choice(number, show_frame, slider)
         with gr.Tab("Photo"), gr.Row():
             with gr.Column(scale=1):
-                gr.Markdown("Takes blur out of a photo. Published weights that lie in `pretrain_models/` are offered, too.")
-                inputs = [upload("Photo", PICTURES), gr.Dropdown(networks, value=networks[0], label="Network")]
+                gr.Markdown(
+                    "Takes blur out of a photo. Published weights that lie in `pretrain_models/` "
+                    "are offered, too."
+                )
+                inputs = [
+                    upload("Photo", PICTURES),
+                    gr.Dropdown(networks, value=networks[0], label="Network"),
+                ]
                 button = start("Restore")
             with gr.Column(scale=2):
                 slider = compare(label="before | after")
@@ -296,35 +406,64 @@ def build(config: AppConfig, visitors: Visitors):
             job(button, restore_photo, inputs, outputs, more)
         with gr.Tab("Moments"), gr.Row():
             with gr.Column(scale=1):
-                gr.Markdown("Unfolds a blurry photo into seven moments of its exposure. Which was the first, no picture can tell.")
+                gr.Markdown(
+                    "Unfolds a blurry photo into seven moments of its exposure. Which was the "
+                    "first, no picture can tell."
+                )
                 photo, button = upload("Blurry photo", PICTURES), start("Unfold")
             with gr.Column(scale=2):
                 animation = picture()
                 with gr.Column(visible=False) as more:
                     gallery = gr.Gallery(
-                        columns=4, object_fit="contain", height="auto", format="png", show_label=False, buttons=["fullscreen"]
+                        columns=4,
+                        object_fit="contain",
+                        height="auto",
+                        format="png",
+                        show_label=False,
+                        buttons=["fullscreen"],
                     )
                     outputs = [animation, gallery, picture(), files()]
             job(button, unfold_photo, [photo], outputs, more)
         with gr.Tab("Pick"), gr.Row():
             with gr.Column(scale=1):
-                gr.Markdown("Ranks the pictures of a burst, or the frames of a clip, by how good restoration will make them.")
+                gr.Markdown(
+                    "Ranks the pictures of a burst, or the frames of a clip, by how good "
+                    "restoration will make them."
+                )
                 shots = upload("Pictures, or one clip", (*PICTURES, *CLIPS), **several)
-                keep, button = gr.Slider(1, MOST_KEPT, 1, step=1, label="Restore the best"), start("Pick")
+                keep, button = (
+                    gr.Slider(1, MOST_KEPT, 1, step=1, label="Restore the best"),
+                    start("Pick"),
+                )
             with gr.Column(scale=2):
                 slider = compare(label="before | after")
                 with gr.Column(visible=False) as more:
-                    best, headers = gr.Dropdown(label="Shot", interactive=True), ["place", "shot", "potential", "seconds"]
-                    curve, sheet, table = picture(), picture(), gr.Dataframe(headers=headers, interactive=False)
+                    best, headers = (
+                        gr.Dropdown(label="Shot", interactive=True),
+                        ["place", "shot", "potential", "seconds"],
+                    )
+                    curve, sheet, table = (
+                        picture(),
+                        picture(),
+                        gr.Dataframe(headers=headers, interactive=False),
+                    )
                     outputs = [slider, best, curve, sheet, table, files()]
             job(button, pick_shots, [shots, keep], outputs, more)
             choice(best, show_picked, slider)
         with gr.Tab("Make blur"), gr.Row():
             with gr.Column(scale=1):
-                gr.Markdown("Blurs a sharp photo as a moving camera would. What is white in a mask moves on its own.")
-                inputs = [upload("Sharp photo", PICTURES), upload("Masks, one per object (not needed)", PICTURES, **several)]
+                gr.Markdown(
+                    "Blurs a sharp photo as a moving camera would. What is white in a mask moves "
+                    "on its own."
+                )
+                inputs = [
+                    upload("Sharp photo", PICTURES),
+                    upload("Masks, one per object (not needed)", PICTURES, **several),
+                ]
                 inputs += [gr.Slider(1, LONGEST_BLUR, 12, step=1, label="Length of the blur, px")]
-                inputs += [gr.Number(1, precision=0, minimum=0, label="Seed: another one, another motion")]
+                inputs += [
+                    gr.Number(1, precision=0, minimum=0, label="Seed: another one, another motion")
+                ]
                 button = start("Blur")
             with gr.Column(scale=2):
                 slider = compare(label="blurry | sharp")

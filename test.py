@@ -1,4 +1,6 @@
-"""Score a network, or restored files, by a named protocol: python test.py METHOD [--option value ...]"""
+"""Score a network, or restored files, by a named protocol: python test.py METHOD [--option value
+...]
+"""
 
 from methods import run
 

@@ -1,4 +1,5 @@
-"""How much does streaming save? CDVD-TSP over a video, streamed against one window of five frames per output.
+"""How much does streaming save? CDVD-TSP over a video, streamed against one window of five frames
+per output.
 
 python -m benchmarks.cdvd_tsp_streaming [--quick]. The network has the published size (random weights: the work is the same) unless
 said otherwise. Prints: seconds per output and their ratio in steady state, operations per output, frames/s at 640x360 and 1280x720 of the
@@ -30,8 +31,14 @@ RATIO_SIZE = (128, 192)  # height, width
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer outputs and repetitions: a look, no figure to quote")
-    parser.add_argument("--memory", type=int, nargs=3, metavar=("FRAMES", "HEIGHT", "WIDTH"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer outputs and repetitions: a look, no figure to quote",
+    )
+    parser.add_argument(
+        "--memory", type=int, nargs=3, metavar=("FRAMES", "HEIGHT", "WIDTH"), help=argparse.SUPPRESS
+    )
     options = parser.parse_args()
     if options.memory:
         print(peak_memory_mb(*options.memory))
@@ -49,8 +56,17 @@ def main() -> None:
                 print(json.dumps(rows[-1]), flush=True)
     frames = (10, 30) if options.quick else (30, 300)
     peaks = [memory_of_a_process(count, 64, 96) for count in frames]
-    rows.append({"peak_memory_mb": dict(zip(map(str, frames), peaks)), "ratio": peaks[1] / peaks[0]})
-    print(format_table([["frames", "peak memory, MB"], *([str(count), f"{peak:.0f}"] for count, peak in zip(frames, peaks))]))
+    rows.append(
+        {"peak_memory_mb": dict(zip(map(str, frames), peaks)), "ratio": peaks[1] / peaks[0]}
+    )
+    print(
+        format_table(
+            [
+                ["frames", "peak memory, MB"],
+                *([str(count), f"{peak:.0f}"] for count, peak in zip(frames, peaks)),
+            ]
+        )
+    )
     append("cdvd_tsp streaming", device, rows)
 
 
@@ -66,7 +82,9 @@ def ratio_row(network: CDVDTSP, device: str, outputs: int, repetitions: int) -> 
             windowed.append(_seconds_per_call(lambda: network(window), outputs, device))
         stream = network.stream(_endless(clip))
         next(stream)
-        counts = [_operations(function) for function in (lambda: next(stream), lambda: network(window))]
+        counts = [
+            _operations(function) for function in (lambda: next(stream), lambda: network(window))
+        ]
     stream_s, window_s = statistics.median(streamed), statistics.median(windowed)
     return {
         "size": f"{RATIO_SIZE[1]}x{RATIO_SIZE[0]}",
@@ -80,13 +98,28 @@ def ratio_row(network: CDVDTSP, device: str, outputs: int, repetitions: int) -> 
     }
 
 
-def speed_row(name: str, network: CDVDTSP, size: tuple[int, int], device: str, dtype: torch.dtype, outputs: int) -> dict:
+def speed_row(
+    name: str,
+    network: CDVDTSP,
+    size: tuple[int, int],
+    device: str,
+    dtype: torch.dtype,
+    outputs: int,
+) -> dict:
     network = network.to(memory_format=torch.channels_last)
-    clip = [torch.rand(1, 3, *size, device=device).contiguous(memory_format=torch.channels_last) for _ in range(4)]
+    clip = [
+        torch.rand(1, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
+        for _ in range(4)
+    ]
     with torch.inference_mode(), autocast(torch.device(device), dtype):
         stream = network.stream(_endless(clip))
         seconds = _seconds_per_call(lambda: next(stream), outputs, device)
-    return {"network": name, "size": f"{size[1]}x{size[0]}", "dtype": str(dtype).removeprefix("torch."), "frames/s": 1 / seconds}
+    return {
+        "network": name,
+        "size": f"{size[1]}x{size[0]}",
+        "dtype": str(dtype).removeprefix("torch."),
+        "frames/s": 1 / seconds,
+    }
 
 
 def peak_memory_mb(frames: int, height: int, width: int) -> float:
@@ -96,11 +129,26 @@ def peak_memory_mb(frames: int, height: int, width: int) -> float:
         for _ in network.stream(torch.rand(1, 3, height, width) for _ in range(frames)):
             pass
     # Not getrusage: a forked child inherits its parent's maximum there.
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024
+    return (
+        next(
+            int(line.split()[1])
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
+        / 1024
+    )
 
 
 def memory_of_a_process(frames: int, height: int, width: int) -> float:
-    words = [sys.executable, "-m", "benchmarks.cdvd_tsp_streaming", "--memory", str(frames), str(height), str(width)]
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.cdvd_tsp_streaming",
+        "--memory",
+        str(frames),
+        str(height),
+        str(width),
+    ]
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 

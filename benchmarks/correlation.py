@@ -1,4 +1,5 @@
-"""Which form of the cost volume is fastest? ms of forward, and of forward with gradients, at PWC-Net's sizes for 1280x720 frames.
+"""Which form of the cost volume is fastest? ms of forward, and of forward with gradients, at
+PWC-Net's sizes for 1280x720 frames.
 
 python -m benchmarks.correlation [--height 704 --width 1280]. With a GPU also GB/s (inputs read once, volume written once) and the
 share of the card's measured copy bandwidth at 1/4 of 720p; without one those stand as "not measured".
@@ -23,16 +24,31 @@ def main() -> None:
     options = parser.parse_args()
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for device in devices:
-        rows = [measure(device, level, options, impl) for level in CHANNELS for impl in IMPLEMENTATIONS if _can_run(impl, device)]
+        rows = [
+            measure(device, level, options, impl)
+            for level in CHANNELS
+            for impl in IMPLEMENTATIONS
+            if _can_run(impl, device)
+        ]
         print(f"\n{hardware(device)}")
-        print(format_table([list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]))
+        print(
+            format_table(
+                [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
+            )
+        )
         append("correlation", device, rows)
     if "cuda" in devices:
         rows = bandwidth(options.runs)
-        print(format_table([list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]))
+        print(
+            format_table(
+                [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
+            )
+        )
         append("correlation bandwidth", "cuda", rows)
     else:
-        print("\ncupy kernels, GB/s and share of copy bandwidth: not measured (no CUDA device here)")
+        print(
+            "\ncupy kernels, GB/s and share of copy bandwidth: not measured (no CUDA device here)"
+        )
 
 
 def measure(device: str, level: int, options: argparse.Namespace, impl: str) -> dict:
@@ -60,9 +76,15 @@ def bandwidth(runs: int) -> list[dict]:
     rows = []
     for channels in CHANNELS.values():
         for dtype in (torch.float32, torch.float16):
-            first, second = (torch.randn(2, channels, 180, 320, device="cuda").to(dtype) for _ in range(2))
+            first, second = (
+                torch.randn(2, channels, 180, 320, device="cuda").to(dtype) for _ in range(2)
+            )
             with torch.inference_mode():
-                seconds = median_s(lambda first=first, second=second: correlation(first, second, impl="cupy"), runs, "cuda")
+                seconds = median_s(
+                    lambda first=first, second=second: correlation(first, second, impl="cupy"),
+                    runs,
+                    "cuda",
+                )
             moved = (2 * first.numel() + first.numel() // channels * 81) * first.element_size()
             rows.append(
                 {

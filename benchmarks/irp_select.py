@@ -1,10 +1,12 @@
-"""Which frame of a burst is worth restoring? IRP's choice against the sharpest, a random one and the best there is.
+"""Which frame of a burst is worth restoring? IRP's choice against the sharpest, a random one and
+the best there is.
 
     python -m benchmarks.irp_select --data_path PICTURES [--bursts 36] [--frames 8]
 
-A burst shows one part of a sharp picture under as many motions of a hand, 1 to 30 px long: `steady` with one exposure for all frames,
-`bracketed` with one of five exposure ratios for each. Every frame is restored (non-local means, then the shipped network) and compared
-with the sharp picture; the figures are PSNR in dB, the mean over the bursts of the frame that was chosen.
+A burst shows one part of a sharp picture under as many motions of a hand, 1 to 30 px long: `steady`
+with one exposure for all frames, `bracketed` with one of five exposure ratios for each. Every frame
+is restored (non-local means, then the shipped network) and compared with the sharp picture; the
+figures are PSNR in dB, the mean over the bursts of the frame that was chosen.
 """
 
 import argparse
@@ -35,8 +37,14 @@ PHOTONS = (500.0, 20000.0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_path", type=Path, help="sharp pictures that the predictor has not seen; none: the embedded sample")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data_path",
+        type=Path,
+        help="sharp pictures that the predictor has not seen; none: the embedded sample",
+    )
     parser.add_argument("--bursts", type=int, default=36)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--weights", type=Path)
@@ -44,29 +52,58 @@ def main() -> None:
     predictor = load(options.weights, "cpu", "fp32")
     network = load_network("image_deblur", ImageNetwork)
     wanted = SIDE + KERNEL - 1
-    pictures = [path for path in find_pictures(options.data_path or sample_pictures()) if min(image_size(path)) >= wanted]
-    pictures = spread(pictures, options.bursts) if len(pictures) > options.bursts else pictures * -(-options.bursts // len(pictures))
+    pictures = [
+        path
+        for path in find_pictures(options.data_path or sample_pictures())
+        if min(image_size(path)) >= wanted
+    ]
+    pictures = (
+        spread(pictures, options.bursts)
+        if len(pictures) > options.bursts
+        else pictures * -(-options.bursts // len(pictures))
+    )
     rows = []
     for kind in ("steady", "bracketed"):
         chosen = {}
         for number, path in enumerate(Progress(pictures[: options.bursts], kind, unit="burst")):
-            values, gains = burst(read_image(path), kind, options.frames, np.random.default_rng((1, number)), predictor, network)
+            values, gains = burst(
+                read_image(path),
+                kind,
+                options.frames,
+                np.random.default_rng((1, number)),
+                predictor,
+                network,
+            )
             for name, value in values.items():
                 chosen.setdefault(name, []).append(gains[int(np.argmax(value))])
             chosen.setdefault("a random frame", []).append(float(np.mean(gains)))
             chosen.setdefault("the best frame", []).append(max(gains))
         figures = {name: float(np.mean(found)) for name, found in chosen.items()}
-        sure = np.std(np.subtract(chosen["irp"], chosen["variance of Laplacian"])) / np.sqrt(options.bursts)
-        print(
-            f"{kind}, {options.bursts} bursts of {options.frames}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        sure = np.std(np.subtract(chosen["irp"], chosen["variance of Laplacian"])) / np.sqrt(
+            options.bursts
         )
-        print(f"  irp over variance of Laplacian: {figures['irp'] - figures['variance of Laplacian']:+.2f} dB, standard error {sure:.2f}")
+        print(
+            f"{kind}, {options.bursts} bursts of {options.frames}: "
+            + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        )
+        print(
+            "  irp over variance of Laplacian: "
+            f"{figures['irp'] - figures['variance of Laplacian']:+.2f} dB, standard error "
+            f"{sure:.2f}"
+        )
         rows.append({"bursts": kind, **figures})
     append("PSNR after restoration of the chosen frame of a burst", "cpu", rows)
 
 
 @torch.inference_mode()
-def burst(picture: np.ndarray, kind: str, frames: int, rng: np.random.Generator, predictor, network: ImageNetwork):
+def burst(
+    picture: np.ndarray,
+    kind: str,
+    frames: int,
+    rng: np.random.Generator,
+    predictor,
+    network: ImageNetwork,
+):
     """({measure: its value per frame}, PSNR after restoration per frame)."""
     size = SIDE + KERNEL - 1
     top, left = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
@@ -80,13 +117,17 @@ def burst(picture: np.ndarray, kind: str, frames: int, rng: np.random.Generator,
         ratio = float(rng.choice(BRACKET)) if kind == "bracketed" else 1.0
         path = tremor(rng)
         path = path / np.ptp(path, axis=0).max() * np.exp(rng.uniform(*np.log(LONGEST)))
-        light = expose_picture(picture, np.zeros((0, size, size), bool), [path], ratio, KERNEL).blurred_linear
+        light = expose_picture(
+            picture, np.zeros((0, size, size), bool), [path], ratio, KERNEL
+        ).blurred_linear
         stored = sense(light, ratio, sensor, rng)
         values["irp"].append(predictor(to_tensor(stored), ratio))
         for name, measure in MEASURES.items():
             values[name].append(measure(as_bright(stored, ratio)))
         bright = brightened(stored, ratio).clip(0, 1)
-        denoised = torch.from_numpy(denoise(bright, encoded_noise(sensor, ratio, float(light.mean())))).permute(2, 0, 1)
+        denoised = torch.from_numpy(
+            denoise(bright, encoded_noise(sensor, ratio, float(light.mean())))
+        ).permute(2, 0, 1)
         result = deblur(network, predictor.device, torch.float32, denoised).permute(1, 2, 0).numpy()
         restored.append(quality(result, sharp)["psnr"])
     return values, restored

@@ -2,9 +2,10 @@
 
     python -m benchmarks.plain_deblurring [--photos PAIRS] [--videos CLIPS] [--side 512] [--frames 6]
 
-PAIRS and CLIPS have blurry and sharp files; the middle of every picture is taken. Unsharp masking (OpenCV), Richardson-Lucy and
-unsupervised Wiener deconvolution (scikit-image) know nothing of the blur and take it for a Gaussian; each has the strength, of three,
-that does best on average over the whole set, so they are shown at their best. Videos: also the photo network frame by frame. Mean gain
+PAIRS and CLIPS have blurry and sharp files; the middle of every picture is taken. Unsharp masking
+(OpenCV), Richardson-Lucy and unsupervised Wiener deconvolution (scikit-image) know nothing of the
+blur and take it for a Gaussian; each has the strength, of three, that does best on average over the
+whole set, so they are shown at their best. Videos: also the photo network frame by frame. Mean gain
 in PSNR over the input, dB (protocol `image`), and on how many pictures or clips it is above zero.
 """
 
@@ -39,29 +40,60 @@ Pair = tuple[Tensor, Tensor]  # blurry and sharp [3,H,W] in [0,1]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--videos", type=Path)
     parser.add_argument("--side", type=int, default=512, help="of the part that is taken, px")
-    parser.add_argument("--frames", type=int, default=6, help="restored ones per clip, from its middle")
+    parser.add_argument(
+        "--frames", type=int, default=6, help="restored ones per clip, from its middle"
+    )
     options = parser.parse_args()
-    photo, video = load_network("image_deblur", NAFNet).use_local_statistics(), load_network("cdvd_tsp", CDVDTSP)
+    photo, video = (
+        load_network("image_deblur", NAFNet).use_local_statistics(),
+        load_network("cdvd_tsp", CDVDTSP),
+    )
     if options.photos:
         pictures = find_pairs(options.photos, need_sharp=True).pictures
-        pairs = {picture.name: [_pair(picture.blurry, picture.sharp, options.side)] for picture in pictures}
-        _compare("photos", pairs, {"shipped photo network": lambda frames: [photo(frame[None])[0] for frame in frames]}, 0)
-    if options.videos:
-        count, found = options.frames + 2 * video.stages, find_videos(options.videos, need_sharp=True).videos
-        networks = {
-            "shipped video network": lambda frames: [frame[0] for frame in video.stream(frame[None] for frame in frames)],
-            "shipped photo network, frame by frame": lambda frames: [photo(frame[None])[0] for frame in frames],
+        pairs = {
+            picture.name: [_pair(picture.blurry, picture.sharp, options.side)]
+            for picture in pictures
         }
-        _compare("videos", {clip.name: _clip(clip, count, options.side) for clip in found}, networks, video.stages)
+        _compare(
+            "photos",
+            pairs,
+            {"shipped photo network": lambda frames: [photo(frame[None])[0] for frame in frames]},
+            0,
+        )
+    if options.videos:
+        count, found = (
+            options.frames + 2 * video.stages,
+            find_videos(options.videos, need_sharp=True).videos,
+        )
+        networks = {
+            "shipped video network": lambda frames: [
+                frame[0] for frame in video.stream(frame[None] for frame in frames)
+            ],
+            "shipped photo network, frame by frame": lambda frames: [
+                photo(frame[None])[0] for frame in frames
+            ],
+        }
+        _compare(
+            "videos",
+            {clip.name: _clip(clip, count, options.side) for clip in found},
+            networks,
+            video.stages,
+        )
 
 
 @torch.inference_mode()
-def _compare(kind: str, sets: dict[str, list[Pair]], networks: dict[str, Callable], skip: int) -> None:
-    """Print and keep the gains over all pictures or clips; the first and last `skip` frames of each do not count."""
+def _compare(
+    kind: str, sets: dict[str, list[Pair]], networks: dict[str, Callable], skip: int
+) -> None:
+    """Print and keep the gains over all pictures or clips; the first and last `skip` frames of each
+    do not count.
+    """
     gains: dict[str, list[list[float]]] = {}
     for pairs in Progress(sets.values(), kind):
         blurry, sharp = ([pair[place] for pair in pairs] for place in (0, 1))
@@ -71,16 +103,30 @@ def _compare(kind: str, sets: dict[str, list[Pair]], networks: dict[str, Callabl
             continue
         for name, restore in networks.items():
             restored = restore(blurry)
-            restored = restored[inner] if len(restored) == len(blurry) else restored  # a video network leaves the ends out
+            restored = (
+                restored[inner] if len(restored) == len(blurry) else restored
+            )  # a video network leaves the ends out
             gains.setdefault(name, []).append([_psnr(restored, sharp[inner]) - before])
         for name, restore in PLAIN.items():
             found = [[_plain(restore, frame, sigma) for frame in blurry[inner]] for sigma in SIGMAS]
-            gains.setdefault(name, []).append([_psnr(restored, sharp[inner]) - before for restored in found])
+            gains.setdefault(name, []).append(
+                [_psnr(restored, sharp[inner]) - before for restored in found]
+            )
     rows = []
     for name, table in gains.items():
         best = np.array(table)[:, np.argmax(np.mean(table, 0))]
-        rows.append({kind: name, "mean": float(best.mean()), "least": float(best.min()), "above 0": f"{(best > 0).sum()} of {len(best)}"})
-    cells = [[value if isinstance(value, str) else f"{value:+.2f}" for value in row.values()] for row in rows]
+        rows.append(
+            {
+                kind: name,
+                "mean": float(best.mean()),
+                "least": float(best.min()),
+                "above 0": f"{(best > 0).sum()} of {len(best)}",
+            }
+        )
+    cells = [
+        [value if isinstance(value, str) else f"{value:+.2f}" for value in row.values()]
+        for row in rows
+    ]
     print(format_table([list(rows[0]), *cells]))
     append(f"gain over the input of blurry {kind}, dB", "cpu", rows)
 
@@ -104,12 +150,18 @@ PLAIN = {
 }
 
 
-def _plain(restore: Callable[[np.ndarray, float], np.ndarray], frame: Tensor, sigma: float) -> Tensor:
-    return torch.from_numpy(restore(np.ascontiguousarray(frame.permute(1, 2, 0).numpy()), sigma)).permute(2, 0, 1)
+def _plain(
+    restore: Callable[[np.ndarray, float], np.ndarray], frame: Tensor, sigma: float
+) -> Tensor:
+    return torch.from_numpy(
+        restore(np.ascontiguousarray(frame.permute(1, 2, 0).numpy()), sigma)
+    ).permute(2, 0, 1)
 
 
 def _per_colour(image: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Of an image [H,W,3], extended first, since deconvolution takes what lies outside for black or periodic."""
+    """Of an image [H,W,3], extended first, since deconvolution takes what lies outside for black or
+    periodic.
+    """
     padded = np.pad(image, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), "reflect")
     restored = np.stack([restore(padded[..., channel]) for channel in range(3)], -1)
     return np.float32(restored[MARGIN:-MARGIN, MARGIN:-MARGIN])
@@ -121,13 +173,22 @@ def _gaussian(sigma: float) -> np.ndarray:
 
 
 def _psnr(restored: list[Tensor], sharp: list[Tensor]) -> float:
-    return float(np.mean([PROTOCOLS["image"].psnr(one.clamp(0, 1), other) for one, other in zip(restored, sharp, strict=True)]))
+    return float(
+        np.mean(
+            [
+                PROTOCOLS["image"].psnr(one.clamp(0, 1), other)
+                for one, other in zip(restored, sharp, strict=True)
+            ]
+        )
+    )
 
 
 def _clip(video: Video, count: int, side: int) -> list[Pair]:
     """`count` frames from the middle of a video."""
     start = max(0, (len(video.blurry) - count) // 2)
-    return [_pair(*paths, side) for paths in list(zip(video.blurry, video.sharp))[start : start + count]]
+    return [
+        _pair(*paths, side) for paths in list(zip(video.blurry, video.sharp))[start : start + count]
+    ]
 
 
 def _pair(blurry: Path, sharp: Path, side: int) -> Pair:

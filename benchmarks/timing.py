@@ -13,7 +13,9 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 
 
 def median_s(function: Callable[[], object], runs: int = 5, device: str = "cpu") -> float:
-    """Median seconds of one call after a warm-up call; waits for the GPU before each reading of the clock."""
+    """Median seconds of one call after a warm-up call; waits for the GPU before each reading of the
+    clock.
+    """
     function()
     seconds = []
     for _ in range(runs):
@@ -29,13 +31,21 @@ def hardware(device: str = "cpu") -> str:
     """What the figures were measured on."""
     if device.startswith("cuda"):
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    model = next((line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")),
+        platform.processor(),
+    )
     return f"{model}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def append(question: str, device: str, rows: list[dict]) -> None:
     """Add one measurement to results.jsonl."""
-    record = {"question": question, "date": time.strftime("%Y-%m-%d"), "hardware": hardware(device), "rows": rows}
+    record = {
+        "question": question,
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": hardware(device),
+        "rows": rows,
+    }
     with open(RESULTS, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 

@@ -15,15 +15,24 @@ from data.synthesis.camera import GAMMA
 from data.synthesis.kernels import KINDS, Kind, random_kernel
 
 
-def crop_and_turn(images: list[Tensor], size: int, rng: np.random.Generator, mirror: bool = True, turn: bool = True) -> list[Tensor]:
-    """The same random `size` x `size` patch of image stacks [...,H,W], mirrored left-right, flipped up-down and transposed.
+def crop_and_turn(
+    images: list[Tensor],
+    size: int,
+    rng: np.random.Generator,
+    mirror: bool = True,
+    turn: bool = True,
+) -> list[Tensor]:
+    """The same random `size` x `size` patch of image stacks [...,H,W], mirrored left-right, flipped
+    up-down and transposed.
 
-    Each of the three with probability 0.5, as published with CDVD-TSP; mirror allows the first, turn the other two. Raises ValueError for
-    images smaller than the patch.
+    Each of the three with probability 0.5, as published with CDVD-TSP; mirror allows the first,
+    turn the other two. Raises ValueError for images smaller than the patch.
     """
     height, width = images[0].shape[-2:]
     if min(height, width) < size:
-        raise ValueError(f"patch of {size} px from an image of {width}x{height}: lower --patch_size")
+        raise ValueError(
+            f"patch of {size} px from an image of {width}x{height}: lower --patch_size"
+        )
     top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
     mirrored, flipped, transposed = (rng.random(3) < 0.5) & (mirror, turn, turn)
     patches = []
@@ -35,36 +44,54 @@ def crop_and_turn(images: list[Tensor], size: int, rng: np.random.Generator, mir
     return patches
 
 
-def degrade(rng: np.random.Generator, clip: np.ndarray, noise_share: float = 0.5, jpeg_share: float = 0.25) -> np.ndarray:
-    """Noise and compression of one camera for a whole clip [T,H,W,3] in [0,1], rounded to 8 bits, float32.
+def degrade(
+    rng: np.random.Generator, clip: np.ndarray, noise_share: float = 0.5, jpeg_share: float = 0.25
+) -> np.ndarray:
+    """Noise and compression of one camera for a whole clip [T,H,W,3] in [0,1], rounded to 8 bits,
+    float32.
 
-    Gaussian noise of standard deviation U(0, 0.015) with probability `noise_share`, JPEG of quality 70..95 with `jpeg_share`.
+    Gaussian noise of standard deviation U(0, 0.015) with probability `noise_share`, JPEG of quality
+    70..95 with `jpeg_share`.
     """
     if rng.random() < noise_share:
         clip = clip + rng.normal(0, rng.uniform(0, 0.015), clip.shape)
     pixels = np.round(np.clip(clip, 0, 1) * 255).astype(np.uint8)
     if rng.random() < jpeg_share:
         settings = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))]
-        pixels = np.stack([cv2.imdecode(cv2.imencode(".jpg", frame, settings)[1], cv2.IMREAD_COLOR) for frame in pixels])
+        pixels = np.stack(
+            [
+                cv2.imdecode(cv2.imencode(".jpg", frame, settings)[1], cv2.IMREAD_COLOR)
+                for frame in pixels
+            ]
+        )
     return pixels.astype(np.float32) / 255
 
 
 class RandomMotionBlur(v2.Transform):
-    """A torchvision transform: with a probability, pictures and videos [...,C,H,W] get the blur of one random camera motion.
+    """A torchvision transform: with a probability, pictures and videos [...,C,H,W] get the blur of
+    one random camera motion.
 
-    Averages in linear light (gamma 2.2), edges repeated by reflection; integer types are rounded and keep their type. Masks, boxes and
-    labels pass unchanged, since the kernels are centred. length: extent of the motion in px, drawn from this range. Randomness comes from
-    torch's generator, as in every transform.
+    Averages in linear light (gamma 2.2), edges repeated by reflection; integer types are rounded
+    and keep their type. Masks, boxes and labels pass unchanged, since the kernels are centred.
+    length: extent of the motion in px, drawn from this range. Randomness comes from torch's
+    generator, as in every transform.
     """
 
     _transformed_types = (tv_tensors.Image, tv_tensors.Video, v2.functional._utils.is_pure_tensor)
 
     def __init__(
-        self, probability: float = 0.5, length: tuple[float, float] = (1.0, 20.0), kinds: tuple[Kind, ...] = KINDS, size: int = 65
+        self,
+        probability: float = 0.5,
+        length: tuple[float, float] = (1.0, 20.0),
+        kinds: tuple[Kind, ...] = KINDS,
+        size: int = 65,
     ):
         super().__init__()
         if not 0 <= probability <= 1 or not 0 < length[0] <= length[1] <= size - 3:
-            raise ValueError(f"probability {probability} must lie in 0..1 and lengths {length} in (0, {size - 3}]")
+            raise ValueError(
+                f"probability {probability} must lie in 0..1 and lengths {length} in (0, "
+                f"{size - 3}]"
+            )
         self.probability, self.length, self.kinds, self.size = probability, length, kinds, size
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -72,7 +99,11 @@ class RandomMotionBlur(v2.Transform):
             return {"kernel": None}
         rng = np.random.default_rng(int(torch.randint(2**62, ())))
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
-        return {"kernel": torch.from_numpy(random_kernel(rng, self.size, kind, float(rng.uniform(*self.length))))}
+        return {
+            "kernel": torch.from_numpy(
+                random_kernel(rng, self.size, kind, float(rng.uniform(*self.length)))
+            )
+        }
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         kernel = params["kernel"]
@@ -82,11 +113,21 @@ class RandomMotionBlur(v2.Transform):
         columns = (kernel.sum(0) > 0).nonzero()[:, 0]
         middle = self.size // 2
         reach = int(max((rows - middle).abs().max(), (columns - middle).abs().max()))
-        kernel = kernel[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1].to(inpt.device)
+        kernel = kernel[
+            middle - reach : middle + reach + 1, middle - reach : middle + reach + 1
+        ].to(inpt.device)
         whole = not inpt.is_floating_point()
         image = inpt.as_subclass(Tensor).float() / (torch.iinfo(inpt.dtype).max if whole else 1)
         planes = image.clamp(min=0).pow(GAMMA).reshape(1, -1, *image.shape[-2:])
-        planes = F.pad(planes, (reach,) * 4, mode="reflect" if reach < min(image.shape[-2:]) else "replicate")[0]
+        planes = F.pad(
+            planes, (reach,) * 4, mode="reflect" if reach < min(image.shape[-2:]) else "replicate"
+        )[0]
         blurred = correlate(planes, kernel).clamp(min=0).pow(1 / GAMMA).reshape(image.shape)
-        result = (blurred * torch.iinfo(inpt.dtype).max).round().to(inpt.dtype) if whole else blurred.to(inpt.dtype)
-        return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else result
+        result = (
+            (blurred * torch.iinfo(inpt.dtype).max).round().to(inpt.dtype)
+            if whole
+            else blurred.to(inpt.dtype)
+        )
+        return (
+            tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else result
+        )

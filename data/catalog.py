@@ -58,17 +58,23 @@ class Video:
 
 @dataclass(frozen=True)
 class Videos:
-    """What was found: the layout, the videos, and a remark for the user where the counts are not the published ones."""
+    """What was found: the layout, the videos, and a remark for the user where the counts are not
+    the published ones.
+    """
 
     layout: str
     videos: tuple[Video, ...]
     remark: str = ""
 
 
-def find_videos(root: Path, layout: str = "auto", gopro_blur: str = "blur", need_sharp: bool = False) -> Videos:
-    """All videos below a folder (or one video file, or one picture), in natural order, with ground truth where there is one.
+def find_videos(
+    root: Path, layout: str = "auto", gopro_blur: str = "blur", need_sharp: bool = False
+) -> Videos:
+    """All videos below a folder (or one video file, or one picture), in natural order, with ground
+    truth where there is one.
 
-    Raises UserError, naming video and frame, for an empty or missing folder, unpaired frames, or frames of different sizes.
+    Raises UserError, naming video and frame, for an empty or missing folder, unpaired frames, or
+    frames of different sizes.
     """
     if root.is_file():
         videos = (_single_file(root),)
@@ -77,9 +83,13 @@ def find_videos(root: Path, layout: str = "auto", gopro_blur: str = "blur", need
     existing_folder(root)
     if layout == "auto":
         layout = detect_layout(root)
-    videos = tuple(sorted(_FINDERS[layout](root, gopro_blur), key=lambda video: natural_key(video.name)))
+    videos = tuple(
+        sorted(_FINDERS[layout](root, gopro_blur), key=lambda video: natural_key(video.name))
+    )
     if not videos:
-        raise UserError(f"no frames in {root} in the layout {layout!r}; see docs/conventions.md for the layouts")
+        raise UserError(
+            f"no frames in {root} in the layout {layout!r}; see docs/conventions.md for the layouts"
+        )
     for video in videos:
         _check(video, need_sharp)
     return Videos(layout, videos, _count_remark(layout, videos))
@@ -102,19 +112,31 @@ def detect_layout(root: Path) -> str:
 
 
 def holds_videos(path: Path) -> bool:
-    """Whether a path is a video file, or a folder of video files or of folders whose pictures are numbered in a row."""
+    """Whether a path is a video file, or a folder of video files or of folders whose pictures are
+    numbered in a row.
+    """
     if is_video(path):
         return True
     if not path.is_dir() or images_in(path):
         return False
     if any(is_video(file) for file in path.iterdir()):
         return True
-    numbers = [[path.stem for path in images] for folder in _folders(path) if (images := images_in(folder))]
-    return any(all(stem.isdecimal() for stem in stems) and int(stems[-1]) - int(stems[0]) == len(stems) - 1 > 1 for stems in numbers)
+    numbers = [
+        [path.stem for path in images] for folder in _folders(path) if (images := images_in(folder))
+    ]
+    return any(
+        all(stem.isdecimal() for stem in stems)
+        and int(stems[-1]) - int(stems[0]) == len(stems) - 1 > 1
+        for stems in numbers
+    )
 
 
-def pair_by_name(blurry: list[Path], sharp: list[Path], where: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """The two lists in the natural order of their common stems; raises UserError that names what has no partner."""
+def pair_by_name(
+    blurry: list[Path], sharp: list[Path], where: str
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The two lists in the natural order of their common stems; raises UserError that names what
+    has no partner.
+    """
     ours, theirs = ({path.stem: path for path in paths} for paths in (blurry, sharp))
     for paths, names in ((blurry, ours), (sharp, theirs)):
         if len(names) < len(paths):
@@ -126,11 +148,15 @@ def pair_by_name(blurry: list[Path], sharp: list[Path], where: str) -> tuple[tup
     return tuple(ours[name] for name in names), tuple(theirs[name] for name in names)
 
 
-def complain_unpaired(where: Path | str, blurry: Mapping[str, Path], sharp: Mapping[str, Path]) -> None:
+def complain_unpaired(
+    where: Path | str, blurry: Mapping[str, Path], sharp: Mapping[str, Path]
+) -> None:
     """Raises UserError that names the first files without a partner."""
     lonely = [f"{len(names)} without {kind}: {', '.join(sorted(names)[:3])}" for names, kind in (
         (blurry.keys() - sharp.keys(), "ground truth"), (sharp.keys() - blurry.keys(), "a blurry frame")) if names]  # fmt: skip
-    raise UserError(f"{where}: found {len(blurry.keys() & sharp.keys())} pairs, {'; '.join(lonely)}")
+    raise UserError(
+        f"{where}: found {len(blurry.keys() & sharp.keys())} pairs, {'; '.join(lonely)}"
+    )
 
 
 def _two_trees(blurry: Path, sharp: Path) -> list[Video]:
@@ -139,7 +165,10 @@ def _two_trees(blurry: Path, sharp: Path) -> list[Video]:
     if not sharp.is_dir():
         return [_video(name, blurry / name, None) for name in names]
     for missing in sorted(names ^ {folder.name for folder in _folders(sharp)}):
-        raise UserError(f"video {missing} is in {blurry if missing in names else sharp} but not in {sharp if missing in names else blurry}")
+        raise UserError(
+            f"video {missing} is in {blurry if missing in names else sharp} but not in "
+            f"{sharp if missing in names else blurry}"
+        )
     return [_video(name, blurry / name, sharp / name) for name in names]
 
 
@@ -155,14 +184,17 @@ def _find_gopro(root: Path, gopro_blur: str) -> list[Video]:
         if not (folder / gopro_blur).is_dir():
             there = [blur for blur in GOPRO_BLURS if (folder / blur).is_dir()]
             raise UserError(
-                f"video {folder.name} has no folder {gopro_blur}" + (f", only {there[0]}: choose it with --gopro_blur" if there else "")
+                f"video {folder.name} has no folder {gopro_blur}"
+                + (f", only {there[0]}: choose it with --gopro_blur" if there else "")
             )
         found.append(_video(folder.name, folder / gopro_blur, folder / "sharp"))
     return found
 
 
 def _flat_gopro(root: Path) -> list[Video]:
-    """Files VIDEO_FRAME.png (or VIDEO-FRAME.png) of all videos in one folder; their names are cut where the frame number begins."""
+    """Files VIDEO_FRAME.png (or VIDEO-FRAME.png) of all videos in one folder; their names are cut
+    where the frame number begins.
+    """
     blurry, sharp = pair_by_name(images_in(root / "input"), images_in(root / "target"), str(root))
     groups: dict[str, list[int]] = {}
     for index, path in enumerate(blurry):
@@ -170,33 +202,61 @@ def _flat_gopro(root: Path) -> list[Video]:
         if parts is None:
             raise UserError(f"{path} is not named VIDEO_FRAME")
         groups.setdefault(parts[1], []).append(index)
-    return [Video(name, tuple(blurry[i] for i in group), tuple(sharp[i] for i in group)) for name, group in groups.items()]
+    return [
+        Video(name, tuple(blurry[i] for i in group), tuple(sharp[i] for i in group))
+        for name, group in groups.items()
+    ]
 
 
 def _find_dvd(root: Path, gopro_blur: str) -> list[Video]:
-    return [_video(folder.name, folder / "input", folder / "GT") for folder in _folders(root) if (folder / "input").is_dir()]
+    return [
+        _video(folder.name, folder / "input", folder / "GT")
+        for folder in _folders(root)
+        if (folder / "input").is_dir()
+    ]
 
 
 def _find_reds(root: Path, gopro_blur: str) -> list[Video]:
     splits = [split for split in ("train", "val") if (root / f"{split}_blur").is_dir()]
     if len(splits) != 1:
-        raise UserError(f"{root} holds {' and '.join(splits) or 'neither train_blur nor val_blur'}: give a folder with one of them")
+        raise UserError(
+            f"{root} holds {' and '.join(splits) or 'neither train_blur nor val_blur'}: give a "
+            "folder with one of them"
+        )
     return _two_trees(root / f"{splits[0]}_blur", root / f"{splits[0]}_sharp")
 
 
 def _find_frames(root: Path, gopro_blur: str) -> list[Video]:
-    images, files = images_in(root), sorted(path for path in root.iterdir() if is_video(path) and path.is_file())
+    images, files = (
+        images_in(root),
+        sorted(path for path in root.iterdir() if is_video(path) and path.is_file()),
+    )
     if images and files:
-        raise UserError(f"{root} holds both pictures ({images[0].name}, ...) and videos ({files[0].name}, ...): give one of them")
+        raise UserError(
+            f"{root} holds both pictures ({images[0].name}, ...) and videos ({files[0].name}, "
+            "...): give one of them"
+        )
     if images:
         return [Video(root.resolve().name, tuple(images))]
     names = [path.stem for path in files]
     # two files of one name but different endings keep the ending
-    videos = [Video(path.name if names.count(path.stem) > 1 else path.stem, file=path) for path in files]
-    return videos + [Video(folder.name, tuple(images)) for folder in _folders(root) if (images := images_in(folder))]
+    videos = [
+        Video(path.name if names.count(path.stem) > 1 else path.stem, file=path) for path in files
+    ]
+    return videos + [
+        Video(folder.name, tuple(images))
+        for folder in _folders(root)
+        if (images := images_in(folder))
+    ]
 
 
-_FINDERS = {"clips": _find_clips, "gopro": _find_gopro, "dvd": _find_dvd, "reds": _find_reds, "frames": _find_frames}
+_FINDERS = {
+    "clips": _find_clips,
+    "gopro": _find_gopro,
+    "dvd": _find_dvd,
+    "reds": _find_reds,
+    "frames": _find_frames,
+}
 
 
 def _video(name: str, blurry: Path, sharp: Path | None) -> Video:
@@ -213,13 +273,18 @@ def _single_file(path: Path) -> Video:
         return Video(path.stem, file=path)
     if is_image(path):
         return Video(path.stem, (path,))
-    raise UserError(f"{path} is neither a folder, nor a video ({', '.join(VIDEO_EXTENSIONS)}), nor a picture ({', '.join(EXTENSIONS)})")
+    raise UserError(
+        f"{path} is neither a folder, nor a video ({', '.join(VIDEO_EXTENSIONS)}), nor a picture "
+        f"({', '.join(EXTENSIONS)})"
+    )
 
 
 def existing_folder(folder: Path) -> None:
     """Raises UserError unless there is such a folder."""
     if not folder.is_dir():
-        raise UserError(f"no folder at {folder}: " + ("it is a file" if folder.exists() else "check the path"))
+        raise UserError(
+            f"no folder at {folder}: " + ("it is a file" if folder.exists() else "check the path")
+        )
 
 
 def _check(video: Video, need_sharp: bool) -> None:
@@ -234,7 +299,10 @@ def _check(video: Video, need_sharp: bool) -> None:
     first = image_size(video.blurry[0])
     for path in (*video.blurry, *video.sharp):
         if (size := image_size(path)) != first:
-            raise UserError(f"video {video.name}: {path} is {size[1]}x{size[0]}, but its first frame {first[1]}x{first[0]}")
+            raise UserError(
+                f"video {video.name}: {path} is {size[1]}x{size[0]}, but its first frame "
+                f"{first[1]}x{first[0]}"
+            )
 
 
 def _count_remark(layout: str, videos: tuple[Video, ...]) -> str:
@@ -246,16 +314,25 @@ def _count_remark(layout: str, videos: tuple[Video, ...]) -> str:
     for name, expected_videos, expected_frames in PUBLISHED_SPLITS.get(layout, ()):
         if len(videos) == expected_videos:
             whole = frames == expected_frames
-            return f"the whole of {name}" if whole else f"found {frames} of the {expected_frames} frames of {name}"
+            return (
+                f"the whole of {name}"
+                if whole
+                else f"found {frames} of the {expected_frames} frames of {name}"
+            )
     return ""
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
 
 
 def images_in(folder: Path) -> list[Path]:
     """The pictures directly in a folder, in natural order."""
     if not folder.is_dir():
         return []
-    return sorted((path for path in folder.iterdir() if is_image(path)), key=lambda path: natural_key(path.stem))
+    return sorted(
+        (path for path in folder.iterdir() if is_image(path)),
+        key=lambda path: natural_key(path.stem),
+    )

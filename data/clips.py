@@ -1,4 +1,6 @@
-"""Blurry/sharp clips on disk: windows of consecutive frames for training, and the writing of new clips."""
+"""Blurry/sharp clips on disk: windows of consecutive frames for training, and the writing of new
+clips.
+"""
 
 import shutil
 import tempfile
@@ -16,16 +18,26 @@ from utils.image import read_image, to_tensor, write_image
 
 
 class ClipWindows(Dataset):
-    """Training windows {blurry [T,3,S,S], sharp [T,3,S,S], video, frames}; none crosses a video. RGB in [0,1].
+    """Training windows {blurry [T,3,S,S], sharp [T,3,S,S], video, frames}; none crosses a video.
+    RGB in [0,1].
 
-    max_frames: frames used of each video from its start (0 = all). size: patch side, None = whole frames without augmentation.
-    An item depends only on (seed, epoch, index).
+    max_frames: frames used of each video from its start (0 = all). size: patch side, None = whole
+    frames without augmentation. An item depends only on (seed, epoch, index).
     """
 
-    def __init__(self, videos: tuple[Video, ...], frames: int, size: int | None, seed: int, max_frames: int = 0):
+    def __init__(
+        self,
+        videos: tuple[Video, ...],
+        frames: int,
+        size: int | None,
+        seed: int,
+        max_frames: int = 0,
+    ):
         self.frames, self.size, self.seed = frames, size, seed
         self.windows = [
-            (video, start) for video in videos for start in range(min(len(video.blurry), max_frames or len(video.blurry)) - frames + 1)
+            (video, start)
+            for video in videos
+            for start in range(min(len(video.blurry), max_frames or len(video.blurry)) - frames + 1)
         ]
         if not self.windows:
             raise UserError(f"no video has {frames} frames in a row")
@@ -41,7 +53,12 @@ class ClipWindows(Dataset):
         if self.size is not None:
             rng = np.random.default_rng((self.seed, epoch, index))
             blurry, sharp = crop_and_turn([blurry, sharp], self.size, rng)
-        return {"blurry": blurry, "sharp": sharp, "video": video.name, "frames": video.frames[chosen]}
+        return {
+            "blurry": blurry,
+            "sharp": sharp,
+            "video": video.name,
+            "frames": video.frames[chosen],
+        }
 
 
 def read_frames(paths: tuple[Path, ...]) -> torch.Tensor:
@@ -49,13 +66,19 @@ def read_frames(paths: tuple[Path, ...]) -> torch.Tensor:
     return torch.stack([to_tensor(read_image(path)) for path in paths])
 
 
-def write_clip(root: Path, video: str, frames: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> None:
-    """Write (name, blurry, sharp) frames [H,W,3] in [0,1] as root/blur/VIDEO/NAME.png and root/gt/VIDEO/NAME.png, all of them or none."""
+def write_clip(
+    root: Path, video: str, frames: Iterable[tuple[str, np.ndarray, np.ndarray]]
+) -> None:
+    """Write (name, blurry, sharp) frames [H,W,3] in [0,1] as root/blur/VIDEO/NAME.png and
+    root/gt/VIDEO/NAME.png, all of them or none.
+    """
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".clip.") as temporary:
         for name, *pair in frames:
             for kind, frame in zip(("blur", "gt"), pair):
-                write_image(Path(temporary, kind, f"{name}.png"), np.round(frame * 255).astype(np.uint8))
+                write_image(
+                    Path(temporary, kind, f"{name}.png"), np.round(frame * 255).astype(np.uint8)
+                )
         for kind in ("gt", "blur"):  # a clip counts as made when its blurry half is there
             target = root / kind / video
             target.parent.mkdir(exist_ok=True)

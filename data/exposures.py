@@ -1,7 +1,8 @@
 """Clips made while training: exposures over sharp videos of real motion.
 
-A video is brought to a high frame rate once, by optical flow, and kept in a memory-mapped file; every sample is then a mean of frames in
-linear light, of any length and at any distance from the next, as the sets of the field are made from high-speed cameras.
+A video is brought to a high frame rate once, by optical flow, and kept in a memory-mapped file;
+every sample is then a mean of frames in linear light, of any length and at any distance from the
+next, as the sets of the field are made from high-speed cameras.
 """
 
 import glob
@@ -28,10 +29,14 @@ from utils.image import resize_to
 from utils.progress import Progress
 from utils.video import FrameFolder, VideoFile
 
-LONGEST = 640  # frames are shrunk to this first: compression and a phone's sharpening would not be a sharp target
+# frames are shrunk to this first: compression and a phone's sharpening would not be a sharp target
+LONGEST = 640
 STEP = 1.5  # px of motion between two frames of the high rate, about
 MOST_BETWEEN = 8  # frames per interval at most
-UNBLURRED_SHARE, PLAIN_SHARE = 0.2, 0.2  # of the samples: no blur; means of whole frames; the rest are interpolated exposures
+UNBLURRED_SHARE, PLAIN_SHARE = (
+    0.2,
+    0.2,
+)  # of the samples: no blur; means of whole frames; the rest are interpolated exposures
 PLAIN_FRAMES = (3, 5, 7, 9)  # odd, so that a real frame is the middle
 LONGEST_EXPOSURE = 9.0  # frame intervals
 MOST_MOMENTS = 33  # of one exposure at most
@@ -51,25 +56,37 @@ class HighRateVideo:
 
 
 class ExposedVideos(Dataset):
-    """Blurry/sharp clips {blurry [T,3,S,S], sharp [T,3,S,S], video, frames} of exposures over sharp videos, RGB in [0,1].
+    """Blurry/sharp clips {blurry [T,3,S,S], sharp [T,3,S,S], video, frames} of exposures over sharp
+    videos, RGB in [0,1].
 
-    A fifth of the clips is not blurred, a fifth are means of 3-9 whole frames, the rest exposures of 0.5-9 intervals; the time from
-    one exposure to the next is at least its length. Every video counts alike, whatever its length, `PER_VIDEO` times per epoch.
-    The ground truth is always a real frame. encoded_share: of the clips, averages of pixel values instead of light, as in GoPro's `blur`.
-    An item depends only on (seed, epoch, index).
+    A fifth of the clips is not blurred, a fifth are means of 3-9 whole frames, the rest exposures
+    of 0.5-9 intervals; the time from one exposure to the next is at least its length. Every video
+    counts alike, whatever its length, `PER_VIDEO` times per epoch. The ground truth is always a
+    real frame. encoded_share: of the clips, averages of pixel values instead of light, as in
+    GoPro's `blur`. An item depends only on (seed, epoch, index).
     """
 
     PER_VIDEO = 32
 
     def __init__(
-        self, videos: Iterable[Video], frames: int, size: int, seed: int, cache: Path, max_frames: int = 0, encoded_share: float = 0.0
+        self,
+        videos: Iterable[Video],
+        frames: int,
+        size: int,
+        seed: int,
+        cache: Path,
+        max_frames: int = 0,
+        encoded_share: float = 0.0,
     ):
         self.frames, self.size, self.seed, self.encoded_share = frames, size, seed, encoded_share
-        self.videos = [high_rate(video, cache, max_frames) for video in Progress(videos, "raising frame rates")]
+        self.videos = [
+            high_rate(video, cache, max_frames) for video in Progress(videos, "raising frame rates")
+        ]
         for video in self.videos:
             if min(video.frames.shape[1:3]) < size or video.real_frames < 2 * frames:
                 raise UserError(
-                    f"{video.name}: {video.real_frames} frames of {video.frames.shape[2]}x{video.frames.shape[1]} are not enough"
+                    f"{video.name}: {video.real_frames} frames of "
+                    f"{video.frames.shape[2]}x{video.frames.shape[1]} are not enough"
                 )
 
     def __len__(self) -> int:
@@ -83,18 +100,29 @@ class ExposedVideos(Dataset):
         reach = -(-int(moments.max()) // video.rate)  # real frames
         first = int(rng.integers(reach, video.real_frames - reach - (self.frames - 1) * stride))
         middles = video.rate * (first + stride * np.arange(self.frames))
-        side, top, left = self._draw_crop(rng, video, middles[0] + moments[0], middles[-1] + moments[-1])
+        side, top, left = self._draw_crop(
+            rng, video, middles[0] + moments[0], middles[-1] + moments[-1]
+        )
         part = np.s_[top : top + side, left : left + side]
-        response = NO_RESPONSE if self.encoded_share and rng.random() < self.encoded_share else STANDARD
+        response = (
+            NO_RESPONSE if self.encoded_share and rng.random() < self.encoded_share else STANDARD
+        )
         linear, blurry_linear, sharp_linear = response.linear(_VALUES), [], []
         for middle in middles:
-            blurry_linear.append(sum(linear[video.frames[moment][part]] for moment in middle + moments) / len(moments))
+            blurry_linear.append(
+                sum(linear[video.frames[moment][part]] for moment in middle + moments)
+                / len(moments)
+            )
             sharp_linear.append(linear[video.frames[middle][part]])
         blurry, sharp = (self._encoded(clip, response) for clip in (blurry_linear, sharp_linear))
         if rng.random() < 0.5:  # time has no direction in an exposure
             blurry, sharp, middles = blurry[::-1], sharp[::-1], middles[::-1]
         clips = degrade(rng, blurry, noise_share=0.3, jpeg_share=0.2), np.round(sharp * 255) / 255
-        blurry, sharp = crop_and_turn([torch.from_numpy(np.float32(clip)).permute(0, 3, 1, 2) for clip in clips], self.size, rng)
+        blurry, sharp = crop_and_turn(
+            [torch.from_numpy(np.float32(clip)).permute(0, 3, 1, 2) for clip in clips],
+            self.size,
+            rng,
+        )
         return {
             "blurry": blurry,
             "sharp": sharp,
@@ -102,8 +130,12 @@ class ExposedVideos(Dataset):
             "frames": [str(middle // video.rate) for middle in middles],
         }
 
-    def _draw_exposure(self, rng: np.random.Generator, video: HighRateVideo) -> tuple[np.ndarray, int]:
-        """Moments of an exposure around its middle, in frames of the high rate, and the stride to the next in real frames."""
+    def _draw_exposure(
+        self, rng: np.random.Generator, video: HighRateVideo
+    ) -> tuple[np.ndarray, int]:
+        """Moments of an exposure around its middle, in frames of the high rate, and the stride to
+        the next in real frames.
+        """
         longest = (video.real_frames - 2) // self.frames  # all exposures side by side must fit
         kind = rng.random()
         if kind < UNBLURRED_SHARE:
@@ -112,37 +144,64 @@ class ExposedVideos(Dataset):
             exposure = int(rng.choice([count for count in PLAIN_FRAMES if count <= longest]))
             moments = (np.arange(exposure) - exposure // 2) * video.rate
         else:
-            exposure = math.exp(rng.uniform(math.log(0.5), math.log(min(LONGEST_EXPOSURE, longest))))
+            exposure = math.exp(
+                rng.uniform(math.log(0.5), math.log(min(LONGEST_EXPOSURE, longest)))
+            )
             count = 2 * min(int(exposure * video.rate / 2), MOST_MOMENTS // 2) + 1
             moments = np.round(exposure_times(0, exposure * video.rate, count)).astype(int)
         shortest = math.ceil(exposure)
         return moments, int(rng.integers(shortest, min(2 * shortest, longest) + 1))
 
-    def _draw_crop(self, rng: np.random.Generator, video: HighRateVideo, first: int, last: int) -> tuple[int, int, int]:
-        """(side, top, left): half of the crops are any, half that of four which changes most between two moments.
+    def _draw_crop(
+        self, rng: np.random.Generator, video: HighRateVideo, first: int, last: int
+    ) -> tuple[int, int, int]:
+        """(side, top, left): half of the crops are any, half that of four which changes most
+        between two moments.
 
         So a fixed camera's moving hands are seen.
         """
         height, width = video.frames.shape[1:3]
-        side = min(round(self.size * (1 if rng.random() < 0.5 else rng.uniform(1, 1.6))), height, width)
-        places = np.stack([rng.integers(0, height - side + 1, 4), rng.integers(0, width - side + 1, 4)], 1)
+        side = min(
+            round(self.size * (1 if rng.random() < 0.5 else rng.uniform(1, 1.6))), height, width
+        )
+        places = np.stack(
+            [rng.integers(0, height - side + 1, 4), rng.integers(0, width - side + 1, 4)], 1
+        )
         if rng.random() < 0.5:
             return side, *map(int, places[0])
         ends = [video.frames[moment].astype(np.int16) for moment in (first, last)]
-        changes = [np.abs(np.subtract(*(end[top : top + side : 4, left : left + side : 4] for end in ends))).mean() for top, left in places]
+        changes = [
+            np.abs(
+                np.subtract(*(end[top : top + side : 4, left : left + side : 4] for end in ends))
+            ).mean()
+            for top, left in places
+        ]
         return side, *map(int, places[int(np.argmax(changes))])
 
     def _encoded(self, clip_linear: list[np.ndarray], response: Response) -> np.ndarray:
         """Encoded frames [T,S,S,3] of linear ones of any size."""
         if len(clip_linear[0]) != self.size:
-            clip_linear = [cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA) for frame in clip_linear]
+            clip_linear = [
+                cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA)
+                for frame in clip_linear
+            ]
         return response.encoded(np.stack(clip_linear))
 
 
 class ExposedFrames(Dataset):
-    """Blurry/sharp pairs {blurry [3,S,S], sharp [3,S,S], name}: the single frames of ExposedVideos."""
+    """Blurry/sharp pairs {blurry [3,S,S], sharp [3,S,S], name}: the single frames of
+    ExposedVideos.
+    """
 
-    def __init__(self, videos: Iterable[Video], size: int, seed: int, cache: Path, max_frames: int = 0, encoded_share: float = 0.0):
+    def __init__(
+        self,
+        videos: Iterable[Video],
+        size: int,
+        seed: int,
+        cache: Path,
+        max_frames: int = 0,
+        encoded_share: float = 0.0,
+    ):
         self.clips = ExposedVideos(videos, 1, size, seed, cache, max_frames, encoded_share)
 
     def __len__(self) -> int:
@@ -150,21 +209,34 @@ class ExposedFrames(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         clip = self.clips[key]
-        return {"blurry": clip["blurry"][0], "sharp": clip["sharp"][0], "name": f"{clip['video']}/{clip['frames'][0]}"}
+        return {
+            "blurry": clip["blurry"][0],
+            "sharp": clip["sharp"][0],
+            "name": f"{clip['video']}/{clip['frames'][0]}",
+        }
 
 
 def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:
-    """A sharp video with about `STEP` pixels of motion between frames, from its file in `cache`, which is made on the first call."""
+    """A sharp video with about `STEP` pixels of motion between frames, from its file in `cache`,
+    which is made on the first call.
+    """
     source = video.open()
     path = video.file or video.blurry[0]
-    identity = f"{path.resolve()} {path.stat().st_mtime_ns} {source.count} {max_frames} {LONGEST} {STEP} {MOST_BETWEEN}"
+    identity = (
+        f"{path.resolve()} {path.stat().st_mtime_ns} {source.count} {max_frames} "
+        f"{LONGEST} {STEP} {MOST_BETWEEN}"
+    )
     name = f"{video.name}_{zlib.crc32(identity.encode()):08x}"
     if not (found := list(cache.glob(f"{glob.escape(name)}_x*.npy"))):
         count, rate = _survey(source, max_frames)
         found = [cache / f"{name}_x{rate}.npy"]
         with atomic_path(found[0]) as temporary:
             _write_high_rate(temporary, itertools.islice(source, count), count, rate)
-    return HighRateVideo(video.name, np.load(found[0], mmap_mode="r", allow_pickle=False), int(found[0].stem.rpartition("_x")[2]))
+    return HighRateVideo(
+        video.name,
+        np.load(found[0], mmap_mode="r", allow_pickle=False),
+        int(found[0].stem.rpartition("_x")[2]),
+    )
 
 
 def _survey(source: VideoFile | FrameFolder, max_frames: int) -> tuple[int, int]:
@@ -185,8 +257,12 @@ def _write_high_rate(path: Path, source: Iterable[np.ndarray], count: int, rate:
     for index, pixels in enumerate(source):
         frame = _prepared(pixels)
         if target is None:
-            target = np.lib.format.open_memmap(path, "w+", np.uint8, ((count - 1) * rate + 1, *frame.shape))
-            with open(path, "r+b") as file:  # a full disk is an error here; a page that finds no place later kills the process
+            target = np.lib.format.open_memmap(
+                path, "w+", np.uint8, ((count - 1) * rate + 1, *frame.shape)
+            )
+            with (
+                open(path, "r+b") as file
+            ):  # a full disk is an error here; a page that finds no place later kills the process
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         if before is not None and rate > 1:
             between = InBetween(before, frame)

@@ -1,4 +1,6 @@
-"""Exposure stacks of single pictures: what is drawn for a scene, and training shots that are exposed anew every time."""
+"""Exposure stacks of single pictures: what is drawn for a scene, and training shots that are
+exposed anew every time.
+"""
 
 import functools
 import math
@@ -24,8 +26,9 @@ from utils.protocol import PROTOCOLS
 class SceneDraw:
     """Ranges that a scene is drawn from, evenly on a logarithmic scale.
 
-    blur: extent of the camera's path over the longest exposure, px; an object's own is half as long. still: share of scenes without
-    camera motion. photons: electrons at full scale, longest exposure; read_noise in electrons. max_objects: that move by themselves.
+    blur: extent of the camera's path over the longest exposure, px; an object's own is half as
+    long. still: share of scenes without camera motion. photons: electrons at full scale, longest
+    exposure; read_noise in electrons. max_objects: that move by themselves.
     """
 
     blur: tuple[float, float] = (2.0, 40.0)
@@ -38,10 +41,21 @@ class SceneDraw:
     def sensor(self, rng: np.random.Generator) -> Sensor:
         return Sensor(drawn(rng, self.photons), self.read_noise)
 
-    def scene(self, picture: np.ndarray, masks: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> "Moment":
-        """A part of `size` (height, width) of a picture [H,W,3] whose objects have masks [N,H,W]; large enough for the kernel."""
+    def scene(
+        self,
+        picture: np.ndarray,
+        masks: np.ndarray,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+    ) -> "Moment":
+        """A part of `size` (height, width) of a picture [H,W,3] whose objects have masks [N,H,W];
+        large enough for the kernel.
+        """
         margin = self.kernel_size // 2
-        top, left = (int(rng.integers(side - length - 2 * margin + 1)) for side, length in zip(picture.shape, size))
+        top, left = (
+            int(rng.integers(side - length - 2 * margin + 1))
+            for side, length in zip(picture.shape, size)
+        )
         part = np.s_[top : top + size[0] + 2 * margin, left : left + size[1] + 2 * margin]
         picture, masks = picture[part], masks[(slice(None), *part)]
         masks = masks[masks.any((1, 2))]
@@ -53,11 +67,15 @@ class SceneDraw:
         expose = functools.partial(expose_picture, picture, masks, paths, size=self.kernel_size)
         pixels = picture if picture.dtype == np.uint8 else np.uint8(np.round(picture / 257))
         sharp = pixels[margin : margin + size[0], margin : margin + size[1]]
-        return Moment(sharp, expose, {"extent_px": extents, "objects": len(masks), "top": top, "left": left})
+        return Moment(
+            sharp, expose, {"extent_px": extents, "objects": len(masks), "top": top, "left": left}
+        )
 
 
 class Moment(NamedTuple):
-    """What a scene is: its sharp picture [h,w,3] (8-bit), how it is exposed at a ratio, and what was drawn for it."""
+    """What a scene is: its sharp picture [h,w,3] (8-bit), how it is exposed at a ratio, and what
+    was drawn for it.
+    """
 
     sharp: np.ndarray
     expose: functools.partial
@@ -65,14 +83,33 @@ class Moment(NamedTuple):
 
 
 class FreshShots(Dataset):
-    """Items as LabelledShots gives them, of pictures that are exposed anew every time; depend only on (seed, epoch, index).
+    """Items as LabelledShots gives them, of pictures that are exposed anew every time; depend only
+    on (seed, epoch, index).
 
-    Nobody restored them: their label is NaN, and `circumstances` (data/irp.py) tell what it would be.
+    Nobody restored them: their label is NaN, and `circumstances` (data/irp.py) tell what it would
+    be.
     """
 
-    def __init__(self, pictures: Sequence[tuple[str, Path]], masks: MaskSource, draw: SceneDraw, patch: int, seed: int, bracket: int = 1):
-        self.pictures, self.masks, self.draw, self.patch, self.seed, self.bracket = pictures, masks, draw, patch, seed, bracket
-        self._read: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # pictures and masks that were decoded before
+    def __init__(
+        self,
+        pictures: Sequence[tuple[str, Path]],
+        masks: MaskSource,
+        draw: SceneDraw,
+        patch: int,
+        seed: int,
+        bracket: int = 1,
+    ):
+        self.pictures, self.masks, self.draw, self.patch, self.seed, self.bracket = (
+            pictures,
+            masks,
+            draw,
+            patch,
+            seed,
+            bracket,
+        )
+        self._read: dict[
+            int, tuple[np.ndarray, np.ndarray]
+        ] = {}  # pictures and masks that were decoded before
         self._room = CACHE_BYTES
 
     def __len__(self) -> int:
@@ -81,13 +118,18 @@ class FreshShots(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index, 2))
-        sensor, ratios = self.draw.sensor(rng), rng.choice(RATIOS, self.bracket, replace=False).tolist()
+        sensor, ratios = (
+            self.draw.sensor(rng),
+            rng.choice(RATIOS, self.bracket, replace=False).tolist(),
+        )
         moment = self.draw.scene(*turned(*self._picture(index), rng), (self.patch, self.patch), rng)
         detail, extent = detail_of(moment.sharp), moment.facts["extent_px"][0]
         images, facts, circumstances = [], [], []
         for ratio in ratios:
             stored = sense(moment.expose(ratio=ratio).blurred_linear, ratio, sensor, rng)
-            bright = to_8bit(torch.from_numpy(brightened(stored, ratio).clip(0, 1)).permute(2, 0, 1))
+            bright = to_8bit(
+                torch.from_numpy(brightened(stored, ratio).clip(0, 1)).permute(2, 0, 1)
+            )
             quality = PROTOCOLS["image"].psnr(bright, moment.sharp), ssim(bright, moment.sharp)
             images.append(to_tensor(stored))
             facts.append(facts_of(sensor.photons, extent, ratio, detail))
@@ -114,10 +156,17 @@ class FreshShots(Dataset):
         return self._read[index]
 
 
-def turned(picture: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A picture [H,W,3] and its masks [N,H,W] turned, perhaps mirrored, with the colours in another order."""
+def turned(
+    picture: np.ndarray, masks: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture [H,W,3] and its masks [N,H,W] turned, perhaps mirrored, with the colours in another
+    order.
+    """
     turns = int(rng.integers(4))
-    picture, masks = np.rot90(picture[..., rng.permutation(3)], turns), np.rot90(masks, turns, (1, 2))
+    picture, masks = (
+        np.rot90(picture[..., rng.permutation(3)], turns),
+        np.rot90(masks, turns, (1, 2)),
+    )
     return (picture[:, ::-1], masks[..., ::-1]) if rng.random() < 0.5 else (picture, masks)
 
 

@@ -5,7 +5,9 @@ from torch.utils.data import Dataset
 
 
 class Mixture(Dataset):
-    """The items of `main`, a `share` of them (0..1) replaced by random items of `other`; depends only on (seed, epoch, index)."""
+    """The items of `main`, a `share` of them (0..1) replaced by random items of `other`; depends
+    only on (seed, epoch, index).
+    """
 
     def __init__(self, main: Dataset, other: Dataset, share: float, seed: int):
         self.main, self.other, self.share, self.seed = main, other, share, seed

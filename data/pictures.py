@@ -13,14 +13,17 @@ from data.synthesis.motion import smooth_trajectory
 from data.synthesis.scene import moved_clip
 from utils.image import read_image, resize_to
 
-LONGEST = 640  # pictures are shrunk to this first: a camera's demosaicking softness would not be a sharp target
+# pictures are shrunk to this first: a camera's demosaicking softness would not be a sharp target
+LONGEST = 640
 
 
 class MovedPictures(Dataset):
-    """Blurry/sharp clips {blurry [T,3,S,S], sharp [T,3,S,S], video, frames} of moved pictures, RGB in [0,1].
+    """Blurry/sharp clips {blurry [T,3,S,S], sharp [T,3,S,S], video, frames} of moved pictures, RGB
+    in [0,1].
 
-    Kinds of blur: a fifth none (half of it moving), two fifths mild (0.5-3 px), the rest strong (3-16 px within the exposure); then
-    sensor noise on half of the clips and JPEG on a quarter; 8-bit values. An item depends only on (seed, epoch, index).
+    Kinds of blur: a fifth none (half of it moving), two fifths mild (0.5-3 px), the rest strong
+    (3-16 px within the exposure); then sensor noise on half of the clips and JPEG on a quarter;
+    8-bit values. An item depends only on (seed, epoch, index).
     """
 
     def __init__(self, folder: Path, frames: int, size: int, seed: int):
@@ -38,7 +41,9 @@ class MovedPictures(Dataset):
         blur, speed = _draw_motion(rng)
         trajectory = smooth_trajectory(rng, self.frames, speed, turn=0.1 * speed / self.size)
         exposure = blur / speed if speed else 0.0
-        blurry, sharp = moved_clip(picture, trajectory, self.frames, exposure, (self.size, self.size))
+        blurry, sharp = moved_clip(
+            picture, trajectory, self.frames, exposure, (self.size, self.size)
+        )
         return {
             "blurry": _channels_first(degrade(rng, blurry)),
             "sharp": _channels_first(np.round(sharp * 255) / 255),
@@ -59,7 +64,9 @@ def _draw_motion(rng: np.random.Generator) -> tuple[float, float]:
 
 
 def _random_view(rng: np.random.Generator, picture: np.ndarray, size: int) -> np.ndarray:
-    """A random part of the picture with a margin for the motion, flipped and turned at random, float32 in [0,1]."""
+    """A random part of the picture with a margin for the motion, flipped and turned at random,
+    float32 in [0,1].
+    """
     side = size + 48
     top, left = (int(rng.integers(0, max(length - side, 0) + 1)) for length in picture.shape[:2])
     part = picture[top : top + side, left : left + side]

@@ -1,4 +1,6 @@
-"""The embedded samples, made on first use from pictures that come with scikit-image: blurry clips with ground truth, and sequences."""
+"""The embedded samples, made on first use from pictures that come with scikit-image: blurry clips
+with ground truth, and sequences.
+"""
 
 import tempfile
 from pathlib import Path
@@ -20,21 +22,34 @@ SIZE = (240, 320)  # height, width
 BLUR = 9.0  # mean length of the blur in px; with the seeds below each frame has 7 to 11 px
 EXPOSURE = 0.8  # of the frame interval
 PICTURES = {"astronaut": 33, "chelsea": 58}  # name -> seed of its camera motion
-SEQUENCE_PICTURES = {"astronaut": "test", "chelsea": "test", "coffee": "val", "rocket": "train"}  # name -> partition
+SEQUENCE_PICTURES = {
+    "astronaut": "test",
+    "chelsea": "test",
+    "coffee": "val",
+    "rocket": "train",
+}  # name -> partition
 SEQUENCES = 2  # per picture, with camera motions from the seeds 0 and 1
 SEQUENCE_BLUR = 14.0  # px
 
 
 def sample_folder() -> Path:
-    """dataset/sample with blur/VIDEO and gt/VIDEO; written on the first call, whole or not at all."""
+    """dataset/sample with blur/VIDEO and gt/VIDEO; written on the first call, whole or not at
+    all.
+    """
     folder = ROOT / "dataset" / "sample"
     if not folder.exists():
         folder.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample.") as temporary:
             for name, seed in PICTURES.items():
                 picture = np.float32(getattr(skimage.data, name)()) / 255
-                clip = picture_clip(picture, FRAMES, BLUR, EXPOSURE, SIZE, np.random.default_rng(seed))
-                write_clip(Path(temporary, "sample"), name, ((f"{index:05d}", *pair) for index, pair in enumerate(zip(*clip))))
+                clip = picture_clip(
+                    picture, FRAMES, BLUR, EXPOSURE, SIZE, np.random.default_rng(seed)
+                )
+                write_clip(
+                    Path(temporary, "sample"),
+                    name,
+                    ((f"{index:05d}", *pair) for index, pair in enumerate(zip(*clip))),
+                )
             Path(temporary, "sample").rename(folder)
     return folder
 
@@ -57,7 +72,9 @@ def pictures_or_sample(data_path: Path | None) -> Path:
 
 
 def sample_sequences() -> Path:
-    """dataset/sample_sequences, HyperCUT's folder: a camera that moves over pictures; written on the first call, whole or not at all."""
+    """dataset/sample_sequences, HyperCUT's folder: a camera that moves over pictures; written on
+    the first call, whole or not at all.
+    """
     folder = ROOT / "dataset" / "sample_sequences"
     if not folder.exists():
         folder.parent.mkdir(exist_ok=True)
@@ -66,15 +83,24 @@ def sample_sequences() -> Path:
             for name in SEQUENCE_PICTURES:
                 picture = STANDARD.linear(getattr(skimage.data, name)())
                 for seed in range(SEQUENCES):
-                    camera = smooth_trajectory(np.random.default_rng(seed), 3, SEQUENCE_BLUR, turn=0.01)
+                    camera = smooth_trajectory(
+                        np.random.default_rng(seed), 3, SEQUENCE_BLUR, turn=0.01
+                    )
                     blurry, moments = Scene(picture, camera).expose(1, 1.0, SIZE, MOMENTS)
-                    write_sequence(root, f"{name}_{seed}", STANDARD.encoded(blurry), [STANDARD.encoded(moment) for moment in moments])
+                    write_sequence(
+                        root,
+                        f"{name}_{seed}",
+                        STANDARD.encoded(blurry),
+                        [STANDARD.encoded(moment) for moment in moments],
+                    )
             collect_metadata(root, SEQUENCE_PICTURES)
             root.rename(folder)
     return folder
 
 
-def sequences_or_sample(data_path: Path | None, dataset_name: str | None = None, metadata: Path | None = None) -> Sequences:
+def sequences_or_sample(
+    data_path: Path | None, dataset_name: str | None = None, metadata: Path | None = None
+) -> Sequences:
     """data.sequences.find_sequences, and without anything given the embedded sample."""
     if not (data_path or dataset_name or metadata):
         data_path = sample_sequences()

@@ -1,4 +1,6 @@
-"""What HyperCUT's two trainings share of a Task (utils/training.py): sequences, epochs, Adamax and its learning rate."""
+"""What HyperCUT's two trainings share of a Task (utils/training.py): sequences, epochs, Adamax and
+its learning rate.
+"""
 
 import torch
 from torch import nn
@@ -13,17 +15,29 @@ from utils.training import Phase, StepSampler, endless_loader
 
 
 class SequenceTask:
-    """Training and validation sequences of a configuration, and when they are taken; a method adds its network and its losses."""
+    """Training and validation sequences of a configuration, and when they are taken; a method adds
+    its network and its losses.
+    """
 
     def __init__(self, config: SequenceTraining, network: nn.Module):
-        if min(config.epochs, config.batch_size, config.image_size, config.lr_decay) < 1 or min(config.val_every, config.workers) < 0:
-            raise UserError("--epochs, --batch_size, --image_size and --lr_decay must be at least 1, --val_every and --workers not below 0")
+        if (
+            min(config.epochs, config.batch_size, config.image_size, config.lr_decay) < 1
+            or min(config.val_every, config.workers) < 0
+        ):
+            raise UserError(
+                "--epochs, --batch_size, --image_size and --lr_decay must be at least 1, "
+                "--val_every and --workers not below 0"
+            )
         self.config, self.network = config, network
         found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
-        self.training_set = SequencePatches(found.of("train"), config.image_size, config.seed, config.augment)
+        self.training_set = SequencePatches(
+            found.of("train"), config.image_size, config.seed, config.augment
+        )
         chosen = found.of("val")
         self.validation_set = spread(chosen, config.val_sequences or len(chosen))
-        self.epoch = StepSampler(len(self.training_set), config.batch_size, config.seed).steps_per_epoch
+        self.epoch = StepSampler(
+            len(self.training_set), config.batch_size, config.seed
+        ).steps_per_epoch
         self.steps = config.epochs * self.epoch
         self.steps_per_epoch = (config.val_every or config.epochs) * self.epoch
         self.optimizer = torch.optim.Adamax(network.parameters(), config.lr, (0.9, 0.999))

@@ -1,7 +1,9 @@
-"""Pairs in tar files, as WebDataset reads them: KEY.blurry.png, KEY.sharp.png, KEY.json, one after the other.
+"""Pairs in tar files, as WebDataset reads them: KEY.blurry.png, KEY.sharp.png, KEY.json, one after
+the other.
 
-Few large files instead of many small ones, for storage over a network. Written with the standard library; local shards are read here by
-seeking, streams from object storage are what the `webdataset` package is for.
+Few large files instead of many small ones, for storage over a network. Written with the standard
+library; local shards are read here by seeking, streams from object storage are what the
+`webdataset` package is for.
 """
 
 import io
@@ -26,7 +28,9 @@ def write_shard(path: Path, pairs: Iterable[tuple[str, dict[str, bytes]]]) -> in
     with atomic_path(path) as temporary, tarfile.open(temporary, "w") as tar:
         for key, files in pairs:
             for ending, content in files.items():
-                entry = tarfile.TarInfo(f"{key.replace('.', '-')}.{ending}")  # WebDataset's keys end at the first dot
+                entry = tarfile.TarInfo(
+                    f"{key.replace('.', '-')}.{ending}"
+                )  # WebDataset's keys end at the first dot
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
             count += 1
@@ -34,11 +38,13 @@ def write_shard(path: Path, pairs: Iterable[tuple[str, dict[str, bytes]]]) -> in
 
 
 class ShardedPairs(Dataset):
-    """Pairs {blurry [3,S,S], sharp [3,S,S], name} of all shards of a folder, RGB in [0,1]; size None = whole pictures, not varied.
+    """Pairs {blurry [3,S,S], sharp [3,S,S], name} of all shards of a folder, RGB in [0,1]; size
+    None = whole pictures, not varied.
 
     vary(images, size, rng): makes the patches, see data/pairs.py: Variation.
 
-    An item depends only on (seed, epoch, index). Raises UserError, naming the file, for a shard that is damaged or lacks half a pair.
+    An item depends only on (seed, epoch, index). Raises UserError, naming the file, for a shard
+    that is damaged or lacks half a pair.
     """
 
     def __init__(self, folder: Path, size: int | None, seed: int, vary: Callable = crop_and_turn):
@@ -55,10 +61,15 @@ class ShardedPairs(Dataset):
         epoch, index = key
         shard, name, places = self.samples[index]
         with open(shard, "rb") as file:
-            pictures = [_decoded(file, *places[kind], f"{shard}: {name}.{kind}") for kind in ("blurry", "sharp")]
+            pictures = [
+                _decoded(file, *places[kind], f"{shard}: {name}.{kind}")
+                for kind in ("blurry", "sharp")
+            ]
         blurry, sharp = (to_tensor(pixels) for pixels in pictures)
         if self.size is not None:
-            blurry, sharp = self.vary([blurry, sharp], self.size, np.random.default_rng((self.seed, epoch, index)))
+            blurry, sharp = self.vary(
+                [blurry, sharp], self.size, np.random.default_rng((self.seed, epoch, index))
+            )
         return {"blurry": blurry, "sharp": sharp, "name": name}
 
 
@@ -73,17 +84,24 @@ def read_records(shard: Path) -> Iterator[dict]:
 def _index(shard: Path) -> list[tuple[Path, str, dict[str, tuple[int, int]]]]:
     """(shard, key, kind -> (offset, length)) of every pair."""
     found: dict[str, dict[str, tuple[int, int]]] = {}
-    with reading(shard, "a shard, a tar file without compression", tarfile.TarError), tarfile.open(shard, "r:") as tar:
+    with (
+        reading(shard, "a shard, a tar file without compression", tarfile.TarError),
+        tarfile.open(shard, "r:") as tar,
+    ):
         for entry in tar:
             key, _, ending = below(Path(), entry.name, shard).as_posix().partition(".")
             kind = ending.partition(".")[0]
             if kind in ("blurry", "sharp"):
                 if not entry.isfile() or entry.issparse():
-                    raise UserError(f"{shard}: {entry.name} is a link, or another thing than a plain file")
+                    raise UserError(
+                        f"{shard}: {entry.name} is a link, or another thing than a plain file"
+                    )
                 found.setdefault(key, {})[kind] = (entry.offset_data, entry.size)
     for key, places in found.items():
         if len(places) < 2:
-            raise UserError(f"{shard}: {key} lacks its {'sharp' if 'blurry' in places else 'blurry'} picture")
+            raise UserError(
+                f"{shard}: {key} lacks its {'sharp' if 'blurry' in places else 'blurry'} picture"
+            )
     return [(shard, key, places) for key, places in found.items()]
 
 

@@ -1,6 +1,8 @@
-"""Blurry/sharp pairs made from sharp pictures: one by one for a folder (generate.py sbdd), or while training.
+"""Blurry/sharp pairs made from sharp pictures: one by one for a folder (generate.py sbdd), or while
+training.
 
-A pair depends only on the seed, the picture's name and its number; everything that was drawn stands in its record.
+A pair depends only on the seed, the picture's name and its number; everything that was drawn stands
+in its record.
 """
 
 import math
@@ -31,10 +33,11 @@ MILD_PX = (0.5, 4.0)  # extent of mild blur
 class Draw:
     """What is drawn for a pair, and how.
 
-    size: side K of the kernels. length: extent of generated ones in px, none: as they come. kernels: names and arrays to draw from
-    instead. strong, mild: shares of the pairs whose kernels are as they come, and of at most 4 px; the rest has no blur at all
-    (published: 1, 0). encoded: share of the pairs whose blur averages the picture's own values instead of light, as in GoPro's `blur`.
-    Objects: see Objects.chosen.
+    size: side K of the kernels. length: extent of generated ones in px, none: as they come.
+    kernels: names and arrays to draw from instead. strong, mild: shares of the pairs whose kernels
+    are as they come, and of at most 4 px; the rest has no blur at all (published: 1, 0). encoded:
+    share of the pairs whose blur averages the picture's own values instead of light, as in GoPro's
+    `blur`. Objects: see Objects.chosen.
     """
 
     size: int = 65
@@ -61,7 +64,15 @@ class Made(NamedTuple):
 class PairMaker:
     """Makes pairs of the pictures below a folder."""
 
-    def __init__(self, folder: Path, masks: MaskSource, draw: Draw, settings: PairSettings, seed: int, least_side: int = 0):
+    def __init__(
+        self,
+        folder: Path,
+        masks: MaskSource,
+        draw: Draw,
+        settings: PairSettings,
+        seed: int,
+        least_side: int = 0,
+    ):
         pictures = find_sharp(folder)
         self.pictures = {str(path.relative_to(folder).with_suffix("")): path for path in pictures}
         if len(self.pictures) < len(pictures):
@@ -70,7 +81,10 @@ class PairMaker:
         self.masks, self.draw, self.settings, self.seed = masks, draw, settings, seed
         self.least_side = max(least_side, draw.size + 1)
         if not 0 <= draw.strong + draw.mild <= 1:
-            raise UserError(f"the shares of strong and mild blur are {draw.strong:g} and {draw.mild:g}: together at most 1")
+            raise UserError(
+                f"the shares of strong and mild blur are {draw.strong:g} and {draw.mild:g}: "
+                "together at most 1"
+            )
 
     def make(self, name: str, number: int) -> Made | None:
         """The pair of a picture; None for a picture with a side that is not above the least."""
@@ -79,8 +93,12 @@ class PairMaker:
         if min(picture.shape[:2]) <= self.least_side:
             return None
         source = self.names[int(rng.integers(len(self.names)))] if self.draw.random_masks else name
-        objects = self.masks(source, read_image(self.pictures[source]) if source != name else picture)
-        objects = objects.chosen(self.draw.least_score, self.draw.least_area, self.draw.most_objects)
+        objects = self.masks(
+            source, read_image(self.pictures[source]) if source != name else picture
+        )
+        objects = objects.chosen(
+            self.draw.least_score, self.draw.least_area, self.draw.most_objects
+        )
         masks = objects.masks
         if masks.shape[1:] != picture.shape[:2]:  # of another picture
             masks = _fitted(masks, picture.shape[:2])
@@ -95,20 +113,40 @@ class PairMaker:
         )
         return made
 
-    def patch(self, rng: np.random.Generator, name: str, size: int, zoom: tuple[float, float] = (1.0, 1.0)) -> Made:
-        """A pair of `size` px from a random part of a picture, enlarged by a factor drawn from `zoom`; its objects may be cut."""
+    def patch(
+        self, rng: np.random.Generator, name: str, size: int, zoom: tuple[float, float] = (1.0, 1.0)
+    ) -> Made:
+        """A pair of `size` px from a random part of a picture, enlarged by a factor drawn from
+        `zoom`; its objects may be cut.
+        """
         picture, side = read_image(self.pictures[name]), size + self.draw.size - 1
-        factor = max(math.exp(rng.uniform(*np.log(zoom))), side / min(picture.shape[:2])) if zoom != (1.0, 1.0) else 1.0
+        factor = (
+            max(math.exp(rng.uniform(*np.log(zoom))), side / min(picture.shape[:2]))
+            if zoom != (1.0, 1.0)
+            else 1.0
+        )
         own = round(side / factor)
         if min(picture.shape[:2]) < own:
-            raise UserError(f"{self.pictures[name]} is {picture.shape[1]}x{picture.shape[0]}: a patch of {size} px needs {side} px")
-        objects = self.masks(name, picture).chosen(self.draw.least_score, self.draw.least_area, self.draw.most_objects)
+            raise UserError(
+                f"{self.pictures[name]} is {picture.shape[1]}x{picture.shape[0]}: a patch of "
+                f"{size} px needs {side} px"
+            )
+        objects = self.masks(name, picture).chosen(
+            self.draw.least_score, self.draw.least_area, self.draw.most_objects
+        )
         top, left = (int(rng.integers(length - own + 1)) for length in picture.shape[:2])
         part = np.s_[top : top + own, left : left + own]
         picture, masks = picture[part], objects.masks[(slice(None), *part)]
         if own != side:
-            picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if own > side else cv2.INTER_CUBIC)
-            masks = [cv2.resize(np.uint8(mask), (side, side), interpolation=cv2.INTER_NEAREST) > 0 for mask in masks]
+            picture = cv2.resize(
+                picture,
+                (side, side),
+                interpolation=cv2.INTER_AREA if own > side else cv2.INTER_CUBIC,
+            )
+            masks = [
+                cv2.resize(np.uint8(mask), (side, side), interpolation=cv2.INTER_NEAREST) > 0
+                for mask in masks
+            ]
             masks = np.array(masks, bool).reshape(-1, side, side)
         return self._make(rng, picture, masks)
 
@@ -141,11 +179,13 @@ class PairMaker:
 
 
 class SynthesisedPairs(Dataset):
-    """Training pairs {blurry [3,S,S], sharp [3,S,S], name} made on the fly, RGB in [0,1]; depend only on (seed, epoch, index).
+    """Training pairs {blurry [3,S,S], sharp [3,S,S], name} made on the fly, RGB in [0,1]; depend
+    only on (seed, epoch, index).
 
-    noise_share, jpeg_share: of the blurry pictures, see data/augment.py: degrade. vary(images, size, rng): changes a pair at random, see
-    data/pairs.py: Variation. zoom: range of factors by which the sharp pictures are enlarged first, as cameras' pixels are seldom as sharp
-    as those of small pictures.
+    noise_share, jpeg_share: of the blurry pictures, see data/augment.py: degrade. vary(images,
+    size, rng): changes a pair at random, see data/pairs.py: Variation. zoom: range of factors by
+    which the sharp pictures are enlarged first, as cameras' pixels are seldom as sharp as those of
+    small pictures.
     """
 
     def __init__(
@@ -157,7 +197,13 @@ class SynthesisedPairs(Dataset):
         vary: Callable = crop_and_turn,
         zoom: tuple[float, float] = (1.0, 1.0),
     ):
-        self.maker, self.size, self.shares, self.vary, self.zoom = maker, size, (noise_share, jpeg_share), vary, zoom
+        self.maker, self.size, self.shares, self.vary, self.zoom = (
+            maker,
+            size,
+            (noise_share, jpeg_share),
+            vary,
+            zoom,
+        )
 
     def __len__(self) -> int:
         return len(self.maker.names)
@@ -169,7 +215,10 @@ class SynthesisedPairs(Dataset):
         pair = self.maker.patch(rng, name, self.size, self.zoom).pair
         blurry = degrade(rng, pair.blurry[None], *self.shares)[0]
         sharp = np.round(pair.sharp.clip(0, 1) * 255) / 255
-        tensors = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)) for image in (blurry, sharp)]
+        tensors = [
+            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32))
+            for image in (blurry, sharp)
+        ]
         blurry, sharp = self.vary(tensors, self.size, rng)
         return {"blurry": blurry, "sharp": sharp, "name": name}
 

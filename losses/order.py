@@ -1,7 +1,8 @@
 """Losses on sequences whose direction of time is ambiguous (Pham et al., CVPR 2023).
 
-Frames are [B,N,3,H,W], N odd, the centre in the middle; predicted and true ones of one shape. Pairs are symmetric: first and last, second
-and last but one, ... Scores [B,2P] of HyperCUT are those of pair 1, pair 1 reversed, pair 2, ...
+Frames are [B,N,3,H,W], N odd, the centre in the middle; predicted and true ones of one shape. Pairs
+are symmetric: first and last, second and last but one, ... Scores [B,2P] of HyperCUT are those of
+pair 1, pair 1 reversed, pair 2, ...
 """
 
 from itertools import combinations
@@ -16,15 +17,19 @@ EPSILON = 1e-3
 
 
 def ordering(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """HyperCUT's own loss, whose two terms count one half each: (a pair and its reverse, two pairs of one sequence); eq. 3 and 4.
+    """HyperCUT's own loss, whose two terms count one half each: (a pair and its reverse, two pairs
+    of one sequence); eq. 3 and 4.
 
-    softplus(h(pair) h(reversed)), mean over the pairs: they shall fall on different sides; softplus(-h(p) h(q)), mean over the couples of
-    pairs: on the same.
+    softplus(h(pair) h(reversed)), mean over the pairs: they shall fall on different sides;
+    softplus(-h(p) h(q)), mean over the couples of pairs: on the same.
     """
     forth, back = scores[:, ::2], scores[:, 1::2]
     apart = F.softplus(forth * back).mean()
     together = torch.stack(
-        [F.softplus(-forth[:, one] * forth[:, two]).mean() for one, two in combinations(range(forth.shape[1]), 2)]
+        [
+            F.softplus(-forth[:, one] * forth[:, two]).mean()
+            for one, two in combinations(range(forth.shape[1]), 2)
+        ]
     ).mean()
     return apart, together
 
@@ -35,16 +40,22 @@ def naive(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def order_invariant(predicted: Tensor, truth: Tensor, centre: bool = False) -> Tensor:
-    """Sum over the symmetric pairs of MSE(|x1 + x2|, |y1 + y2|) + MSE(|x1 - x2|, |y1 - y2|), the same in either order (Jin et al., 2018).
+    """Sum over the symmetric pairs of MSE(|x1 + x2|, |y1 + y2|) + MSE(|x1 - x2|, |y1 - y2|), the
+    same in either order (Jin et al., 2018).
 
-    centre: also the centre frame's MSE, which the published loss leaves out. On normalised values |x1 + x2| has a sign of its own.
+    centre: also the centre frame's MSE, which the published loss leaves out. On normalised values
+    |x1 + x2| has a sign of its own.
     """
     half = predicted.shape[1] // 2
-    x1, x2, y1, y2 = (frames for side in (predicted, truth) for frames in (side[:, :half], side.flip(1)[:, :half]))
+    x1, x2, y1, y2 = (
+        frames for side in (predicted, truth) for frames in (side[:, :half], side.flip(1)[:, :half])
+    )
     total = half * (mse((x1 + x2).abs(), (y1 + y2).abs()) + mse((x1 - x2).abs(), (y1 - y2).abs()))
     return total + mse(predicted[:, half], truth[:, half]) if centre else total
 
 
 def one_sided(scores: Tensor) -> Tensor:
-    """Sum over the pairs of softplus(h(pair)), mean over the batch: predictions shall lie where h < 0."""
+    """Sum over the pairs of softplus(h(pair)), mean over the batch: predictions shall lie where h <
+    0.
+    """
     return F.softplus(scores[:, ::2]).sum(1).mean()

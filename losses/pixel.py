@@ -10,12 +10,17 @@ from utils.errors import UserError
 
 
 def weighted_sum(text: str, known: Collection[str]) -> dict[str, float]:
-    """{"L1": 1.0, "HEM": 2.0} of "1*L1+2*HEM", the published way to write a loss; raises UserError for a name that is not known."""
+    """{"L1": 1.0, "HEM": 2.0} of "1*L1+2*HEM", the published way to write a loss; raises UserError
+    for a name that is not known.
+    """
     weights = {}
     for term in text.split("+"):
         parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\*(\w+)\s*", term)
         if parts is None or parts[2] not in known:
-            raise UserError(f"can't read {term!r} in the loss {text!r}: write a sum of {', '.join(known)} like 1*{next(iter(known))}")
+            raise UserError(
+                f"can't read {term!r} in the loss {text!r}: write a sum of {', '.join(known)} "
+                f"like 1*{next(iter(known))}"
+            )
         weights[parts[2]] = float(parts[1])
     return weights
 
@@ -31,7 +36,9 @@ def mse(restored: Tensor, sharp: Tensor) -> Tensor:
 
 
 def fft_l1(restored: Tensor, sharp: Tensor) -> Tensor:
-    """Mean absolute error of the full 2-D Fourier transforms, real and imaginary parts as separate numbers, not normalised (MIMO-UNet)."""
+    """Mean absolute error of the full 2-D Fourier transforms, real and imaginary parts as separate
+    numbers, not normalised (MIMO-UNet).
+    """
     difference = torch.fft.fft2(restored.float() - sharp.float())
     return torch.view_as_real(difference).abs().mean()
 
@@ -39,26 +46,33 @@ def fft_l1(restored: Tensor, sharp: Tensor) -> Tensor:
 def charbonnier(restored: Tensor, sharp: Tensor, epsilon: float = 0.02) -> Tensor:
     """Mean sqrt(error^2 + epsilon^2), epsilon in [0,1] units.
 
-    For networks that start at the identity: pixels that are right already do not pin the output there, as L1's kink does.
+    For networks that start at the identity: pixels that are right already do not pin the output
+    there, as L1's kink does.
     """
     return ((restored - sharp) ** 2 + epsilon**2).sqrt().mean()
 
 
 def negative_psnr(restored: Tensor, sharp: Tensor, floor: float = 1e-3) -> Tensor:
-    """Mean over the batch of 10 log10(mean squared error + floor), the PSNR of [0,1] images with the sign turned (dB).
+    """Mean over the batch of 10 log10(mean squared error + floor), the PSNR of [0,1] images with
+    the sign turned (dB).
 
-    Every sample counts by its own decibels, so that spoiling an almost sharp one costs as much as improving a blurry one gains.
-    floor: squared errors far below it count little (1e-3 = 30 dB; NAFNet, arXiv 2204.04676, takes 1e-8). With 1e-4 and many unblurred
-    samples these outweigh the blurred ones thirty to one, and nothing is learned but the identity.
+    Every sample counts by its own decibels, so that spoiling an almost sharp one costs as much as
+    improving a blurry one gains. floor: squared errors far below it count little (1e-3 = 30 dB;
+    NAFNet, arXiv 2204.04676, takes 1e-8). With 1e-4 and many unblurred samples these outweigh the
+    blurred ones thirty to one, and nothing is learned but the identity.
     """
     return 10 * ((restored - sharp).square().flatten(1).mean(1) + floor).log10().mean()
 
 
-def hard_example_mining(restored: Tensor, sharp: Tensor, random_mask: Tensor, hard_share: float = 0.5) -> Tensor:
-    """L1 on hard pixels (HEM, as published with CDVD-TSP): mean |restored - sharp| * mask over ALL elements.
+def hard_example_mining(
+    restored: Tensor, sharp: Tensor, random_mask: Tensor, hard_share: float = 0.5
+) -> Tensor:
+    """L1 on hard pixels (HEM, as published with CDVD-TSP): mean |restored - sharp| * mask over ALL
+    elements.
 
-    The mask [B,1,H,W] holds the `hard_share` of pixels whose error, summed over the channels, is largest (strictly above the value
-    at index floor(share*H*W) of the descending sort), united with `random_mask` (see random_pixels; zeros for none).
+    The mask [B,1,H,W] holds the `hard_share` of pixels whose error, summed over the channels, is
+    largest (strictly above the value at index floor(share*H*W) of the descending sort), united with
+    `random_mask` (see random_pixels; zeros for none).
     """
     error = (restored - sharp).abs()
     mask = torch.maximum(hard_pixels(error, hard_share), random_mask)
@@ -66,7 +80,9 @@ def hard_example_mining(restored: Tensor, sharp: Tensor, random_mask: Tensor, ha
 
 
 def hard_pixels(error: Tensor, share: float) -> Tensor:
-    """Mask [B,1,H,W] of the pixels with the largest channel sum of `error` [B,C,H,W]; no gradient."""
+    """Mask [B,1,H,W] of the pixels with the largest channel sum of `error` [B,C,H,W]; no
+    gradient.
+    """
     total = error.detach().sum(1, keepdim=True)
     rank = int(share * total[0].numel())
     threshold = total.flatten(1).sort(1, descending=True).values[:, rank]
@@ -74,7 +90,9 @@ def hard_pixels(error: Tensor, share: float) -> Tensor:
 
 
 def random_pixels(error: Tensor, share: float, generators: list[torch.Generator]) -> Tensor:
-    """Mask [B,1,H,W] of exactly floor(share*H*W) random pixels per sample for an image batch [B,C,H,W]; a CPU generator per sample."""
+    """Mask [B,1,H,W] of exactly floor(share*H*W) random pixels per sample for an image batch
+    [B,C,H,W]; a CPU generator per sample.
+    """
     batch, _, height, width = error.shape
     mask = torch.zeros(batch, height * width)
     for row, generator in zip(mask, generators, strict=True):

@@ -1,6 +1,8 @@
-"""Write the tables of published figures into docs/reproducing.md and the methods' READMEs: python -m methods.tables
+"""Write the tables of published figures into docs/reproducing.md and the methods' READMEs: python
+-m methods.tables
 
-The figures come from methods/METHOD/tables.yaml alone; in a page they stand between `<!-- tables: METHOD -->` and `<!-- end -->`.
+The figures come from methods/METHOD/tables.yaml alone; in a page they stand between `<!-- tables:
+METHOD -->` and `<!-- end -->`.
 """
 
 import re
@@ -23,7 +25,10 @@ def main() -> None:
 
 def pages() -> list:
     """The pages that hold such blocks."""
-    return [ROOT / "docs" / "reproducing.md", *(ROOT / "methods" / name / "README.md" for name in METHODS)]
+    return [
+        ROOT / "docs" / "reproducing.md",
+        *(ROOT / "methods" / name / "README.md" for name in METHODS),
+    ]
 
 
 def filled(text: str) -> str:
@@ -35,14 +40,48 @@ def table(method: str) -> str:
     """A method's published figures as a Markdown table."""
     rows = yaml.safe_load((ROOT / "methods" / method / "tables.yaml").read_text(encoding="utf-8"))
     named = any("network" in row for row in rows)
-    heads = [*(["network"] if named else []), "data set", "published", "tolerance", "protocol", "command", "measured here", "remark"]
+    heads = [
+        *(["network"] if named else []),
+        "data set",
+        "published",
+        "tolerance",
+        "protocol",
+        "command",
+        "measured here",
+        "remark",
+    ]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
-        value, tolerance = (_figures(row[key]) if row["value"] else "no text source" for key in ("value", "tolerance"))
-        needs = " and ".join(f"`{name}`" for name in (row["data_path"], row["weights"] and f"pretrain_models/{row['weights']}") if name)
-        ours = _figures(row["ours"]) if row.get("ours") else f"not run here: needs {needs}" if needs else "not run here"
-        command = f"`python test.py {method} --table {shlex.quote(row['dataset'])}`" if row["data_path"] else "-"
-        cells = [row["dataset"], value, tolerance, f"`{row['protocol']}`", command, ours, row["remark"]]
+        value, tolerance = (
+            _figures(row[key]) if row["value"] else "no text source"
+            for key in ("value", "tolerance")
+        )
+        needs = " and ".join(
+            f"`{name}`"
+            for name in (row["data_path"], row["weights"] and f"pretrain_models/{row['weights']}")
+            if name
+        )
+        ours = (
+            _figures(row["ours"])
+            if row.get("ours")
+            else f"not run here: needs {needs}"
+            if needs
+            else "not run here"
+        )
+        command = (
+            f"`python test.py {method} --table {shlex.quote(row['dataset'])}`"
+            if row["data_path"]
+            else "-"
+        )
+        cells = [
+            row["dataset"],
+            value,
+            tolerance,
+            f"`{row['protocol']}`",
+            command,
+            ours,
+            row["remark"],
+        ]
         lines.append(f"| {' | '.join([row['network'], *cells] if named else cells)} |")
     return "\n".join(lines)
 

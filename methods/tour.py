@@ -1,6 +1,8 @@
-"""`make demo`: blur is made, judged, removed and unfolded on pictures that come with scikit-image; report.html tells the story.
+"""`make demo`: blur is made, judged, removed and unfolded on pictures that come with scikit-image;
+report.html tells the story.
 
-Everything here is done by the doors' own entries, with the shipped weights; each chapter ends with the commands for one's own material.
+Everything here is done by the doors' own entries, with the shipped weights; each chapter ends with
+the commands for one's own material.
 """
 
 import csv
@@ -30,7 +32,8 @@ FOLDER = ROOT / "experiment" / "demo"
 PICTURE, SHOTS, KERNEL = "coffee", 8, 33  # a burst of one picture, each shot with a blur of its own
 FRAME = 4  # of each sample clip
 WORDS = (
-    "Blur is made, judged, removed and unfolded, on pictures that come with scikit-image and by the small networks that come with Blurlab. "
+    "Blur is made, judged, removed and unfolded, on pictures that come with scikit-image and by "
+    "the small networks that come with Blurlab. "
     "Below each chapter stand the commands that do the same with your own material."
 )
 
@@ -55,23 +58,31 @@ def make_burst(folder: Path) -> Path:
     """SHOTS blurry/sharp pairs of one picture."""
     _heading("1. make blur")
     sharp, burst = folder / "sharp", folder / "burst"
-    shutil.rmtree(burst, ignore_errors=True)  # an earlier tour's, perhaps of another version with other options
+    shutil.rmtree(
+        burst, ignore_errors=True
+    )  # an earlier tour's, perhaps of another version with other options
     sharp.mkdir(parents=True, exist_ok=True)
     shutil.copy(sample_pictures() / f"{PICTURE}.png", sharp)
-    generate.main(GenerateConfig(sharp, burst, n_images=SHOTS, kernel_size=KERNEL, min_img_size=0, seed=3))
+    generate.main(
+        GenerateConfig(sharp, burst, n_images=SHOTS, kernel_size=KERNEL, min_img_size=0, seed=3)
+    )
     return burst
 
 
 def judge_burst(burst: Path, output_dir: Path) -> dict[str, float]:
     """The restoration potential of every shot."""
     _heading("2. judge the shots")
-    judge.main(JudgeConfig(data_path=burst / "blurry", output_dir=output_dir, task="select", keep="1"))
+    judge.main(
+        JudgeConfig(data_path=burst / "blurry", output_dir=output_dir, task="select", keep="1")
+    )
     with open(output_dir / "scores.csv", encoding="utf-8", newline="") as file:
         return {row["name"]: float(row["potential"]) for row in csv.DictReader(file)}
 
 
 def restore_burst(burst: Path, output_dir: Path) -> Scores:
-    """All shots restored as photos and scored, so that the judgement of chapter 2 can be checked."""
+    """All shots restored as photos and scored, so that the judgement of chapter 2 can be
+    checked.
+    """
     _heading("3. remove blur from photos")
     return photos.main(PhotosConfig(data_path=burst, output_dir=output_dir))
 
@@ -80,11 +91,14 @@ def _made(burst: Path) -> Chapter:
     sheet = read_image(burst / "contact_sheet.png")
     return Chapter(
         "Make blur",
-        f"{SHOTS} shots of one picture, each blurred by a random camera motion of at most {KERNEL} px, in linear light; "
-        f"{generate.SHEET_ROWS} of them are shown. With masks, objects move by themselves and cover what is behind them.",
+        f"{SHOTS} shots of one picture, each blurred by a random camera motion of at most "
+        f"{KERNEL} px, in linear light; "
+        f"{generate.SHEET_ROWS} of them are shown. With masks, objects move by themselves and "
+        "cover what is behind them.",
         [
             "python generate.py sbdd --data_path SHARP_PICTURES --output_dir dataset/pairs",
-            "python generate.py sbdd --config videos --data_path SHARP_VIDEOS --output_dir dataset/clips",
+            "python generate.py sbdd --config videos --data_path SHARP_VIDEOS --output_dir "
+            "dataset/clips",
         ],
         wide={"": sheet},
     )
@@ -101,18 +115,25 @@ def _judged(burst: Path, potentials: dict[str, float], restored: Scores) -> Chap
         ["a random shot, on average", f"{np.mean(values):.2f} dB"],
         ["the best shot, which only the truth tells", f"{max(values):.2f} dB"],
     ]
-    text = format_table(table) + f"\nrank correlation of potential and restored PSNR: {agreement:.2f}"
+    text = (
+        format_table(table) + f"\nrank correlation of potential and restored PSNR: {agreement:.2f}"
+    )
     print(text)
     return Chapter(
         "Judge the shots",
-        "Before anything is restored, IRP predicts how good each shot will be afterwards: its restoration potential.",
+        "Before anything is restored, IRP predicts how good each shot will be afterwards: its "
+        "restoration potential.",
         [
-            "python inference.py irp --task select --keep 20% --restore --data_path CLIP_OR_FOLDER --output_dir OUT",
-            "python inference.py irp --task expose --data_path SHOTS_AT_SEVERAL_EXPOSURES --output_dir OUT",
+            "python inference.py irp --task select --keep 20% --restore --data_path "
+            "CLIP_OR_FOLDER --output_dir OUT",
+            "python inference.py irp --task expose --data_path SHOTS_AT_SEVERAL_EXPOSURES "
+            "--output_dir OUT",
         ],
         text,
         pictures={
-            f"{place}. potential {potentials[name]:.3f}": read_image(burst / "blurry" / f"{name}.png")
+            f"{place}. potential {potentials[name]:.3f}": read_image(
+                burst / "blurry" / f"{name}.png"
+            )
             for place, name in enumerate(ranked, 1)
         },
     )
@@ -120,8 +141,14 @@ def _judged(burst: Path, potentials: dict[str, float], restored: Scores) -> Chap
 
 def _restored(burst: Path, folder: Path, potentials: dict[str, float], restored: Scores) -> Chapter:
     gains = {row["name"]: row["psnr"] - row["input_psnr"] for row in restored.rows}
-    shown = {"the shot that gains most": max(gains, key=gains.get), "the shot that IRP selects": max(potentials, key=potentials.get)}
-    files = {what: [root / f"{name}.png" for root in (burst / "blurry", folder, burst / "sharp")] for what, name in shown.items()}
+    shown = {
+        "the shot that gains most": max(gains, key=gains.get),
+        "the shot that IRP selects": max(potentials, key=potentials.get),
+    }
+    files = {
+        what: [root / f"{name}.png" for root in (burst / "blurry", folder, burst / "sharp")]
+        for what, name in shown.items()
+    }
     return Chapter(
         "Remove blur from photos",
         "The shipped small network takes a little blur away and leaves what is too long for it.",
@@ -135,10 +162,14 @@ def _video(folder: Path) -> Chapter:
     _heading("4. remove blur from video")
     scores, data = video.main(VideoConfig(output_dir=folder)), sample_folder()
     frames = {f"{name}, frame {FRAME}": f"{name}/{FRAME:05d}" for name in PICTURES}
-    files = {key: [root / f"{key}.png" for root in (data / "blur", folder, data / "gt")] for key in frames.values()}
+    files = {
+        key: [root / f"{key}.png" for root in (data / "blur", folder, data / "gt")]
+        for key in frames.values()
+    }
     return Chapter(
         "Remove blur from video",
-        "Optical flow brings the sharper parts of the neighbouring frames to the frame that is restored.",
+        "Optical flow brings the sharper parts of the neighbouring frames to the frame that is "
+        "restored.",
         ["python inference.py cdvd_tsp --data_path CLIP.mp4 --output_dir OUT"],
         scores.table(),
         examples=[_compared(what, files[key], scores, key) for what, key in frames.items()],
@@ -150,11 +181,14 @@ def _unfolded(folder: Path) -> Chapter:
     sequence = sequences_or_sample(None).of("test")[0]
     moments.main(MomentsConfig(data_path=sequence.blurry, output_dir=folder))
     frames = {place: read_image(folder / f"deblur_{place - 1}.png") for place in (1, 4, 7)}
-    closer = {"the photo, closer": read_image(sequence.blurry)} | {f"moment {place}": frame for place, frame in frames.items()}
+    closer = {"the photo, closer": read_image(sequence.blurry)} | {
+        f"moment {place}": frame for place, frame in frames.items()
+    }
     region = most_different(frames[1], frames[7])
     return Chapter(
         "Unfold a blurry photo into its moments",
-        "Seven moments of the exposure, out of one picture. Which of them was first, no picture can tell.",
+        "Seven moments of the exposure, out of one picture. Which of them was first, no picture "
+        "can tell.",
         ["python inference.py blur2vid --data_path PHOTO.jpg --output_dir OUT"],
         wide={"": read_image(folder / "strip.png")},
         pictures={label: enlarged(picture[region], 300) for label, picture in closer.items()},
@@ -163,7 +197,9 @@ def _unfolded(folder: Path) -> Chapter:
 
 
 def _compared(what: str, files: list[Path], scores: Scores, name: str) -> Example:
-    """Blurry, restored and sharp file under a divider, with the row of the scores that has this name."""
+    """Blurry, restored and sharp file under a divider, with the row of the scores that has this
+    name.
+    """
     row = next(row for row in scores.rows if row["name"] == name)
     words = f"PSNR {row['input_psnr']:.2f} dB before, {row['psnr']:.2f} dB after"
     return Example(what, *(read_image(file) for file in files), words=words)

@@ -41,39 +41,68 @@ def build(name: str, **arguments) -> nn.Module:
     network = getattr(import_module(module), attribute)
     known = list(signature(network).parameters)
     if unknown := [argument for argument in arguments if argument not in known]:
-        raise UserError(f"{attribute} has no argument {unknown[0]!r}: it has {', '.join(known) or 'none'}")
+        raise UserError(
+            f"{attribute} has no argument {unknown[0]!r}: it has {', '.join(known) or 'none'}"
+        )
     return network(**arguments)
 
 
 def find(path_or_name: str | os.PathLike) -> Path:
-    """The weights meant by a path, or by the name of a file in pretrain_models/ (extension optional).
+    """The weights meant by a path, or by the name of a file in pretrain_models/ (extension
+    optional).
 
-    Of a folder: itself where it holds a network published in parts (Jin's four files), a run's best weights, or the latest of its (or its
-    models/) model-EPOCH.pt, as DeepDeblur leaves them, or its only file.
+    Of a folder: itself where it holds a network published in parts (Jin's four files), a run's best
+    weights, or the latest of its (or its models/) model-EPOCH.pt, as DeepDeblur leaves them, or its
+    only file.
     """
-    from models.published import parts_of  # it knows the network files, and they import this package
+    from models.published import (
+        parts_of,
+    )  # it knows the network files, and they import this package
 
-    candidates = [Path(path_or_name), SHIPPED / path_or_name, SHIPPED / f"{path_or_name}.safetensors"]
+    candidates = [
+        Path(path_or_name),
+        SHIPPED / path_or_name,
+        SHIPPED / f"{path_or_name}.safetensors",
+    ]
     for candidate in candidates:
         if candidate.is_file() or is_checkpoint(candidate):
             return candidate
         if candidate.is_dir():
             return candidate if parts_of(candidate) else _latest(candidate)
-    beside = sorted(path.name for path in Path(path_or_name).parent.glob("*.safetensors")) if Path(path_or_name).parent != Path() else []
+    beside = (
+        sorted(path.name for path in Path(path_or_name).parent.glob("*.safetensors"))
+        if Path(path_or_name).parent != Path()
+        else []
+    )
     if beside:
         raise UserError(f"no weights at {path_or_name}; there are {', '.join(beside)}")
     shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "none"
-    raise UserError(f"no weights at {path_or_name}. Shipped by name: {shipped}; pretrain_models/README.md lists the authors' files")
+    raise UserError(
+        f"no weights at {path_or_name}. Shipped by name: {shipped}; pretrain_models/README.md "
+        "lists the authors' files"
+    )
 
 
 def _latest(folder: Path) -> Path:
-    files = [path for path in (*folder.glob("*"), *folder.glob("models/*")) if path.suffix in (".pt", ".pth", ".safetensors")]
-    epochs = {int(path.stem.removeprefix("model-")): path for path in files if re.fullmatch(r"model-\d+", path.stem)}
+    files = [
+        path
+        for path in (*folder.glob("*"), *folder.glob("models/*"))
+        if path.suffix in (".pt", ".pth", ".safetensors")
+    ]
+    epochs = {
+        int(path.stem.removeprefix("model-")): path
+        for path in files
+        if re.fullmatch(r"model-\d+", path.stem)
+    }
     for name in ("best.safetensors", "last.safetensors"):
         if folder / name in files:
             return folder / name
     if len(files) != 1 and not epochs:
-        found = f"{len(files)} weights files: name one of them" if files else "no weights file (.pt, .pth, .safetensors)"
+        found = (
+            f"{len(files)} weights files: name one of them"
+            if files
+            else "no weights file (.pt, .pth, .safetensors)"
+        )
         raise UserError(f"{folder} is a folder with {found}")
     return epochs[max(epochs)] if epochs else files[0]
 
@@ -81,8 +110,9 @@ def _latest(folder: Path) -> Path:
 def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
     """The network in a weights file, ours or the authors', in eval mode on the CPU.
 
-    Ours say in their metadata what to build; the authors' files are recognised by their keys (`options` go to
-    models.published.load_published). Raises UserError for a file that fits no network or does not fit its own.
+    Ours say in their metadata what to build; the authors' files are recognised by their keys
+    (`options` go to models.published.load_published). Raises UserError for a file that fits no
+    network or does not fit its own.
     """
     from models.published import from_state, identify, read_state
 
@@ -92,7 +122,9 @@ def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
         state = read_state(path)
         return from_state(identify(state, path), state, path, **options)
     state = load_state(path)
-    with torch.device("meta"):  # what a file says of its network may be anything; sizes without end cost nothing there
+    with torch.device(
+        "meta"
+    ):  # what a file says of its network may be anything; sizes without end cost nothing there
         check_fit(_described(description, path), state, path)
     network = _described(description, path)
     load_strict(network, state, path)
@@ -108,10 +140,14 @@ def _described(description: dict, path: Path) -> nn.Module:
         raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
-def load_network(path_or_name: str | os.PathLike, expected: type[nn.Module], **options) -> nn.Module:
+def load_network(
+    path_or_name: str | os.PathLike, expected: type[nn.Module], **options
+) -> nn.Module:
     """`load`, but a file of any other network than `expected` is refused."""
     network = load(path_or_name, **options)
     if not isinstance(network, expected):
         needed = getattr(expected, "kind", expected.__name__)
-        raise UserError(f"{path_or_name} holds a {type(network).__name__}, this command needs a {needed}")
+        raise UserError(
+            f"{path_or_name} holds a {type(network).__name__}, this command needs a {needed}"
+        )
     return network

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 
 class ImageNetwork(nn.Module):
-    """A network that restores images [B,3,H,W] in [0,1] of any size to unclamped ones; what training asks of all of them.
+    """A network that restores images [B,3,H,W] in [0,1] of any size to unclamped ones; what
+    training asks of all of them.
 
-    channels: of the images that `forward_scales` takes, 3 unless the network sees one colour at a time. multiple: sides that `forward`
-    pads to. bytes_per_pixel: an upper bound of what `forward` needs at its peak in float32, measured at 640x640.
+    channels: of the images that `forward_scales` takes, 3 unless the network sees one colour at a
+    time. multiple: sides that `forward` pads to. bytes_per_pixel: an upper bound of what `forward`
+    needs at its peak in float32, measured at 640x640.
     """
 
     kind = "network for single images"
@@ -29,15 +31,19 @@ class ImageNetwork(nn.Module):
 
 
 Values = Literal["imagenet_rgb", "imagenet_bgr", "rgb"]
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # means and deviations of red, green, blue
+IMAGENET = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)  # means and deviations of red, green, blue
 
 
 class SequenceNetwork(nn.Module):
     """A network of HyperCUT's family, which sees frames [...,3,H,W] as its weights were trained.
 
-    values: what it sees. imagenet_rgb: (image - mean) / deviation with ImageNet's figures; imagenet_bgr: the same with red and blue
-    exchanged and the figures left in the order red, green, blue, as HyperCUT's published training had it (OpenCV reads BGR);
-    rgb: the image itself (Jin's own files).
+    values: what it sees. imagenet_rgb: (image - mean) / deviation with ImageNet's figures;
+    imagenet_bgr: the same with red and blue exchanged and the figures left in the order red, green,
+    blue, as HyperCUT's published training had it (OpenCV reads BGR); rgb: the image itself (Jin's
+    own files).
     """
 
     kind = "network that makes or orders the moments of a blurry picture"
@@ -66,13 +72,19 @@ class SequenceNetwork(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))): two "same" convolutions of one width, no normalisation, no activation after the sum."""
+    """x + conv(relu(conv(x))): two "same" convolutions of one width, no normalisation, no
+    activation after the sum.
+    """
 
     def __init__(self, channels: int, kernel_size: int = 3, padding_mode: str = "zeros"):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, padding_mode=padding_mode)
+        self.conv1 = nn.Conv2d(
+            channels, channels, kernel_size, padding=kernel_size // 2, padding_mode=padding_mode
+        )
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, padding_mode=padding_mode)
+        self.conv2 = nn.Conv2d(
+            channels, channels, kernel_size, padding=kernel_size // 2, padding_mode=padding_mode
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.conv2(self.relu(self.conv1(features)))
@@ -89,9 +101,11 @@ def multiplied(own: Tensor, other: Tensor) -> Tensor:
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation of [B,C,H,W] over the channels of each pixel: biased variance, then weight and bias [C].
+    """Layer normalisation of [B,C,H,W] over the channels of each pixel: biased variance, then
+    weight and bias [C].
 
-    In channels_last memory the permutations cost nothing and the fused kernel runs on the pixels as they lie.
+    In channels_last memory the permutations cost nothing and the fused kernel runs on the pixels as
+    they lie.
     """
 
     def __init__(self, channels: int, epsilon: float):

@@ -1,7 +1,8 @@
 """Cost volume of two feature maps (PWC-Net, Sun et al. 2018, section 3).
 
-volume(b, (dy+r)*(2r+1) + (dx+r), y, x) = 1/C * sum_c first(b,c,y,x) * second(b,c,y+dy,x+dx),
-dx, dy in -r..r, zero outside the image. Plain PyTorch forms for any device; CUDA kernels (correlation.cu) through CuPy.
+volume(b, (dy+r)*(2r+1) + (dx+r), y, x) = 1/C * sum_c first(b,c,y,x) * second(b,c,y+dy,x+dx), dx, dy
+in -r..r, zero outside the image. Plain PyTorch forms for any device; CUDA kernels (correlation.cu)
+through CuPy.
 """
 
 from collections.abc import Callable
@@ -16,21 +17,27 @@ from utils.errors import UserError
 
 
 def correlation(first: Tensor, second: Tensor, radius: int = 4, impl: str = "auto") -> Tensor:
-    """Cost volume [B,(2*radius+1)^2,H,W] of feature maps [B,C,H,W] of one shape, device and dtype; differentiable.
+    """Cost volume [B,(2*radius+1)^2,H,W] of feature maps [B,C,H,W] of one shape, device and dtype;
+    differentiable.
 
-    impl: "reference" (shifted products), "unfold", "banded" (blocked matrix products; all three are plain PyTorch), "cupy" (our
-    CUDA kernels; float32, float16 or bfloat16 with sums in float32) or "auto": cupy where it can run, else banded, the
-    fastest plain form by benchmarks/correlation.py. A named implementation runs or raises with the reason.
+    impl: "reference" (shifted products), "unfold", "banded" (blocked matrix products; all three are
+    plain PyTorch), "cupy" (our CUDA kernels; float32, float16 or bfloat16 with sums in float32) or
+    "auto": cupy where it can run, else banded, the fastest plain form by benchmarks/correlation.py.
+    A named implementation runs or raises with the reason.
     """
     if first.shape != second.shape or first.ndim != 4 or first.dtype != second.dtype:
         raise ValueError(
-            f"correlation needs two feature maps [B,C,H,W] of one shape and dtype, got {tuple(first.shape)} {first.dtype} and "
+            "correlation needs two feature maps [B,C,H,W] of one shape and dtype, got "
+            f"{tuple(first.shape)} {first.dtype} and "
             f"{tuple(second.shape)} {second.dtype}"
         )
     if impl == "auto":
         impl = "banded" if obstacle_to_cupy(first, radius) else "cupy"
     if impl not in IMPLEMENTATIONS:
-        raise ValueError(f"correlation has no implementation {impl!r}: choose from auto, {', '.join(IMPLEMENTATIONS)}")
+        raise ValueError(
+            f"correlation has no implementation {impl!r}: choose from auto, "
+            f"{', '.join(IMPLEMENTATIONS)}"
+        )
     return IMPLEMENTATIONS[impl](first, second, radius)
 
 
@@ -49,32 +56,55 @@ def _shifted_products(first: Tensor, second: Tensor, radius: int) -> Tensor:
     height, width = first.shape[-2:]
     padded = F.pad(second, [radius] * 4)
     shifts = range(2 * radius + 1)
-    return torch.stack([(first * padded[..., dy : dy + height, dx : dx + width]).mean(1) for dy in shifts for dx in shifts], 1)
+    return torch.stack(
+        [
+            (first * padded[..., dy : dy + height, dx : dx + width]).mean(1)
+            for dy in shifts
+            for dx in shifts
+        ],
+        1,
+    )
 
 
 def _unfold(first: Tensor, second: Tensor, radius: int) -> Tensor:
     batch, channels, height, width = first.shape
     side = 2 * radius + 1
-    neighbours = F.unfold(second, side, padding=radius).view(batch, channels, side * side, height, width)
+    neighbours = F.unfold(second, side, padding=radius).view(
+        batch, channels, side * side, height, width
+    )
     return torch.einsum("bchw,bcdhw->bdhw", first, neighbours) / channels
 
 
 def _banded(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """For each row shift, matrix products of blocks of columns with their neighbourhoods, of which the band |dx| <= radius is kept."""
+    """For each row shift, matrix products of blocks of columns with their neighbourhoods, of which
+    the band |dx| <= radius is kept.
+    """
     _, channels, height, width = first.shape
     side = 2 * radius + 1
     blocks = -(-width // _BLOCK)
     right = blocks * _BLOCK - width
-    rows = F.pad(first / channels, (0, right)).permute(0, 2, 3, 1).unflatten(2, (blocks, _BLOCK))  # [B,H,blocks,BLOCK,C]
-    padded = F.pad(second, (radius, radius + right, radius, radius)).permute(0, 2, 1, 3)  # [B,H+2r,C,blocks*BLOCK+2r]
-    near = padded.unfold(-1, _BLOCK + 2 * radius, _BLOCK).transpose(2, 3).contiguous()  # [B,H+2r,blocks,C,BLOCK+2r]
+    rows = (
+        F.pad(first / channels, (0, right)).permute(0, 2, 3, 1).unflatten(2, (blocks, _BLOCK))
+    )  # [B,H,blocks,BLOCK,C]
+    padded = F.pad(second, (radius, radius + right, radius, radius)).permute(
+        0, 2, 1, 3
+    )  # [B,H+2r,C,blocks*BLOCK+2r]
+    near = (
+        padded.unfold(-1, _BLOCK + 2 * radius, _BLOCK).transpose(2, 3).contiguous()
+    )  # [B,H+2r,blocks,C,BLOCK+2r]
     volumes = []
-    for sample_rows, sample_near in zip(rows.contiguous(), near):  # of one sample the slices below are views
+    for sample_rows, sample_near in zip(
+        rows.contiguous(), near
+    ):  # of one sample the slices below are views
         bands = []
         for dy in range(side):
-            products = torch.matmul(sample_rows, sample_near[dy : dy + height])  # [H,blocks,BLOCK,BLOCK+2r]
+            products = torch.matmul(
+                sample_rows, sample_near[dy : dy + height]
+            )  # [H,blocks,BLOCK,BLOCK+2r]
             *outer, row, column = products.stride()
-            band = products.as_strided((height, blocks, _BLOCK, side), (*outer, row + column, column))
+            band = products.as_strided(
+                (height, blocks, _BLOCK, side), (*outer, row + column, column)
+            )
             bands.append(band.reshape(height, blocks * _BLOCK, side)[:, :width].permute(2, 0, 1))
         volumes.append(torch.cat(bands))
     return torch.stack(volumes)  # [B,side*side,H,W]
@@ -96,7 +126,14 @@ class _CupyCorrelation(torch.autograd.Function):
         ctx.radius = radius
         batch, _, height, width = first.shape
         volume = first.new_empty(batch, (2 * radius + 1) ** 2, height, width)
-        _launch("correlation_forward", (first, second, volume), first.shape, radius, rows=4, depth=2 * radius + 1)
+        _launch(
+            "correlation_forward",
+            (first, second, volume),
+            first.shape,
+            radius,
+            rows=4,
+            depth=2 * radius + 1,
+        )
         return volume
 
     @staticmethod
@@ -108,12 +145,30 @@ class _CupyCorrelation(torch.autograd.Function):
             if ctx.needs_input_grad[which]:
                 gradients[which] = torch.empty_like(other)
                 tensors = (volume_gradient, other, gradients[which])
-                _launch("correlation_backward", tensors, other.shape, ctx.radius, rows=2, depth=8, extra=(which,))
+                _launch(
+                    "correlation_backward",
+                    tensors,
+                    other.shape,
+                    ctx.radius,
+                    rows=2,
+                    depth=8,
+                    extra=(which,),
+                )
         return gradients[0], gradients[1], None
 
 
-def _launch(name: str, tensors: tuple[Tensor, ...], shape: torch.Size, radius: int, rows: int, depth: int, extra: tuple = ()) -> None:
-    """Enqueue a kernel on torch's current stream; `rows` and `depth` are FORWARD_Y, SIDE or BACKWARD_Y, CHUNK of correlation.cu."""
+def _launch(
+    name: str,
+    tensors: tuple[Tensor, ...],
+    shape: torch.Size,
+    radius: int,
+    rows: int,
+    depth: int,
+    extra: tuple = (),
+) -> None:
+    """Enqueue a kernel on torch's current stream; `rows` and `depth` are FORWARD_Y, SIDE or
+    BACKWARD_Y, CHUNK of correlation.cu.
+    """
     import cupy
     import numpy as np
 
@@ -125,12 +180,22 @@ def _launch(name: str, tensors: tuple[Tensor, ...], shape: torch.Size, radius: i
         kernel = _module(radius, _VALUE_CODES[tensors[0].dtype], device.index).get_function(name)
         sizes = [np.int32(size) for size in (channels, height, width, *extra)]
         pointers = [np.uintp(tensor.data_ptr()) for tensor in tensors]
-        kernel((-(-width // _TILE_X), -(-height // rows), batch), (_TILE_X // 4, rows, depth), (*pointers, *sizes))
+        kernel(
+            (-(-width // _TILE_X), -(-height // rows), batch),
+            (_TILE_X // 4, rows, depth),
+            (*pointers, *sizes),
+        )
 
 
 def _stream(cupy, stream: torch.cuda.Stream):
-    external = getattr(cupy.cuda.Stream, "from_external", None)  # older CuPy has ExternalStream instead
-    return external(stream) if external else cupy.cuda.ExternalStream(stream.cuda_stream, stream.device_index)
+    external = getattr(
+        cupy.cuda.Stream, "from_external", None
+    )  # older CuPy has ExternalStream instead
+    return (
+        external(stream)
+        if external
+        else cupy.cuda.ExternalStream(stream.cuda_stream, stream.device_index)
+    )
 
 
 @cache
@@ -152,7 +217,10 @@ def _import_error() -> str:
     try:
         import cupy  # noqa: F401
     except ImportError as error:
-        return f"CuPy can't be imported ({error}): pip install cupy-cuda13x, or cupy-cuda12x with a driver older than 580"
+        return (
+            f"CuPy can't be imported ({error}): pip install cupy-cuda13x, or cupy-cuda12x "
+            "with a driver older than 580"
+        )
     return ""
 
 

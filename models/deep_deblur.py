@@ -1,7 +1,8 @@
-"""DeepDeblur: three ResNets from coarse to fine (Nah, Kim, Lee, CVPR 2017, arXiv 1612.02177; the authors' PyTorch edition, MSResNet).
+"""DeepDeblur: three ResNets from coarse to fine (Nah, Kim, Lee, CVPR 2017, arXiv 1612.02177; the
+authors' PyTorch edition, MSResNet).
 
-Scales are numbered 0 (full) to 2 (quarter). Inside, images are on the 0..255 scale with 127.5 subtracted, and so is the result that is
-handed to the next finer scale.
+Scales are numbered 0 (full) to 2 (quarter). Inside, images are on the 0..255 scale with 127.5
+subtracted, and so is the result that is handed to the next finer scale.
 """
 
 import re
@@ -13,26 +14,40 @@ from torch import Tensor, nn
 from models.blocks import ImageNetwork, ResidualBlock
 
 MEAN_8BIT = 127.5
-SIGMA = 2 / 3  # of the pyramid's Gaussian: 2 * downscale / 6, cut at 4 sigma (scikit-image's pyramid_gaussian)
+SIGMA = (
+    2 / 3
+)  # of the pyramid's Gaussian: 2 * downscale / 6, cut at 4 sigma (scikit-image's pyramid_gaussian)
 
 
 class DeepDeblur(ImageNetwork):
-    """The network; with the default arguments the published one (11,721,321 parameters, 30.40 dB on GoPro's blur_gamma)."""
+    """The network; with the default arguments the published one (11,721,321 parameters, 30.40 dB on
+    GoPro's blur_gamma).
+    """
 
     def __init__(self, width: int = 64, blocks: int = 19, kernel_size: int = 5, scales: int = 3):
         super().__init__()
         self.scales, self.multiple, self.bytes_per_pixel = scales, 2 ** (scales - 1), 17 * width
         # the coarsest body sees the image alone
-        self.bodies = nn.ModuleList(_body(6 if scale < scales - 1 else 3, width, blocks, kernel_size) for scale in range(scales))
+        self.bodies = nn.ModuleList(
+            _body(6 if scale < scales - 1 else 3, width, blocks, kernel_size)
+            for scale in range(scales)
+        )
         # lift the result of scale S+1 to scale S
         self.lifts = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(3, 12, kernel_size, padding=kernel_size // 2), nn.PixelShuffle(2)) for _ in range(scales - 1)
+            nn.Sequential(
+                nn.Conv2d(3, 12, kernel_size, padding=kernel_size // 2), nn.PixelShuffle(2)
+            )
+            for _ in range(scales - 1)
         )
 
     def forward(self, blurry: Tensor) -> Tensor:
-        """Restored image [B,3,H,W] of blurry ones of any size (edge repeated at the bottom and right to multiples of 4)."""
+        """Restored image [B,3,H,W] of blurry ones of any size (edge repeated at the bottom and
+        right to multiples of 4).
+        """
         height, width = blurry.shape[-2:]
-        padded = F.pad(blurry, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+        padded = F.pad(
+            blurry, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate"
+        )
         return self.forward_scales(padded)[0][..., :height, :width]
 
     def forward_scales(self, blurry: Tensor) -> list[Tensor]:
@@ -60,16 +75,24 @@ class DeepDeblur(ImageNetwork):
 
 
 class Discriminator(nn.Module):
-    """Says of images [B,3,256,256] whether they are sharp photos: logits [B,1,1,1] (the adversarial term of the CVPR 2017 paper)."""
+    """Says of images [B,3,256,256] whether they are sharp photos: logits [B,1,1,1] (the adversarial
+    term of the CVPR 2017 paper).
+    """
 
     def __init__(self, width: int = 32):
         super().__init__()
-        # (channels, stride) of ten convolutions without biases, 5x5 but for the last, 4x4 without padding
+        # (channels, stride) of ten convolutions without biases, 5x5 but for the last, 4x4 without
+        # padding
         plan = [(1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 4), (8, 1), (8, 4), (16, 1), (16, 4)]
         layers, before = [], 3
         for place, (factor, stride) in enumerate(plan):
             last = place == len(plan) - 1
-            layers += [nn.Conv2d(before, factor * width, 4 if last else 5, stride, 0 if last else 2, bias=False), nn.LeakyReLU(0.2)]
+            layers += [
+                nn.Conv2d(
+                    before, factor * width, 4 if last else 5, stride, 0 if last else 2, bias=False
+                ),
+                nn.LeakyReLU(0.2),
+            ]
             before = factor * width
         self.layers = nn.Sequential(*layers, nn.Conv2d(before, 1, 1, bias=False))
 
@@ -78,9 +101,11 @@ class Discriminator(nn.Module):
 
 
 def halved(image: Tensor) -> Tensor:
-    """The next pyramid level [B,C,H/2,W/2] of images [B,C,H,W] with even sides: Gaussian, then the mean of 2x2 pixels.
+    """The next pyramid level [B,C,H/2,W/2] of images [B,C,H,W] with even sides: Gaussian, then the
+    mean of 2x2 pixels.
 
-    Borders are mirrored including the edge pixel. Equal to scikit-image's pyramid_gaussian to 1e-4 of 255.
+    Borders are mirrored including the edge pixel. Equal to scikit-image's pyramid_gaussian to 1e-4
+    of 255.
     """
     reach = int(4 * SIGMA + 0.5)
     positions = torch.arange(-reach, reach + 1, dtype=torch.float64)
@@ -88,11 +113,15 @@ def halved(image: Tensor) -> Tensor:
     weights = (weights / weights.sum()).to(image)
     for axis in (2, 3):
         length = image.shape[axis]
-        place = torch.arange(-reach, length + reach, device=image.device) % (2 * length)  # 0 1 2 | 2 1 0 | 0 1 2 ...
+        place = torch.arange(-reach, length + reach, device=image.device) % (
+            2 * length
+        )  # 0 1 2 | 2 1 0 | 0 1 2 ...
         image = image.index_select(axis, torch.minimum(place, 2 * length - 1 - place))
         shape = [1, 1, 1, 1]
         shape[axis] = 2 * reach + 1
-        image = F.conv2d(image, weights.view(shape).expand(image.shape[1], 1, *shape[2:]), groups=image.shape[1])
+        image = F.conv2d(
+            image, weights.view(shape).expand(image.shape[1], 1, *shape[2:]), groups=image.shape[1]
+        )
     return F.avg_pool2d(image, 2)
 
 
@@ -102,7 +131,8 @@ def _body(before: int, width: int, blocks: int, kernel_size: int) -> nn.Sequenti
     return nn.Sequential(first, *(ResidualBlock(width, kernel_size) for _ in range(blocks)), last)
 
 
-# The authors' keys -> ours; see models/published.py. conv_end_models.S lifts scale S to S-1, their index 0 is empty.
+# The authors' keys -> ours; see models/published.py. conv_end_models.S lifts scale S to S-1, their
+# index 0 is empty.
 PUBLISHED_KEYS = [
     *((f"body_models.{scale}.body.", f"bodies.{scale}.") for scale in range(3)),
     *((f"conv_end_models.{scale + 1}.uppath.", f"lifts.{scale}.") for scale in range(2)),
@@ -114,6 +144,11 @@ PUBLISHED_KEYS = [
 def published_arguments(state: dict[str, Tensor]) -> dict:
     """Constructor arguments read off the authors' state dict."""
     width, _, kernel_size, _ = state["body_models.0.body.0.weight"].shape
-    blocks = sum(re.fullmatch(r"body_models\.0\.body\.\d+\.body\.2\.weight", key) is not None for key in state)
-    scales = sum(re.fullmatch(r"body_models\.\d+\.body\.0\.weight", key) is not None for key in state)
+    blocks = sum(
+        re.fullmatch(r"body_models\.0\.body\.\d+\.body\.2\.weight", key) is not None
+        for key in state
+    )
+    scales = sum(
+        re.fullmatch(r"body_models\.\d+\.body\.0\.weight", key) is not None for key in state
+    )
     return {"width": width, "blocks": blocks, "kernel_size": kernel_size, "scales": scales}

@@ -1,7 +1,9 @@
-"""NAFNet that also sees how good an image will be after restoration, part by part: the third use of IRP (Zhang et al., CVPR 2022).
+"""NAFNet that also sees how good an image will be after restoration, part by part: the third use of
+IRP (Zhang et al., CVPR 2022).
 
-A frozen IRP network judges the image; two small convolutions turn its map and its score into a scale and a shift per channel (FiLM,
-Perez et al., AAAI 2018) of NAFNet's first features. Both start at zero, so that an untrained condition changes nothing.
+A frozen IRP network judges the image; two small convolutions turn its map and its score into a
+scale and a shift per channel (FiLM, Perez et al., AAAI 2018) of NAFNet's first features. Both start
+at zero, so that an untrained condition changes nothing.
 """
 
 import math
@@ -35,7 +37,9 @@ class GuidedNAFNet(NAFNet):
         super().__init__(width, encoder, middle, decoder, downscale, training_size)
         self.multiple = math.lcm(self.multiple, IRP.stride)  # tiles then lie on the map's grid
         self.judge = IRP(**(irp or {})).requires_grad_(False).eval()
-        self.guide = nn.Sequential(nn.Conv2d(2, HIDDEN, 3, padding=1), nn.ReLU(), nn.Conv2d(HIDDEN, 2 * width, 1))
+        self.guide = nn.Sequential(
+            nn.Conv2d(2, HIDDEN, 3, padding=1), nn.ReLU(), nn.Conv2d(HIDDEN, 2 * width, 1)
+        )
         nn.init.zeros_(self.guide[-1].weight)
         nn.init.zeros_(self.guide[-1].bias)
 
@@ -46,7 +50,9 @@ class GuidedNAFNet(NAFNet):
         return self
 
     def condition(self, blurry: Tensor) -> Tensor:
-        """[B,2,H/32,W/32], sides rounded up to multiples of the network's: IRP's map, and its score everywhere; about -1 ... 1."""
+        """[B,2,H/32,W/32], sides rounded up to multiples of the network's: IRP's map, and its score
+        everywhere; about -1 ... 1.
+        """
         seen = pad_to_multiple(blurry, self.multiple)
         with torch.no_grad():
             score, potential = self.judge.score_and_map(seen, brighten(seen))
@@ -55,6 +61,8 @@ class GuidedNAFNet(NAFNet):
 
     def _first_features(self, blurry: Tensor, padded: Tensor) -> Tensor:
         features = super()._first_features(blurry, padded)
-        film = F.interpolate(self.guide(self.condition(blurry)), size=features.shape[-2:], mode="bilinear")
+        film = F.interpolate(
+            self.guide(self.condition(blurry)), size=features.shape[-2:], mode="bilinear"
+        )
         scale, shift = film.chunk(2, 1)
         return features * (1 + scale) + shift

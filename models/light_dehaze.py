@@ -1,9 +1,12 @@
-"""A light network in the manner of dehazing networks: the low-cost baseline of the comparison. OUR design.
+"""A light network in the manner of dehazing networks: the low-cost baseline of the comparison. OUR
+design.
 
-The survey that this project repeats reused its author's dehazing network of 280.35 K parameters for deblurring and never published it.
-Ours has the same budget (279,107) and the traits of its kind (gated context aggregation, Chen et al., WACV 2019): on 2x2 space-to-depth a
-chain of residual blocks whose dilation grows and shrinks again (1 1 2 4 4 2 1: a reach of 67 px), channel attention, and a gated sum of the
-shallow, middle and deep features, from which a correction of the image is predicted.
+The survey that this project repeats reused its author's dehazing network of 280.35 K parameters for
+deblurring and never published it. Ours has the same budget (279,107) and the traits of its kind
+(gated context aggregation, Chen et al., WACV 2019): on 2x2 space-to-depth a chain of residual
+blocks whose dilation grows and shrinks again (1 1 2 4 4 2 1: a reach of 67 px), channel attention,
+and a gated sum of the shallow, middle and deep features, from which a correction of the image is
+predicted.
 """
 
 import torch
@@ -22,7 +25,11 @@ class LightDehaze(ImageNetwork):
     def __init__(self, width: int = 44):
         super().__init__()
         self.multiple, self.bytes_per_pixel = 2, 11 * width
-        self.inward = nn.Sequential(nn.Conv2d(12, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, width, 3, padding=1))
+        self.inward = nn.Sequential(
+            nn.Conv2d(12, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
         self.blocks = nn.ModuleList(DilatedBlock(width, dilation) for dilation in DILATIONS)
         self.attention = nn.Conv2d(width, width, 1)
         self.gates = nn.Conv2d(3 * width, 3, 3, padding=1)

@@ -1,7 +1,8 @@
-"""MIMO-UNet and MIMO-UNet+: one U-Net that takes and gives three scales (Cho et al., ICCV 2021, arXiv 2108.05054).
+"""MIMO-UNet and MIMO-UNet+: one U-Net that takes and gives three scales (Cho et al., ICCV 2021,
+arXiv 2108.05054).
 
-Scales are named 0 (full), 1 (half), 2 (quarter). Images and features are reduced by taking every second pixel and enlarged by repeating
-pixels, as published.
+Scales are named 0 (full), 1 (half), 2 (quarter). Images and features are reduced by taking every
+second pixel and enlarged by repeating pixels, as published.
 """
 
 import torch
@@ -13,9 +14,11 @@ from utils.tiling import pad_to_multiple
 
 
 class MIMOUNet(ImageNetwork):
-    """blocks: residual blocks per stage, 20 for MIMO-UNet+ (16,107,651 parameters, 32.45 dB), 8 for MIMO-UNet (6,807,171, 31.73 dB).
+    """blocks: residual blocks per stage, 20 for MIMO-UNet+ (16,107,651 parameters, 32.45 dB), 8 for
+    MIMO-UNet (6,807,171, 31.73 dB).
 
-    dropout: share of the channels of the fused features that is dropped in training; published 0.1 for MIMO-UNet+, 0 for MIMO-UNet.
+    dropout: share of the channels of the fused features that is dropped in training; published 0.1
+    for MIMO-UNet+, 0 for MIMO-UNet.
     """
 
     def __init__(self, width: int = 32, blocks: int = 20, dropout: float | None = None):
@@ -26,16 +29,22 @@ class MIMOUNet(ImageNetwork):
         self.first = _convolution(3, w0)
         self.downs = nn.ModuleList([_convolution(w0, w1, stride=2), _convolution(w1, w2, stride=2)])
         self.shallow = nn.ModuleList([ShallowFeatures(w1), ShallowFeatures(w2)])
-        self.merges = nn.ModuleList([_convolution(w1, w1), _convolution(w2, w2)])  # of the feature attention modules
+        self.merges = nn.ModuleList(
+            [_convolution(w1, w1), _convolution(w2, w2)]
+        )  # of the feature attention modules
         self.encoders = nn.ModuleList(_stage(channels, blocks) for channels in (w0, w1, w2))
         self.fusions = nn.ModuleList(_fusion(w0 + w1 + w2, channels) for channels in (w0, w1))
-        self.ups = nn.ModuleList([nn.ConvTranspose2d(w1, w0, 4, 2, 1), nn.ConvTranspose2d(w2, w1, 4, 2, 1)])
+        self.ups = nn.ModuleList(
+            [nn.ConvTranspose2d(w1, w0, 4, 2, 1), nn.ConvTranspose2d(w2, w1, 4, 2, 1)]
+        )
         self.joins = nn.ModuleList([_convolution(2 * w0, w0, 1), _convolution(2 * w1, w1, 1)])
         self.decoders = nn.ModuleList(_stage(channels, blocks) for channels in (w0, w1, w2))
         self.outputs = nn.ModuleList(_convolution(channels, 3) for channels in (w0, w1, w2))
 
     def forward(self, blurry: Tensor) -> Tensor:
-        """Restored image [B,3,H,W] of blurry ones of any size (padded by reflection at the bottom and right to multiples of 4)."""
+        """Restored image [B,3,H,W] of blurry ones of any size (padded by reflection at the bottom
+        and right to multiples of 4).
+        """
         height, width = blurry.shape[-2:]
         return self.forward_scales(pad_to_multiple(blurry, self.multiple))[-1][..., :height, :width]
 
@@ -51,14 +60,23 @@ class MIMOUNet(ImageNetwork):
         d2 = self.decoders[2](e2)
         d1 = self.decoders[1](F.relu(self.joins[1](torch.cat((F.relu(self.ups[1](d2)), a1), 1))))
         d0 = self.decoders[0](F.relu(self.joins[0](torch.cat((F.relu(self.ups[0](d1)), a0), 1))))
-        return [self.outputs[scale](features) + images[scale] for scale, features in ((2, d2), (1, d1), (0, d0))]
+        return [
+            self.outputs[scale](features) + images[scale]
+            for scale, features in ((2, d2), (1, d1), (0, d0))
+        ]
 
     def scales_of(self, sharp: Tensor) -> list[Tensor]:
-        """Sharp images [B,3,H,W] at a quarter, a half and the full size; bilinear, without a filter against aliasing, as published."""
-        return [F.interpolate(sharp, scale_factor=factor, mode="bilinear") for factor in (0.25, 0.5)] + [sharp]
+        """Sharp images [B,3,H,W] at a quarter, a half and the full size; bilinear, without a filter
+        against aliasing, as published.
+        """
+        return [
+            F.interpolate(sharp, scale_factor=factor, mode="bilinear") for factor in (0.25, 0.5)
+        ] + [sharp]
 
     def _attend(self, place: int, features: Tensor, image: Tensor) -> Tensor:
-        """Feature attention: the features plus what they and the reduced image's shallow features have in common."""
+        """Feature attention: the features plus what they and the reduced image's shallow features
+        have in common.
+        """
         return features + self.merges[place](features * self.shallow[place](image))
 
 
@@ -68,7 +86,9 @@ class ShallowFeatures(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         widths = (3, channels // 4, channels // 2, channels // 2, channels - 3)
-        self.layers = nn.ModuleList(_convolution(*pair, size) for *pair, size in zip(widths, widths[1:], (3, 1, 3, 1)))
+        self.layers = nn.ModuleList(
+            _convolution(*pair, size) for *pair, size in zip(widths, widths[1:], (3, 1, 3, 1))
+        )
         self.last = _convolution(channels, channels, 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -83,7 +103,9 @@ def _stage(channels: int, blocks: int) -> nn.Sequential:
 
 
 def _fusion(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(_convolution(before, after, 1), nn.ReLU(inplace=True), _convolution(after, after))
+    return nn.Sequential(
+        _convolution(before, after, 1), nn.ReLU(inplace=True), _convolution(after, after)
+    )
 
 
 def _convolution(before: int, after: int, kernel_size: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -94,7 +116,8 @@ def _enlarged(features: Tensor, factor: int) -> Tensor:
     return F.interpolate(features, scale_factor=factor, mode="nearest")
 
 
-# The authors' keys -> ours; see models/published.py. Their 1 is the coarse scale in FAM and SCM, the fine one in AFFs.
+# The authors' keys -> ours; see models/published.py. Their 1 is the coarse scale in FAM and SCM,
+# the fine one in AFFs.
 PUBLISHED_KEYS = [
     *((f"Encoder.{scale}.layers.", f"encoders.{scale}.") for scale in range(3)),
     *((f"Decoder.{2 - scale}.layers.", f"decoders.{scale}.") for scale in range(3)),
@@ -126,5 +149,8 @@ PUBLISHED_KEYS = [
 
 def published_arguments(state: dict[str, Tensor]) -> dict:
     """Constructor arguments read off the authors' state dict."""
-    blocks = sum(key.startswith("Encoder.0.layers.") and key.endswith(".main.0.main.0.weight") for key in state)
+    blocks = sum(
+        key.startswith("Encoder.0.layers.") and key.endswith(".main.0.main.0.weight")
+        for key in state
+    )
     return {"width": len(state["feat_extract.0.main.0.weight"]), "blocks": blocks}

@@ -1,7 +1,9 @@
-"""NAFNet: a U-Net of blocks without nonlinear activations (Chen, Chu, Zhang, Sun, ECCV 2022, arXiv 2204.04676).
+"""NAFNet: a U-Net of blocks without nonlinear activations (Chen, Chu, Zhang, Sun, ECCV 2022, arXiv
+2204.04676).
 
-Published for GoPro: width 32 (17,111,907 parameters, 32.87 dB) and 64 (67,888,835, 33.71 dB), the latter tested with local statistics
-(TLC, Chu et al., ECCV 2022, arXiv 2112.04491). The shipped narrow network works on 2x2 space-to-depth (`downscale`).
+Published for GoPro: width 32 (17,111,907 parameters, 32.87 dB) and 64 (67,888,835, 33.71 dB), the
+latter tested with local statistics (TLC, Chu et al., ECCV 2022, arXiv 2112.04491). The shipped
+narrow network works on 2x2 space-to-depth (`downscale`).
 """
 
 from collections.abc import Sequence
@@ -18,9 +20,10 @@ TRAINING_SIZE = 256  # side of the published training patches, px
 class NAFNet(ImageNetwork):
     """The network; with the default arguments NAFNet-32.
 
-    encoder, middle, decoder: blocks per level, from fine to coarse, at the bottom, from coarse to fine; each level has half the
-    resolution and twice the channels. downscale: works on s x s space-to-depth of the image.
-    training_size: side of the patches it was trained on, px, or whatever size shall decide the windows of `use_local_statistics`.
+    encoder, middle, decoder: blocks per level, from fine to coarse, at the bottom, from coarse to
+    fine; each level has half the resolution and twice the channels. downscale: works on s x s
+    space-to-depth of the image. training_size: side of the patches it was trained on, px, or
+    whatever size shall decide the windows of `use_local_statistics`.
     """
 
     def __init__(
@@ -40,23 +43,36 @@ class NAFNet(ImageNetwork):
         self.width, self.downscale, self.training_size = width, downscale, training_size
         widths = [width * 2**level for level in range(len(encoder) + 1)]
         self.intro = nn.Conv2d(3 * downscale**2, width, 3, padding=1)
-        self.encoders = nn.ModuleList(_blocks(channels, count) for channels, count in zip(widths, encoder))
-        self.downs = nn.ModuleList(nn.Conv2d(channels, 2 * channels, 2, 2) for channels in widths[:-1])
+        self.encoders = nn.ModuleList(
+            _blocks(channels, count) for channels, count in zip(widths, encoder)
+        )
+        self.downs = nn.ModuleList(
+            nn.Conv2d(channels, 2 * channels, 2, 2) for channels in widths[:-1]
+        )
         self.middle = _blocks(widths[-1], middle)
         self.ups = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2)) for channels in widths[:0:-1]
+            nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2))
+            for channels in widths[:0:-1]
         )
-        self.decoders = nn.ModuleList(_blocks(channels, count) for channels, count in zip(widths[-2::-1], decoder))
+        self.decoders = nn.ModuleList(
+            _blocks(channels, count) for channels, count in zip(widths[-2::-1], decoder)
+        )
         self.ending = nn.Conv2d(width, 3 * downscale**2, 3, padding=1)
 
     def forward(self, blurry: Tensor) -> Tensor:
-        """Restored image [B,3,H,W], not clamped, of blurry ones in [0,1] of any size (zero padding at the bottom and right)."""
+        """Restored image [B,3,H,W], not clamped, of blurry ones in [0,1] of any size (zero padding
+        at the bottom and right).
+        """
         height, width = blurry.shape[-2:]
         padded = F.pad(blurry, (0, -width % self.multiple, 0, -height % self.multiple))
-        return (padded + self.correction(self._first_features(blurry, padded)))[..., :height, :width]
+        return (padded + self.correction(self._first_features(blurry, padded)))[
+            ..., :height, :width
+        ]
 
     def correction(self, features: Tensor) -> Tensor:
-        """What is added to the image [B,3,H,W], of its first features [B,width,H/s,W/s]; sides are multiples of `self.multiple`."""
+        """What is added to the image [B,3,H,W], of its first features [B,width,H/s,W/s]; sides are
+        multiples of `self.multiple`.
+        """
         skips = []
         for blocks, down in zip(self.encoders, self.downs):
             features = blocks(features)
@@ -72,12 +88,18 @@ class NAFNet(ImageNetwork):
         return self.intro(F.pixel_unshuffle(padded, self.downscale))
 
     def use_local_statistics(self, enabled: bool = True) -> "NAFNet":
-        """Average channel attention over windows of 1.5 times the training size instead of the whole image (TLC); no weight changes.
+        """Average channel attention over windows of 1.5 times the training size instead of the
+        whole image (TLC); no weight changes.
 
-        A network trained on patches meets other statistics on whole images; about 0.6 dB for NAFNet-64 on GoPro.
+        A network trained on patches meets other statistics on whole images; about 0.6 dB for
+        NAFNet-64 on GoPro.
         """
         window = int(1.5 * self.training_size) // self.downscale
-        levels = [*enumerate(self.encoders), (len(self.encoders), self.middle), *enumerate(reversed(self.decoders))]
+        levels = [
+            *enumerate(self.encoders),
+            (len(self.encoders), self.middle),
+            *enumerate(reversed(self.decoders)),
+        ]
         for level, blocks in levels:
             for block in blocks:
                 block.window = window // 2**level if enabled else None
@@ -85,7 +107,9 @@ class NAFNet(ImageNetwork):
 
 
 class NAFBlock(nn.Module):
-    """norm, 1x1, depthwise 3x3, gate, channel attention, 1x1, + x; then norm, 1x1, gate, 1x1, + that; both sums start as x alone."""
+    """norm, 1x1, depthwise 3x3, gate, channel attention, 1x1, + x; then norm, 1x1, gate, 1x1, +
+    that; both sums start as x alone.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -99,7 +123,9 @@ class NAFBlock(nn.Module):
         self.conv5 = nn.Conv2d(channels, channels, 1)
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
-        self.window: int | None = None  # side of the averaging window, px of this level; None = the whole map
+        self.window: int | None = (
+            None  # side of the averaging window, px of this level; None = the whole map
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C,H,W]."""
@@ -116,17 +142,23 @@ class NAFBlock(nn.Module):
 
 
 def local_average(features: Tensor, window: int) -> Tensor:
-    """Means [B,C,H,W] of [B,C,H,W] over windows of `window` px (cut to the map per direction) wholly inside the map.
+    """Means [B,C,H,W] of [B,C,H,W] over windows of `window` px (cut to the map per direction)
+    wholly inside the map.
 
-    There are fewer such windows than pixels: the missing rows and columns repeat the outermost ones, half of them (rounded down) before.
-    Sums run in float64, as float32 loses digits on large maps.
+    There are fewer such windows than pixels: the missing rows and columns repeat the outermost
+    ones, half of them (rounded down) before. Sums run in float64, as float32 loses digits on large
+    maps.
     """
     for axis in (2, 3):
         length = features.shape[axis]
         side = min(window, length)
         sums = F.pad(features.double().cumsum(axis).movedim(axis, -1), (1, 0)).movedim(-1, axis)
-        means = (sums.narrow(axis, side, length - side + 1) - sums.narrow(axis, 0, length - side + 1)) / side
-        place = (torch.arange(length, device=features.device) - (side - 1) // 2).clamp(0, length - side)
+        means = (
+            sums.narrow(axis, side, length - side + 1) - sums.narrow(axis, 0, length - side + 1)
+        ) / side
+        place = (torch.arange(length, device=features.device) - (side - 1) // 2).clamp(
+            0, length - side
+        )
         features = means.index_select(axis, place).to(features.dtype)
     return features
 
@@ -148,9 +180,18 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
     """Constructor arguments read off the authors' state dict."""
 
     def counts(part: str) -> list[int]:
-        places = [key.split(".")[1:3] for key in state if key.startswith(part + ".") and key.endswith(".beta")]
+        places = [
+            key.split(".")[1:3]
+            for key in state
+            if key.startswith(part + ".") and key.endswith(".beta")
+        ]
         levels = 1 + max(int(level) for level, _ in places)
         return [sum(int(level) == wanted for level, _ in places) for wanted in range(levels)]
 
     middle = sum(key.startswith("middle_blks.") and key.endswith(".beta") for key in state)
-    return {"width": len(state["intro.weight"]), "encoder": counts("encoders"), "middle": middle, "decoder": counts("decoders")}
+    return {
+        "width": len(state["intro.weight"]),
+        "encoder": counts("encoders"),
+        "middle": middle,
+        "decoder": counts("decoders"),
+    }

@@ -1,8 +1,10 @@
 """The authors' published checkpoints in our networks.
 
-Each network file ends with PUBLISHED_KEYS (see rename) and, where sizes vary, published_arguments(state); SRN, whose files are
-TensorFlow's, with published_state(state), which gives our keys and shapes. PUBLISHED_EXTRAS: prefixes of entries that are none of the
-network's; PUBLISHED_PARTS: the files of a network that was published in parts, and the prefixes of their entries.
+Each network file ends with PUBLISHED_KEYS (see rename) and, where sizes vary,
+published_arguments(state); SRN, whose files are TensorFlow's, with published_state(state), which
+gives our keys and shapes. PUBLISHED_EXTRAS: prefixes of entries that are none of the network's;
+PUBLISHED_PARTS: the files of a network that was published in parts, and the prefixes of their
+entries.
 """
 
 import os
@@ -17,7 +19,8 @@ from models import NETWORKS, build
 from utils.checkpoint import load_state, load_strict, unwrap
 from utils.errors import UserError
 
-# name -> (a key that only this network's files have, prefixes that wrap the whole network in some files)
+# name -> (a key that only this network's files have, prefixes that wrap the whole network in some
+# files)
 PUBLISHED = {
     "cdvd_tsp": ("recons_net.inBlock.0.0.weight", ()),
     "deep_deblur": ("body_models.0.body.0.weight", ()),
@@ -26,7 +29,10 @@ PUBLISHED = {
     "jin": ("f4.conv1_B.weight", ("model.",)),
     "mimo_unet": ("feat_extract.0.main.0.weight", ()),
     "nafnet": ("encoders.0.0.sca.1.weight", ()),
-    "pwc_net": ("moduleExtractor.moduleOne.0.weight", ("flow_net.moduleNetwork.", "moduleNetwork.")),
+    "pwc_net": (
+        "moduleExtractor.moduleOne.0.weight",
+        ("flow_net.moduleNetwork.", "moduleNetwork."),
+    ),
     "purohit": ("bie.model.0.weight", ("model.",)),
     "restormer": ("patch_embed.proj.weight", ()),
     "srn": ("g_net/enc1_1/weights", ()),
@@ -36,27 +42,41 @@ PUBLISHED = {
 def load_published(name: str, source: str | os.PathLike | dict, **options) -> nn.Module:
     """A network with the authors' weights, in eval mode, with the published behaviour.
 
-    name: a key of PUBLISHED. source: the authors' file or its state dict. options: constructor arguments that the weights do not
-    tell, e.g. `align_corners=False`. Sizes are read off the weights. Raises UserError if an entry is missing, extra or misshaped.
+    name: a key of PUBLISHED. source: the authors' file or its state dict. options: constructor
+    arguments that the weights do not tell, e.g. `align_corners=False`. Sizes are read off the
+    weights. Raises UserError if an entry is missing, extra or misshaped.
     """
     if name not in PUBLISHED:
-        raise UserError(f"no published form of {name!r} is known: choose from {', '.join(PUBLISHED)}")
+        raise UserError(
+            f"no published form of {name!r} is known: choose from {', '.join(PUBLISHED)}"
+        )
     if isinstance(source, dict):
-        state, source = unwrap({key: _tensor(value) for key, value in source.items()}), "the state dict"
+        state, source = (
+            unwrap({key: _tensor(value) for key, value in source.items()}),
+            "the state dict",
+        )
     else:
         state = read_state(source)
     return from_state(name, state, source, **options)
 
 
 def read_state(source: str | os.PathLike) -> dict[str, Tensor]:
-    """The state dict in a file, or in a folder of files that each hold a part of a network (see parts_of)."""
+    """The state dict in a file, or in a folder of files that each hold a part of a network (see
+    parts_of).
+    """
     if parts := parts_of(Path(source)):
-        return {prefix + key: value for name, prefix in parts.items() for key, value in load_state(Path(source, name)).items()}
+        return {
+            prefix + key: value
+            for name, prefix in parts.items()
+            for key, value in load_state(Path(source, name)).items()
+        }
     return load_state(source)
 
 
 def parts_of(folder: Path) -> dict[str, str]:
-    """{file: prefix of its entries} where a folder holds a network published in parts (Jin's four files), else nothing."""
+    """{file: prefix of its entries} where a folder holds a network published in parts (Jin's four
+    files), else nothing.
+    """
     if not folder.is_dir():
         return {}
     for module, _ in NETWORKS.values():
@@ -66,19 +86,27 @@ def parts_of(folder: Path) -> dict[str, str]:
     return {}
 
 
-def from_state(name: str, state: dict[str, Tensor], source: str | os.PathLike, **options) -> nn.Module:
+def from_state(
+    name: str, state: dict[str, Tensor], source: str | os.PathLike, **options
+) -> nn.Module:
     """As load_published, of a state dict that was read already; `source` names it in errors."""
     for prefix in PUBLISHED[name][1]:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     if PUBLISHED[name][0] not in state:
-        raise UserError(f"{source} is not a published {name} checkpoint: it has no entry {PUBLISHED[name][0]}")
+        raise UserError(
+            f"{source} is not a published {name} checkpoint: it has no entry {PUBLISHED[name][0]}"
+        )
     module = import_module(NETWORKS[name][0])
     arguments = module.published_arguments(state) if hasattr(module, "published_arguments") else {}
     network = build(name, **{**arguments, **options})
     extras = getattr(module, "PUBLISHED_EXTRAS", ())
     state = {key: value for key, value in state.items() if not key.startswith(extras)}
-    state = module.published_state(state) if hasattr(module, "published_state") else rename(state, module.PUBLISHED_KEYS)
+    state = (
+        module.published_state(state)
+        if hasattr(module, "published_state")
+        else rename(state, module.PUBLISHED_KEYS)
+    )
     load_strict(network, state, source)
     return network.eval()
 
@@ -89,12 +117,14 @@ def identify(state: dict[str, Tensor], source: str | os.PathLike) -> str:
         if any(prefix + key in state for prefix in ("", *prefixes)):
             return name
     raise UserError(
-        f"{source} holds none of the networks known here ({', '.join(PUBLISHED)}); its first entries are {', '.join(list(state)[:3])}"
+        f"{source} holds none of the networks known here ({', '.join(PUBLISHED)}); its first "
+        f"entries are {', '.join(list(state)[:3])}"
     )
 
 
 def rename(state: dict[str, Tensor], table: list[tuple[str, str]]) -> dict[str, Tensor]:
-    """Replace each key's prefix by the first pair of `table` that fits, then every part that a pair `*part` names, wherever it stands.
+    """Replace each key's prefix by the first pair of `table` that fits, then every part that a pair
+    `*part` names, wherever it stands.
 
     Other keys stay as they are (the strict load then names them).
     """

@@ -1,8 +1,10 @@
-"""The motion inside a blurry image, as a recurrent network sees it, and the centre frame warped along it (Purohit et al., CVPR 2019).
+"""The motion inside a blurry image, as a recurrent network sees it, and the centre frame warped
+along it (Purohit et al., CVPR 2019).
 
-Notation: flows [B,N,2,h,w] in pixels of their own resolution, from the frame to be made to the centre frame; scales 1, 1/2, 1/4, 1/8.
-As HyperCUT published it: the network that should encode the previous flow is always given zeros, so its features are the same for every
-frame and are computed once.
+Notation: flows [B,N,2,h,w] in pixels of their own resolution, from the frame to be made to the
+centre frame; scales 1, 1/2, 1/4, 1/8. As HyperCUT published it: the network that should encode the
+previous flow is always given zeros, so its features are the same for every frame and are computed
+once.
 """
 
 import torch
@@ -15,19 +17,24 @@ from models.warp import warp
 
 SLOPE = 0.1
 MOTION_UNIT = 10.0  # px; the encoder sees motions in units of it
-VALID = 0.9999  # share of the bilinear support inside the image from which a warped pixel counts (published sampling)
+# share of the bilinear support inside the image from which a warped pixel counts (published
+# sampling)
+VALID = 0.9999
 
 
 class Purohit(SequenceNetwork):
-    """Frames [B,N,3,H,W] from a blurry image and its sharp centre frame [B,3,H,W] of `values`, H and W multiples of 8.
+    """Frames [B,N,3,H,W] from a blurry image and its sharp centre frame [B,3,H,W] of `values`, H
+    and W multiples of 8.
 
-    width: channels of the motion encoder's first layers, twice as many in its last and in the LSTM. flow_channels: those of the flow's
-    encoder and decoder on the scales 1, 1/2, 1/4 (164 is as published). sampling: `published` reads the position
-    (p + flow) * size / (size - 1) - 1/2, so that no flow is a shift by half a pixel, with zeros outside, and takes every second pixel for
-    the coarser scales; `plain` reads p + flow, repeats the border, and averages for the coarser scales. refine: a flow is the coarser one,
-    doubled in size and values, plus what is predicted (published: predicted anew on every scale). closed_form: what is predicted is added
-    to the uniform motion that models/blur_motion.py finds, which the motion encoder also sees; training starts there. With the default
-    arguments 1,648,704 + 2,905,004 parameters.
+    width: channels of the motion encoder's first layers, twice as many in its last and in the LSTM.
+    flow_channels: those of the flow's encoder and decoder on the scales 1, 1/2, 1/4 (164 is as
+    published). sampling: `published` reads the position (p + flow) * size / (size - 1) - 1/2, so
+    that no flow is a shift by half a pixel, with zeros outside, and takes every second pixel for
+    the coarser scales; `plain` reads p + flow, repeats the border, and averages for the coarser
+    scales. refine: a flow is the coarser one, doubled in size and values, plus what is predicted
+    (published: predicted anew on every scale). closed_form: what is predicted is added to the
+    uniform motion that models/blur_motion.py finds, which the motion encoder also sees; training
+    starts there. With the default arguments 1,648,704 + 2,905,004 parameters.
     """
 
     multiple = 8
@@ -43,7 +50,10 @@ class Purohit(SequenceNetwork):
     ):
         super().__init__(values)
         if sampling not in ("published", "plain") or len(flow_channels) != 3:
-            raise ValueError(f"sampling {sampling!r} and flow_channels {flow_channels}: published or plain, and three numbers")
+            raise ValueError(
+                f"sampling {sampling!r} and flow_channels {flow_channels}: published or plain, "
+                "and three numbers"
+            )
         self.sampling, self.closed_form = sampling, closed_form
         hidden = 2 * width
         self.bytes_per_pixel = 100 * width
@@ -51,8 +61,14 @@ class Purohit(SequenceNetwork):
         self.encoder = FlowEncoder((*flow_channels, hidden))
         self.lstm = nn.Conv2d(2 * hidden, 4 * hidden, 3, padding=1)
         self.decoder = FlowDecoder((hidden, *reversed(flow_channels)), refine)
-        for module in (*self.motion.modules(), *self.encoder.modules(), *self.decoder.ups.modules()):
-            if isinstance(module, nn.Conv2d):  # with PyTorch's own start the blurry image is lost on its way through the seven layers
+        for module in (
+            *self.motion.modules(),
+            *self.encoder.modules(),
+            *self.decoder.ups.modules(),
+        ):
+            if isinstance(module, nn.Conv2d):
+                # with PyTorch's own start the blurry image is lost on its way through the seven
+                # layers
                 nn.init.kaiming_normal_(module.weight, SLOPE)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
@@ -61,25 +77,41 @@ class Purohit(SequenceNetwork):
                 nn.init.zeros_(output.weight)
                 nn.init.zeros_(output.bias)
 
-    def forward(self, blurry: Tensor, centre: Tensor, frames: int = 7, axis: Tensor | None = None) -> Tensor:
-        """The finest scale alone; not clamped. axis: see models/blur_motion.py; for the parts of one image, which must agree on time."""
+    def forward(
+        self, blurry: Tensor, centre: Tensor, frames: int = 7, axis: Tensor | None = None
+    ) -> Tensor:
+        """The finest scale alone; not clamped. axis: see models/blur_motion.py; for the parts of
+        one image, which must agree on time.
+        """
         return self.warped(centre, self.flows(blurry, centre, frames, axis)[-1])
 
-    def forward_scales(self, blurry: Tensor, centre: Tensor, frames: int = 7) -> tuple[list[Tensor], list[Tensor]]:
+    def forward_scales(
+        self, blurry: Tensor, centre: Tensor, frames: int = 7
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """(frames [B,N,3,h,w], finest scale first; flows [B,N,2,h,w], coarsest first)."""
         flows = self.flows(blurry, centre, frames)
-        return [self.warped(self.halved(centre, level), flow) for level, flow in enumerate(reversed(flows))], flows
+        return [
+            self.warped(self.halved(centre, level), flow)
+            for level, flow in enumerate(reversed(flows))
+        ], flows
 
-    def flows(self, blurry: Tensor, centre: Tensor, frames: int = 7, axis: Tensor | None = None) -> list[Tensor]:
+    def flows(
+        self, blurry: Tensor, centre: Tensor, frames: int = 7, axis: Tensor | None = None
+    ) -> list[Tensor]:
         """Flows [B,N,2,h,w] at 1/8, 1/4, 1/2 and full resolution."""
         if any(side % self.multiple for side in blurry.shape[-2:]):
-            raise ValueError(f"image of {blurry.shape[-1]}x{blurry.shape[-2]} px: Purohit's sides are multiples of {self.multiple}")
+            raise ValueError(
+                f"image of {blurry.shape[-1]}x{blurry.shape[-2]} px: Purohit's sides are "
+                f"multiples of {self.multiple}"
+            )
         images = torch.cat((blurry, centre), 1)
         if self.closed_form:
             motion = blur_motion(self.shown(blurry), self.shown(centre), axis)
             images = torch.cat((images, (motion / MOTION_UNIT).to(images.dtype)), 1)
         hidden = self.motion(images)
-        features = self.encoder(blurry.new_zeros(1, 2, *blurry.shape[-2:]))  # of the previous flow: published as zeros, the same for all
+        features = self.encoder(
+            blurry.new_zeros(1, 2, *blurry.shape[-2:])
+        )  # of the previous flow: published as zeros, the same for all
         features = [feature.expand(len(blurry), -1, -1, -1) for feature in features]
         cell, states = torch.zeros_like(hidden), []
         for _ in range(frames):
@@ -88,16 +120,28 @@ class Purohit(SequenceNetwork):
             cell = torch.sigmoid(forget) * cell + torch.sigmoid(accept) * torch.tanh(candidate)
             hidden = torch.sigmoid(release) * torch.tanh(cell)
             states.append(hidden)
-        flows = self.decoder(torch.stack(states, 1).flatten(0, 1), [feature.repeat_interleave(frames, 0) for feature in features])
+        flows = self.decoder(
+            torch.stack(states, 1).flatten(0, 1),
+            [feature.repeat_interleave(frames, 0) for feature in features],
+        )
         flows = [flow.unflatten(0, (-1, frames)) for flow in flows]
-        if self.closed_form:  # frame k shows what the centre shows, moved on by its share of the motion
-            times = (torch.arange(frames, device=blurry.device) - frames // 2).view(-1, 1, 1, 1) / frames
+        if (
+            self.closed_form
+        ):  # frame k shows what the centre shows, moved on by its share of the motion
+            times = (torch.arange(frames, device=blurry.device) - frames // 2).view(
+                -1, 1, 1, 1
+            ) / frames
             uniform = -times * motion[:, None]  # [B,N,2,H,W]
-            flows = [flow + averaged(uniform, level) / 2**level for level, flow in zip((3, 2, 1, 0), flows)]
+            flows = [
+                flow + averaged(uniform, level) / 2**level
+                for level, flow in zip((3, 2, 1, 0), flows)
+            ]
         return flows
 
     def halved(self, frames: Tensor, times: int) -> Tensor:
-        """Frames [...,H,W] at half the size, `times` over: every second pixel (published sampling) or means of four (plain)."""
+        """Frames [...,H,W] at half the size, `times` over: every second pixel (published sampling)
+        or means of four (plain).
+        """
         step = 2**times
         if self.sampling == "published":
             return frames[..., ::step, ::step]
@@ -121,13 +165,22 @@ def averaged(frames: Tensor, times: int) -> Tensor:
 
 
 class MotionEncoder(nn.Module):
-    """What moved how, [B,2*width,H/8,W/8], from the blurry image and the centre frame [B,channels,H,W]: seven 5x5 convolutions."""
+    """What moved how, [B,2*width,H/8,W/8], from the blurry image and the centre frame
+    [B,channels,H,W]: seven 5x5 convolutions.
+    """
 
     def __init__(self, channels: int, width: int):
         super().__init__()
-        widths, strides = (channels, width, width, width, 2 * width, 2 * width, 2 * width, 2 * width), (1, 1, 2, 1, 1, 2, 2)
-        layers = [nn.Conv2d(*pair, 5, stride, 2) for *pair, stride in zip(widths, widths[1:], strides)]
-        self.layers = nn.Sequential(*(part for layer in layers for part in (layer, nn.LeakyReLU(SLOPE, inplace=True))))
+        widths, strides = (
+            (channels, width, width, width, 2 * width, 2 * width, 2 * width, 2 * width),
+            (1, 1, 2, 1, 1, 2, 2),
+        )
+        layers = [
+            nn.Conv2d(*pair, 5, stride, 2) for *pair, stride in zip(widths, widths[1:], strides)
+        ]
+        self.layers = nn.Sequential(
+            *(part for layer in layers for part in (layer, nn.LeakyReLU(SLOPE, inplace=True)))
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
@@ -140,7 +193,8 @@ class FlowEncoder(nn.Module):
         super().__init__()
         levels = zip((2, *widths), widths, (1, 2, 2, 2))
         self.levels = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, after, 3, stride, 1), LeakyBlock(after)) for before, after, stride in levels
+            nn.Sequential(nn.Conv2d(before, after, 3, stride, 1), LeakyBlock(after))
+            for before, after, stride in levels
         )
 
     def forward(self, flow: Tensor) -> list[Tensor]:
@@ -156,20 +210,29 @@ class LeakyBlock(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+        self.conv1, self.conv2 = (
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         return F.leaky_relu(features + self.conv2(F.leaky_relu(self.conv1(features), SLOPE)), SLOPE)
 
 
 class FlowDecoder(nn.Module):
-    """Flows at 1/8, 1/4, 1/2 and full resolution from the LSTM's state and the encoder's features (refine: see Purohit)."""
+    """Flows at 1/8, 1/4, 1/2 and full resolution from the LSTM's state and the encoder's features
+    (refine: see Purohit).
+    """
 
     def __init__(self, widths: tuple[int, ...], refine: bool):
         super().__init__()
         self.refine = refine
-        self.ups = nn.ModuleList(nn.Conv2d(before, after, 5, padding=2) for before, after in zip(widths, widths[1:]))
-        inputs = (2 * widths[0], *(2 * width + 2 for width in widths[1:]))  # feature and state, then also the coarser flow
+        self.ups = nn.ModuleList(
+            nn.Conv2d(before, after, 5, padding=2) for before, after in zip(widths, widths[1:])
+        )
+        inputs = (
+            2 * widths[0],
+            *(2 * width + 2 for width in widths[1:]),
+        )  # feature and state, then also the coarser flow
         self.outputs = nn.ModuleList(nn.Conv2d(channels, 2, 3, padding=1) for channels in inputs)
 
     def forward(self, state: Tensor, features: list[Tensor]) -> list[Tensor]:

@@ -1,8 +1,9 @@
 """PWC-Net optical flow (Sun, Yang, Liu, Kautz, CVPR 2018), in the form that CDVD-TSP fine-tunes.
 
-Six feature levels (1/2 .. 1/64 of the input), a decoder at levels 6 .. 2 (cost volume, warped features, densely
-connected convolutions), a dilated context network on level 2. Flow is estimated at 1/4 of the input's size, divided by 20.
-Notation: first = the frame whose pixels the flow belongs to, second = its neighbour; second(p + flow(p)) ~ first(p).
+Six feature levels (1/2 .. 1/64 of the input), a decoder at levels 6 .. 2 (cost volume, warped
+features, densely connected convolutions), a dilated context network on level 2. Flow is estimated
+at 1/4 of the input's size, divided by 20. Notation: first = the frame whose pixels the flow belongs
+to, second = its neighbour; second(p + flow(p)) ~ first(p).
 """
 
 import torch
@@ -24,12 +25,15 @@ class PWCNet(nn.Module):
 
     def __init__(self, align_corners: bool = True):
         super().__init__()
-        self.extractor = nn.ModuleList(_feature_level(before, after) for before, after in zip((3, *CHANNELS), CHANNELS))
+        self.extractor = nn.ModuleList(
+            _feature_level(before, after) for before, after in zip((3, *CHANNELS), CHANNELS)
+        )
         self.decoders = nn.ModuleList(_Decoder(level, align_corners) for level in range(2, 7))
         self.refiner = _context_network(self.decoders[0].out_channels)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Flow [B,2,H,W] in pixels that says where each pixel of `first` lies in `second`; RGB [B,3,H,W] in [0,1].
+        """Flow [B,2,H,W] in pixels that says where each pixel of `first` lies in `second`; RGB
+        [B,3,H,W] in [0,1].
 
         Any H and W: the pair is resized bilinearly up to multiples of 64, the flow back to H x W.
         """
@@ -44,7 +48,9 @@ class PWCNet(nn.Module):
             levels.append(features)
         return levels[1:]
 
-    def flow_between(self, first: list[Tensor], second: list[Tensor], size: tuple[int, int]) -> Tensor:
+    def flow_between(
+        self, first: list[Tensor], second: list[Tensor], size: tuple[int, int]
+    ) -> Tensor:
         """Flow [B,2,*size] in pixels from the two frames' pyramids."""
         flow = self.quarter_flow(first, second)
         height, width = flow.shape[-2] * 4, flow.shape[-1] * 4  # of the pair as the network saw it
@@ -66,7 +72,9 @@ class _Decoder(nn.Module):
         coarsest = level == len(CHANNELS)
         channels = volume if coarsest else volume + CHANNELS[level - 1] + 4
         self.align_corners = align_corners
-        self.warp_scale = None if coarsest else FLOW_SCALE / 2**level  # from flow / 20 to pixels of this level
+        self.warp_scale = (
+            None if coarsest else FLOW_SCALE / 2**level
+        )  # from flow / 20 to pixels of this level
         if not coarsest:
             self.upsample_flow = nn.ConvTranspose2d(2, 2, 4, 2, 1)
             self.upsample_features = nn.ConvTranspose2d(_dense_channels(level + 1), 2, 4, 2, 1)
@@ -77,8 +85,12 @@ class _Decoder(nn.Module):
         self.out_channels = channels
         self.flow = nn.Conv2d(channels, 2, 3, padding=1)
 
-    def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, features: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Flow / 20 [B,2,h,w] and features of this level, from those of the coarser level (None at the coarsest)."""
+    def forward(
+        self, first: Tensor, second: Tensor, flow: Tensor | None, features: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Flow / 20 [B,2,h,w] and features of this level, from those of the coarser level (None at
+        the coarsest).
+        """
         if flow is None:
             features = F.leaky_relu(correlation(first, second, RADIUS), 0.1)
         else:
@@ -107,7 +119,10 @@ def _feature_level(before: int, after: int) -> nn.Sequential:
 def _context_network(channels: int) -> nn.Sequential:
     layers = []
     for width, dilation in ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1)):
-        layers += [nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation), nn.LeakyReLU(0.1)]
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation),
+            nn.LeakyReLU(0.1),
+        ]
         channels = width
     return nn.Sequential(*layers, nn.Conv2d(channels, 2, 3, padding=1))
 

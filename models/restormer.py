@@ -1,7 +1,9 @@
-"""Restormer: an encoder-decoder of transformer blocks whose attention runs between channels (Zamir et al., CVPR 2022, arXiv 2111.09881).
+"""Restormer: an encoder-decoder of transformer blocks whose attention runs between channels (Zamir
+et al., CVPR 2022, arXiv 2111.09881).
 
-The arithmetic is the published one, with two steps left out that cost a pass over the whole image each and change nothing: q and k are
-not normalised but their product is divided by their norms, and the attention matrix is multiplied into the 1x1 convolution behind it.
+The arithmetic is the published one, with two steps left out that cost a pass over the whole image
+each and change nothing: q and k are not normalised but their product is divided by their norms, and
+the attention matrix is multiplied into the 1x1 convolution behind it.
 """
 
 from collections.abc import Sequence
@@ -15,10 +17,11 @@ from utils.tiling import pad_to_multiple
 
 
 class Restormer(ImageNetwork):
-    """The network; with the default arguments the published one for motion deblurring (26,126,644 parameters).
+    """The network; with the default arguments the published one for motion deblurring (26,126,644
+    parameters).
 
-    blocks: per level of the encoder, from fine to coarse (the last is the bottom); the decoder has as many. heads: per level.
-    expansion: of the feed-forward layers' hidden width, rounded down.
+    blocks: per level of the encoder, from fine to coarse (the last is the bottom); the decoder has
+    as many. heads: per level. expansion: of the feed-forward layers' hidden width, rounded down.
     """
 
     def __init__(
@@ -31,25 +34,51 @@ class Restormer(ImageNetwork):
     ):
         super().__init__()
         if len(blocks) != 4 or len(heads) != 4:
-            raise ValueError(f"Restormer has four levels: {len(blocks)} numbers of blocks, {len(heads)} of heads")
+            raise ValueError(
+                f"Restormer has four levels: {len(blocks)} numbers of blocks, {len(heads)} of heads"
+            )
         self.multiple, self.bytes_per_pixel = 8, 125 * width
         widths = [width * 2**level for level in range(4)]
 
         def level(place: int, count: int, channels: int) -> nn.Sequential:
-            return nn.Sequential(*(TransformerBlock(channels, heads[place], expansion) for _ in range(count)))
+            return nn.Sequential(
+                *(TransformerBlock(channels, heads[place], expansion) for _ in range(count))
+            )
 
         self.patch_embed = _convolution(3, width, 3)
-        self.encoders = nn.ModuleList(level(place, blocks[place], widths[place]) for place in range(4))
-        self.downs = nn.ModuleList(nn.Sequential(_convolution(channels, channels // 2, 3), nn.PixelUnshuffle(2)) for channels in widths[:3])
-        self.ups = nn.ModuleList(nn.Sequential(_convolution(channels, 2 * channels, 3), nn.PixelShuffle(2)) for channels in widths[:0:-1])
-        self.reductions = nn.ModuleList([_convolution(widths[3], widths[2], 1), _convolution(widths[2], widths[1], 1), nn.Identity()])
-        wide = (widths[2], widths[1], widths[1])  # the finest decoder level keeps both halves: 96 channels
-        self.decoders = nn.ModuleList(level(place, blocks[place], channels) for place, channels in zip((2, 1, 0), wide))
+        self.encoders = nn.ModuleList(
+            level(place, blocks[place], widths[place]) for place in range(4)
+        )
+        self.downs = nn.ModuleList(
+            nn.Sequential(_convolution(channels, channels // 2, 3), nn.PixelUnshuffle(2))
+            for channels in widths[:3]
+        )
+        self.ups = nn.ModuleList(
+            nn.Sequential(_convolution(channels, 2 * channels, 3), nn.PixelShuffle(2))
+            for channels in widths[:0:-1]
+        )
+        self.reductions = nn.ModuleList(
+            [
+                _convolution(widths[3], widths[2], 1),
+                _convolution(widths[2], widths[1], 1),
+                nn.Identity(),
+            ]
+        )
+        wide = (
+            widths[2],
+            widths[1],
+            widths[1],
+        )  # the finest decoder level keeps both halves: 96 channels
+        self.decoders = nn.ModuleList(
+            level(place, blocks[place], channels) for place, channels in zip((2, 1, 0), wide)
+        )
         self.refinement = level(0, refinement, widths[1])
         self.output = _convolution(widths[1], 3, 3)
 
     def forward(self, blurry: Tensor) -> Tensor:
-        """Restored image [B,3,H,W] of blurry ones of any size (padded by reflection at the bottom and right to multiples of 8)."""
+        """Restored image [B,3,H,W] of blurry ones of any size (padded by reflection at the bottom
+        and right to multiples of 8).
+        """
         padded = pad_to_multiple(blurry, self.multiple)
         features, skips = self.patch_embed(padded), []
         for encoder, down in zip(self.encoders, self.downs):
@@ -79,7 +108,9 @@ class TransformerBlock(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Multi-head attention between channels: per head softmax(q k^T / (|q| |k|) * temperature) v, rows of length H*W ("MDTA")."""
+    """Multi-head attention between channels: per head softmax(q k^T / (|q| |k|) * temperature) v,
+    rows of length H*W ("MDTA").
+    """
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
@@ -93,15 +124,24 @@ class ChannelAttention(nn.Module):
         batch, channels, height, width = features.shape
         qkv = self.qkv_depthwise(self.qkv(features))
         query, key, value = qkv.chunk(3, 1)
-        query, key = (part.unflatten(1, (self.heads, -1)).flatten(3) for part in (query, key))  # [B,heads,C/heads,H*W]
+        query, key = (
+            part.unflatten(1, (self.heads, -1)).flatten(3) for part in (query, key)
+        )  # [B,heads,C/heads,H*W]
         if query.dtype == torch.float16:  # the product of long rows would overflow
             query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
         # vector_norm is several times slower on the CPU
-        norms = [part.square().sum(-1, keepdim=True, dtype=torch.float32).sqrt().clamp(min=1e-12) for part in (query, key)]
+        norms = [
+            part.square().sum(-1, keepdim=True, dtype=torch.float32).sqrt().clamp(min=1e-12)
+            for part in (query, key)
+        ]
         product = (query @ key.transpose(-2, -1)).float() / (norms[0] * norms[1].transpose(-2, -1))
         attention = (product * self.temperature).softmax(-1)  # [B,heads,C/heads,C/heads]
-        joined = self.output.weight.view(channels, self.heads, -1).movedim(1, 0) @ attention  # [B,heads,C,C/heads]
-        joined = joined.movedim(1, 2).flatten(2).to(value.dtype)  # [B,C,C]: attention, then the output convolution
+        joined = (
+            self.output.weight.view(channels, self.heads, -1).movedim(1, 0) @ attention
+        )  # [B,heads,C,C/heads]
+        joined = (
+            joined.movedim(1, 2).flatten(2).to(value.dtype)
+        )  # [B,C,C]: attention, then the output convolution
         if qkv.is_contiguous(memory_format=torch.channels_last):
             rows = value.flatten(2).transpose(1, 2) @ joined.transpose(1, 2)  # [B,H*W,C]
             return rows.transpose(1, 2).unflatten(2, (height, width))
@@ -109,7 +149,9 @@ class ChannelAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two branches, each 1x1 and depthwise 3x3; one gates the other through GELU ("GDFN"). hidden: width of a branch."""
+    """Two branches, each 1x1 and depthwise 3x3; one gates the other through GELU ("GDFN"). hidden:
+    width of a branch.
+    """
 
     def __init__(self, channels: int, hidden: int):
         super().__init__()
@@ -123,7 +165,9 @@ class FeedForward(nn.Module):
 
 
 def _convolution(before: int, after: int, kernel_size: int, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(before, after, kernel_size, padding=kernel_size // 2, groups=groups, bias=False)
+    return nn.Conv2d(
+        before, after, kernel_size, padding=kernel_size // 2, groups=groups, bias=False
+    )
 
 
 # The authors' keys -> ours; see models/published.py.
@@ -161,8 +205,14 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
     levels = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
     blocks, heads = [], []
     for level in levels:
-        temperatures = [value for key, value in state.items() if key.startswith(level) and key.endswith(".temperature")]
+        temperatures = [
+            value
+            for key, value in state.items()
+            if key.startswith(level) and key.endswith(".temperature")
+        ]
         blocks.append(len(temperatures))
         heads.append(len(temperatures[0]) if temperatures else 1)
-    refinement = sum(key.startswith("refinement.") and key.endswith(".temperature") for key in state)
+    refinement = sum(
+        key.startswith("refinement.") and key.endswith(".temperature") for key in state
+    )
     return {"width": width, "blocks": blocks, "refinement": refinement, "heads": heads}

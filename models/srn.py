@@ -1,8 +1,10 @@
-"""SRN: scale-recurrent network (Tao et al., CVPR 2018, arXiv 1802.01770), written anew from the TensorFlow program's behaviour.
+"""SRN: scale-recurrent network (Tao et al., CVPR 2018, arXiv 1802.01770), written anew from the
+TensorFlow program's behaviour.
 
-One encoder-decoder runs over a quarter, half and full size with the same weights; each scale sees the blurry image and the result of the
-scale before. Conventions that decide the numbers are TensorFlow 1's: SAME padding (one more at the bottom and right at stride 2) and
-bilinear resizing whose source position is the destination's times the ratio, without a half-pixel shift.
+One encoder-decoder runs over a quarter, half and full size with the same weights; each scale sees
+the blurry image and the result of the scale before. Conventions that decide the numbers are
+TensorFlow 1's: SAME padding (one more at the bottom and right at stride 2) and bilinear resizing
+whose source position is the destination's times the ratio, without a half-pixel shift.
 """
 
 from typing import Literal
@@ -18,7 +20,8 @@ STATE = 128  # channels of the recurrent state
 
 
 class SRN(ImageNetwork):
-    """variant: color (6,881,251 parameters); lstm, with a recurrent state between the scales (8,056,609); gray, color on one channel.
+    """variant: color (6,881,251 parameters); lstm, with a recurrent state between the scales
+    (8,056,609); gray, color on one channel.
 
     lstm and gray see one colour at a time: an RGB image is restored as three images.
     """
@@ -32,11 +35,17 @@ class SRN(ImageNetwork):
         self.multiple, self.bytes_per_pixel = 16, (45 if self.channels == 3 else 90) * width
         w1, w2, w3 = width, 2 * width, 4 * width
         self.encoders = nn.ModuleList(
-            [_stage(SameConv(2 * self.channels, w1), w1), _stage(SameConv(w1, w2, 2), w2), _stage(SameConv(w2, w3, 2), w3)]
+            [
+                _stage(SameConv(2 * self.channels, w1), w1),
+                _stage(SameConv(w1, w2, 2), w2),
+                _stage(SameConv(w2, w3, 2), w3),
+            ]
         )
         self.lstm = ConvLSTM(w3) if variant == "lstm" else None
         self.decoders = nn.ModuleList(_blocks(channels) for channels in (w1, w2, w3))
-        self.ups = nn.ModuleList([nn.ConvTranspose2d(w2, w1, 4, 2, 1), nn.ConvTranspose2d(w3, w2, 4, 2, 1)])
+        self.ups = nn.ModuleList(
+            [nn.ConvTranspose2d(w2, w1, 4, 2, 1), nn.ConvTranspose2d(w3, w2, 4, 2, 1)]
+        )
         self.output = SameConv(w1, self.channels)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -44,14 +53,20 @@ class SRN(ImageNetwork):
                 nn.init.zeros_(module.bias)
 
     def forward(self, blurry: Tensor) -> Tensor:
-        """Restored image [B,3,H,W] of blurry ones of any size (edge repeated at the bottom and right to multiples of 16)."""
+        """Restored image [B,3,H,W] of blurry ones of any size (edge repeated at the bottom and
+        right to multiples of 16).
+        """
         height, width = blurry.shape[-2:]
-        padded = F.pad(blurry, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+        padded = F.pad(
+            blurry, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate"
+        )
         images = padded.reshape(-1, self.channels, *padded.shape[-2:])
         return self.forward_scales(images)[-1].reshape(padded.shape)[..., :height, :width]
 
     def forward_scales(self, blurry: Tensor) -> list[Tensor]:
-        """Results [B,C,H/4,W/4], [B,C,H/2,W/2], [B,C,H,W] of blurry images [B,C,H,W]; H and W multiples of 16, C = self.channels."""
+        """Results [B,C,H/4,W/4], [B,C,H/2,W/2], [B,C,H,W] of blurry images [B,C,H,W]; H and W
+        multiples of 16, C = self.channels.
+        """
         results, before, state = [], blurry, None
         for image in self.scales_of(blurry):
             size = image.shape[-2:]
@@ -76,7 +91,9 @@ class SRN(ImageNetwork):
 
 
 class ConvLSTM(nn.Module):
-    """A convolutional LSTM cell: 3x3, forget bias 1, gates in the order input, new, forget, output."""
+    """A convolutional LSTM cell: 3x3, forget bias 1, gates in the order input, new, forget,
+    output.
+    """
 
     def __init__(self, channels: int = STATE):
         super().__init__()
@@ -84,7 +101,9 @@ class ConvLSTM(nn.Module):
         self.gates = nn.Conv2d(2 * channels, 4 * channels, 3, padding=1)
 
     def forward(self, features: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(h [B,C,H,W], state [B,2C,H,W]) of features [B,C,H,W] and the state before: c and h, none = zeros."""
+        """(h [B,C,H,W], state [B,2C,H,W]) of features [B,C,H,W] and the state before: c and h, none
+        = zeros.
+        """
         if state is None:
             state = features.new_zeros(features.shape[0], 2 * self.channels, *features.shape[-2:])
         cell, hidden = state.chunk(2, 1)
@@ -109,15 +128,21 @@ class SameConv(nn.Conv2d):
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """[B,C,*size] of images [B,C,H,W], bilinear as TensorFlow 1 does it: source = destination * input size / output size."""
+    """[B,C,*size] of images [B,C,H,W], bilinear as TensorFlow 1 does it: source = destination *
+    input size / output size.
+    """
     for axis, length in ((2, size[0]), (3, size[1])):
         before = image.shape[axis]
         if before == length:
             continue
-        position = torch.arange(length, device=image.device, dtype=torch.float32) * (before / length)
+        position = torch.arange(length, device=image.device, dtype=torch.float32) * (
+            before / length
+        )
         low = position.floor().long()
         share = (position - low).to(image.dtype).view([-1, 1] if axis == 2 else [-1])
-        first, second = (image.index_select(axis, place.clamp(max=before - 1)) for place in (low, low + 1))
+        first, second = (
+            image.index_select(axis, place.clamp(max=before - 1)) for place in (low, low + 1)
+        )
         image = first + (second - first) * share
     return image
 
@@ -131,26 +156,39 @@ def _blocks(channels: int) -> nn.Sequential:
 
 
 def published_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict of the authors' TensorFlow variables; those of the optimiser and the step counter are left out by name.
+    """Our state dict of the authors' TensorFlow variables; those of the optimiser and the step
+    counter are left out by name.
 
-    Kernels are stored as (height, width, in, out), transposed ones as (height, width, out, in): both become (3, 2, 0, 1).
+    Kernels are stored as (height, width, in, out), transposed ones as (height, width, out, in):
+    both become (3, 2, 0, 1).
     """
     table = {"g_net/convLSTM/LSTM_conv": "lstm.gates", "g_net/dec1_0": "output"}
     for level in (1, 2, 3):
         table[f"g_net/enc{level}_1"] = f"encoders.{level - 1}.0"
         for block in (1, 2, 3):
             for conv in (1, 2):
-                table[f"g_net/enc{level}_{block + 1}/conv{conv}"] = f"encoders.{level - 1}.{block + 1}.conv{conv}"
-                table[f"g_net/dec{level}_{4 - block}/conv{conv}"] = f"decoders.{level - 1}.{block - 1}.conv{conv}"
+                table[f"g_net/enc{level}_{block + 1}/conv{conv}"] = (
+                    f"encoders.{level - 1}.{block + 1}.conv{conv}"
+                )
+                table[f"g_net/dec{level}_{4 - block}/conv{conv}"] = (
+                    f"decoders.{level - 1}.{block - 1}.conv{conv}"
+                )
         if level < 3:
             table[f"g_net/dec{level}_4"] = f"ups.{level - 1}"
     renamed = {}
     for name, value in state.items():
         name = name.removesuffix(":0")
         scope, _, kind = name.rpartition("/")
-        if kind in ("Adam", "Adam_1") or name in ("Variable", "beta1_power", "beta2_power", "global_step"):
+        if kind in ("Adam", "Adam_1") or name in (
+            "Variable",
+            "beta1_power",
+            "beta2_power",
+            "global_step",
+        ):
             continue
-        key = f"{table.get(scope, scope)}.{ {'weights': 'weight', 'biases': 'bias'}.get(kind, kind) }"
+        key = (
+            f"{table.get(scope, scope)}.{ {'weights': 'weight', 'biases': 'bias'}.get(kind, kind) }"
+        )
         renamed[key] = value.permute(3, 2, 0, 1).contiguous() if kind == "weights" else value
     return renamed
 

@@ -1,6 +1,8 @@
-"""No-Blur U-Net: the U-Net of a student project that a survey of deblurring networks compares; trained there on Gaussian blur.
+"""No-Blur U-Net: the U-Net of a student project that a survey of deblurring networks compares;
+trained there on Gaussian blur.
 
-Conventions are those of Keras: SAME padding, which at stride 2 adds one row and column at the bottom and right.
+Conventions are those of Keras: SAME padding, which at stride 2 adds one row and column at the
+bottom and right.
 """
 
 import torch
@@ -18,8 +20,15 @@ class NoBlurUNet(ImageNetwork):
         super().__init__()
         self.multiple, self.bytes_per_pixel = 16, 20 * width
         widths = [3, width, 2 * width, 4 * width, 8 * width, 8 * width]
-        self.downs = nn.ModuleList(Layer(*pair, stride) for *pair, stride in zip(widths, widths[1:], (2, 2, 2, 2, 1)))
-        ups = [(8 * width, 8 * width), (12 * width, 4 * width), (6 * width, 2 * width), (3 * width, width)]
+        self.downs = nn.ModuleList(
+            Layer(*pair, stride) for *pair, stride in zip(widths, widths[1:], (2, 2, 2, 2, 1))
+        )
+        ups = [
+            (8 * width, 8 * width),
+            (12 * width, 4 * width),
+            (6 * width, 2 * width),
+            (3 * width, width),
+        ]
         self.ups = nn.ModuleList(UpLayer(before, after) for before, after in ups)
         self.output = nn.ConvTranspose2d(width, 3, 3, padding=1)
         for module in self.modules():  # Keras starts so
@@ -28,7 +37,9 @@ class NoBlurUNet(ImageNetwork):
                 nn.init.zeros_(module.bias)
 
     def forward(self, blurry: Tensor) -> Tensor:
-        """Restored image [B,3,H,W] of blurry ones of any size (padded by reflection at the bottom and right to multiples of 16)."""
+        """Restored image [B,3,H,W] of blurry ones of any size (padded by reflection at the bottom
+        and right to multiples of 16).
+        """
         features, skips = pad_to_multiple(blurry, self.multiple), []
         for down in self.downs:
             features = down(features)
@@ -53,7 +64,9 @@ class Layer(nn.Module):
 
 
 class UpLayer(nn.Module):
-    """3x3 transposed convolution of stride 2, batch normalisation, ReLU: [B,C,H,W] -> [B,D,2H,2W]."""
+    """3x3 transposed convolution of stride 2, batch normalisation, ReLU: [B,C,H,W] ->
+    [B,D,2H,2W].
+    """
 
     def __init__(self, before: int, after: int):
         super().__init__()
@@ -61,5 +74,7 @@ class UpLayer(nn.Module):
         self.norm = nn.BatchNorm2d(after, eps=1e-3, momentum=0.01)
 
     def forward(self, features: Tensor) -> Tensor:
-        enlarged = self.convolution(features)[..., :-1, :-1]  # the transpose of padding at the bottom and right alone
+        enlarged = self.convolution(features)[
+            ..., :-1, :-1
+        ]  # the transpose of padding at the bottom and right alone
         return F.relu(self.norm(enlarged))

@@ -1,8 +1,8 @@
 """Backward warping of images by optical flow.
 
-warped(p) = image(p + flow(p)), flow = (dx, dy) in pixels of its own resolution.
-Sampling convention of the published CDVD-TSP and PWC-Net weights: -1 and 1 are the centres of the corner
-pixels (`align_corners=True`), so that zero flow is the identity. `align_corners=False` reads the same grid
+warped(p) = image(p + flow(p)), flow = (dx, dy) in pixels of its own resolution. Sampling convention
+of the published CDVD-TSP and PWC-Net weights: -1 and 1 are the centres of the corner pixels
+(`align_corners=True`), so that zero flow is the identity. `align_corners=False` reads the same grid
 with the modern default (position p*size/(size-1) - 1/2); it exists for parity tests only.
 """
 
@@ -10,33 +10,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-VALID = 0.999  # share of the bilinear support inside the image from which a warped pixel counts as valid
+# share of the bilinear support inside the image from which a warped pixel counts as valid
+VALID = 0.999
 
 
 def warp(
-    image: Tensor, flow: Tensor, padding_mode: str = "border", align_corners: bool = True, valid: float = VALID
+    image: Tensor,
+    flow: Tensor,
+    padding_mode: str = "border",
+    align_corners: bool = True,
+    valid: float = VALID,
 ) -> tuple[Tensor, Tensor]:
-    """Sample `image` [B,C,H,W] at p + flow(p); returns (warped [B,C,H,W], mask [B,1,H,W] of zeros and ones).
+    """Sample `image` [B,C,H,W] at p + flow(p); returns (warped [B,C,H,W], mask [B,1,H,W] of zeros
+    and ones).
 
-    The mask is 1 where at least `valid` of the bilinear support lies inside the image; `warped` is NOT yet
-    multiplied by it. Outside the image lies its border pixel (`padding_mode="border"`) or 0 (`"zeros"`).
-    Sampling always runs in float32 (half precision `grid_sample` is wrong on CPU); the image's dtype comes back.
+    The mask is 1 where at least `valid` of the bilinear support lies inside the image; `warped` is
+    NOT yet multiplied by it. Outside the image lies its border pixel (`padding_mode="border"`) or 0
+    (`"zeros"`). Sampling always runs in float32 (half precision `grid_sample` is wrong on CPU); the
+    image's dtype comes back.
     """
     if image.shape[-2:] != flow.shape[-2:] or flow.shape[1] != 2:
-        raise ValueError(f"warp needs flow [B,2,H,W] of the image's size, got {tuple(flow.shape)} for {tuple(image.shape)}")
+        raise ValueError(
+            f"warp needs flow [B,2,H,W] of the image's size, got {tuple(flow.shape)} for "
+            f"{tuple(image.shape)}"
+        )
     height, width = image.shape[-2:]
     with torch.autocast(image.device.type, enabled=False):
         flow = flow.float()
         x = torch.arange(width, device=flow.device, dtype=torch.float32) + flow[:, 0]
-        y = torch.arange(height, device=flow.device, dtype=torch.float32)[:, None] + flow[:, 1]  # [B,H,W]
+        y = (
+            torch.arange(height, device=flow.device, dtype=torch.float32)[:, None] + flow[:, 1]
+        )  # [B,H,W]
         x, y = 2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1
-        warped = F.grid_sample(image.float(), torch.stack((x, y), -1), "bilinear", padding_mode, align_corners=align_corners)
+        warped = F.grid_sample(
+            image.float(),
+            torch.stack((x, y), -1),
+            "bilinear",
+            padding_mode,
+            align_corners=align_corners,
+        )
         mask = _support(x, width, align_corners) * _support(y, height, align_corners) >= valid
     return warped.to(image.dtype), mask[:, None].to(image.dtype)
 
 
 def _support(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
-    """Share of the linear interpolation's weight that falls on pixels 0 .. size-1 along one axis."""
+    """Share of the linear interpolation's weight that falls on pixels 0 .. size-1 along one
+    axis.
+    """
     last = size - 1
     position = (coordinate + 1) / 2 * last if align_corners else ((coordinate + 1) * size - 1) / 2
     return torch.minimum(position + 1, size - position).clamp(0, 1)

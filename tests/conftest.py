@@ -19,12 +19,16 @@ from utils.image import write_image
 
 GOLDEN = Path(__file__).with_name("golden")
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a suite in the background; the programs that it interrupts shall hear it
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # a suite in the background; the programs that it interrupts shall hear it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Golden:
-    """Numbers of an authors' program: manifest, arrays as tensors, and the weights they were made with."""
+    """Numbers of an authors' program: manifest, arrays as tensors, and the weights they were made
+    with.
+    """
 
     def __init__(self, name: str):
         self.manifest = json.loads((GOLDEN / f"{name}.json").read_text())
@@ -35,7 +39,9 @@ class Golden:
         return self.arrays[key]
 
     def state(self) -> dict[str, torch.Tensor]:
-        filled = fill_state_dict(self.manifest["state_dict"], self.manifest["gain"], self.manifest["salt"])
+        filled = fill_state_dict(
+            self.manifest["state_dict"], self.manifest["gain"], self.manifest["salt"]
+        )
         return {key: torch.from_numpy(value) for key, value in filled.items()}
 
     def tolerance(self, key: str) -> float:
@@ -49,9 +55,16 @@ def golden():
 
 @pytest.fixture
 def make_videos(tmp_path):
-    """A function that writes smooth frames, noisy as the blurry ones, into the folders of a layout; returns the root."""
+    """A function that writes smooth frames, noisy as the blurry ones, into the folders of a layout;
+    returns the root.
+    """
 
-    def make(layout: str = "clips", videos: dict[str, int] | None = None, size=(24, 32), root: Path | None = None) -> Path:
+    def make(
+        layout: str = "clips",
+        videos: dict[str, int] | None = None,
+        size=(24, 32),
+        root: Path | None = None,
+    ) -> Path:
         root = root or tmp_path / layout
         rng = np.random.default_rng(0)
         for video, frames in (videos or {"a": 6, "b": 7}).items():
@@ -69,15 +82,27 @@ def make_videos(tmp_path):
 
 @pytest.fixture
 def make_sequences(tmp_path):
-    """A function that writes six sequences (two of each partition) of a camera that moves over a coarse pattern; returns the root."""
+    """A function that writes six sequences (two of each partition) of a camera that moves over a
+    coarse pattern; returns the root.
+    """
 
     def make(size: tuple[int, int], motion: float) -> Path:
         for index in range(6):
             rng = np.random.default_rng(index)
             picture = np.kron(rng.random((24, 28, 3)), np.ones((4, 4, 1)))
-            blurry, moments = Scene(picture, smooth_trajectory(rng, 3, motion)).expose(1, 1.0, size, 7)
-            write_sequence(tmp_path / "set", f"s{index}", STANDARD.encoded(blurry), [STANDARD.encoded(moment) for moment in moments])
-        collect_metadata(tmp_path / "set", {f"s{index}": ("train", "val", "test")[index // 2] for index in range(6)})
+            blurry, moments = Scene(picture, smooth_trajectory(rng, 3, motion)).expose(
+                1, 1.0, size, 7
+            )
+            write_sequence(
+                tmp_path / "set",
+                f"s{index}",
+                STANDARD.encoded(blurry),
+                [STANDARD.encoded(moment) for moment in moments],
+            )
+        collect_metadata(
+            tmp_path / "set",
+            {f"s{index}": ("train", "val", "test")[index // 2] for index in range(6)},
+        )
         return tmp_path / "set"
 
     return make
@@ -89,16 +114,24 @@ LAYOUT_FILES = {
         "blurry": ["{video}/blur/{frame:06d}.png", "{video}/blur_gamma/{frame:06d}.png"],
         "sharp": ["{video}/sharp/{frame:06d}.png"],
     },
-    "gopro_flat": {"blurry": ["input/{video}_{frame:06d}.png"], "sharp": ["target/{video}_{frame:06d}.png"]},
+    "gopro_flat": {
+        "blurry": ["input/{video}_{frame:06d}.png"],
+        "sharp": ["target/{video}_{frame:06d}.png"],
+    },
     "dvd": {"blurry": ["{video}/input/{frame:05d}.jpg"], "sharp": ["{video}/GT/{frame:05d}.jpg"]},
-    "reds": {"blurry": ["val_blur/{video}/{frame:08d}.png"], "sharp": ["val_sharp/{video}/{frame:08d}.png"]},
+    "reds": {
+        "blurry": ["val_blur/{video}/{frame:08d}.png"],
+        "sharp": ["val_sharp/{video}/{frame:08d}.png"],
+    },
     "frames": {"blurry": ["{video}/{frame}.png"], "sharp": []},
 }
 
 
 @pytest.fixture
 def door(monkeypatch, capsys):
-    """A function that opens a door in this process; returns its exit status and what it says of mistakes."""
+    """A function that opens a door in this process; returns its exit status and what it says of
+    mistakes.
+    """
     from methods import run
 
     def call(words: str, *more: object) -> tuple[int, str]:
@@ -111,16 +144,27 @@ def door(monkeypatch, capsys):
 
 @pytest.fixture
 def small_network(tmp_path):
-    """A function that writes the weights file of a tiny cascade with random weights; returns its path."""
+    """A function that writes the weights file of a tiny cascade with random weights; returns its
+    path.
+    """
     from models import build
     from utils.checkpoint import save_weights
 
     def make(name: str = "small.safetensors", **changes) -> Path:
-        arguments = {"stages": 2, "width": 4, "blocks": 1, "kernel_size": 3, "global_skip": True, "flow": "dis"} | changes
+        arguments = {
+            "stages": 2,
+            "width": 4,
+            "blocks": 1,
+            "kernel_size": 3,
+            "global_skip": True,
+            "flow": "dis",
+        } | changes
         torch.manual_seed(0)
         network = build("cdvd_tsp", **arguments)
         torch.nn.init.normal_(network.reconstruction.outward[-1].weight, std=0.02)
-        save_weights(tmp_path / name, network, "cdvd_tsp", arguments, "cdvd_tsp", dtype=torch.float32)
+        save_weights(
+            tmp_path / name, network, "cdvd_tsp", arguments, "cdvd_tsp", dtype=torch.float32
+        )
         return tmp_path / name
 
     return make

@@ -1,4 +1,6 @@
-"""What tests of the doors share: pictures to give them, and what is asked of a mistake's sentence."""
+"""What tests of the doors share: pictures to give them, and what is asked of a mistake's
+sentence.
+"""
 
 from pathlib import Path
 
@@ -21,4 +23,8 @@ def sentence(result: tuple[int, str], *parts: str) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """All files below a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

@@ -1,6 +1,8 @@
-"""The page of app.py through its server: what every tab gives, errors as sentences, limits, and that visitors see their own files alone.
+"""The page of app.py through its server: what every tab gives, errors as sentences, limits, and
+that visitors see their own files alone.
 
-Needs requirements-app.txt, else it is skipped. The test in a browser also needs Chromium and `pip install playwright`:
+Needs requirements-app.txt, else it is skipped. The test in a browser also needs Chromium and `pip
+install playwright`:
     pytest tests/test_app.py -k browser
 """
 
@@ -39,9 +41,17 @@ gr = pytest.importorskip("gradio", reason="pip install -r requirements-app.txt")
 from gradio_client import Client, handle_file  # noqa: E402 - comes with gradio
 from gradio_client.exceptions import AppError  # noqa: E402
 
-CONFIG = app.AppConfig(device="cpu", upload_mb=1, photo_megapixels=0.02, burst=3, video_frames=9, video_megapixels=0.01)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None) or next(
-    (str(path) for root in (Path("/ms-playwright"), Path.home() / ".cache/ms-playwright") for path in root.glob("chromium-*/*/chrome")),
+CONFIG = app.AppConfig(
+    device="cpu", upload_mb=1, photo_megapixels=0.02, burst=3, video_frames=9, video_megapixels=0.01
+)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+) or next(
+    (
+        str(path)
+        for root in (Path("/ms-playwright"), Path.home() / ".cache/ms-playwright")
+        for path in root.glob("chromium-*/*/chrome")
+    ),
     None,
 )
 
@@ -68,7 +78,11 @@ def visit(site, tmp_path):
     opened = []
 
     def open_page() -> Client:
-        opened.append(Client(site.url, download_files=str(tmp_path / f"downloads{len(opened)}"), verbose=False))
+        opened.append(
+            Client(
+                site.url, download_files=str(tmp_path / f"downloads{len(opened)}"), verbose=False
+            )
+        )
         return opened[-1]
 
     yield open_page
@@ -78,7 +92,9 @@ def visit(site, tmp_path):
 
 def pixels(seed=0, size=(48, 64)) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.uint8(np.kron(rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3)), np.ones((8, 8, 1))))
+    return np.uint8(
+        np.kron(rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3)), np.ones((8, 8, 1)))
+    )
 
 
 def photo(path: Path, seed=0, size=(48, 64)) -> Path:
@@ -101,25 +117,35 @@ def same(one: str | Path, other: str | Path) -> bool:
 def test_video(visit, tmp_path):
     """What the door writes; the slider shows the very frames."""
     source = clip(tmp_path / "my clip.mp4")
-    slider, number, video, files = visit_video = (visitor := visit()).predict(handle_file(source), api_name="/restore_video")
+    slider, number, video, files = visit_video = (visitor := visit()).predict(
+        handle_file(source), api_name="/restore_video"
+    )
     cdvd_tsp.main(VideoConfig(source, output_dir=tmp_path / "door", report=False, device="cpu"))
     ours, before = list(VideoFile(tmp_path / "door/my clip.mp4")), list(VideoFile(source))
     given = list(VideoFile(Path(files[0])))
     assert Path(files[0]).name == "my_clip_restored.mp4" and len(visit_video) == 4
     assert len(given) == 6 and all(np.array_equal(*pair) for pair in zip(given, ours))
     assert number["value"] == 3 and number["maximum"] == 5
-    assert np.array_equal(read_image(slider[0]), before[3]) and np.array_equal(read_image(slider[1]), ours[3])
+    assert np.array_equal(read_image(slider[0]), before[3]) and np.array_equal(
+        read_image(slider[1]), ours[3]
+    )
     slider = visitor.predict(5, api_name="/show_frame")
-    assert np.array_equal(read_image(slider[0]), before[5]) and np.array_equal(read_image(slider[1]), ours[5])
+    assert np.array_equal(read_image(slider[0]), before[5]) and np.array_equal(
+        read_image(slider[1]), ours[5]
+    )
 
 
 def test_photo(visit, tmp_path):
     source = photo(tmp_path / "-Foto \u5199.png")
-    slider, files = visit().predict(handle_file(source), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
+    slider, files = visit().predict(
+        handle_file(source), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo"
+    )
     image_deblur.main(PhotoConfig(source, output_dir=tmp_path / "door", report=False, device="cpu"))
     door = tmp_path / "door" / f"{source.stem}.png"
     assert same(slider[0], source) and same(slider[1], door) and same(files[0], door)
-    assert Path(files[0]).name == "Foto_\u5199_restored.png" and Image.open(files[0]).format == "PNG"
+    assert (
+        Path(files[0]).name == "Foto_\u5199_restored.png" and Image.open(files[0]).format == "PNG"
+    )
 
 
 def test_photos_are_shown_upright_and_not_too_large(visit, tmp_path, monkeypatch):
@@ -127,34 +153,59 @@ def test_photos_are_shown_upright_and_not_too_large(visit, tmp_path, monkeypatch
     notes = Image.Exif()
     notes[0x0112] = 6  # lies on its side
     Image.fromarray(pixels()).save(tmp_path / "photo.jpg", exif=notes)
-    slider, files = visit().predict(handle_file(tmp_path / "photo.jpg"), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
-    assert [read_image(path).shape for path in (*slider, files[0])] == [(40, 30, 3), (40, 30, 3), (64, 48, 3)]
+    slider, files = visit().predict(
+        handle_file(tmp_path / "photo.jpg"), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo"
+    )
+    assert [read_image(path).shape for path in (*slider, files[0])] == [
+        (40, 30, 3),
+        (40, 30, 3),
+        (64, 48, 3),
+    ]
 
 
 def test_moments(visit, tmp_path):
     source = photo(tmp_path / "photo.png")
-    animation, gallery, strip, files = visit().predict(handle_file(source), api_name="/unfold_photo")
+    animation, gallery, strip, files = visit().predict(
+        handle_file(source), api_name="/unfold_photo"
+    )
     blur2vid.main(UnfoldConfig(source, output_dir=tmp_path / "door", device="cpu"))
     assert [item["caption"] for item in gallery] == [f"moment {place}" for place in range(1, 8)]
     for place, (item, file) in enumerate(zip(gallery, files)):
-        assert same(item["image"], tmp_path / f"door/deblur_{place}.png") and same(file, item["image"])
+        assert same(item["image"], tmp_path / f"door/deblur_{place}.png") and same(
+            file, item["image"]
+        )
     assert same(strip, tmp_path / "door/strip.png") and Image.open(animation).n_frames == 12
     assert [Path(file).suffix for file in files[7:]] == [".gif", ".png", ".mp4"]
 
 
 def test_pick_of_a_burst(visit, tmp_path):
-    """Pictures of one name are told apart; the order is that of the predictor, the best are restored as the door of photos does."""
+    """Pictures of one name are told apart; the order is that of the predictor, the best are
+    restored as the door of photos does.
+    """
     shots = [photo(tmp_path / str(seed) / "shot.png", seed) for seed in range(3)]
     visitor = visit()
-    slider, choice, curve, sheet, table, files = visitor.predict([handle_file(shot) for shot in shots], 2, api_name="/pick_shots")
+    slider, choice, curve, sheet, table, files = visitor.predict(
+        [handle_file(shot) for shot in shots], 2, api_name="/pick_shots"
+    )
     predictor = load_irp(None, "cpu", "auto")
-    potential = {f"{number:02d}_shot": predictor(to_tensor(read_image(shot))) for number, shot in enumerate(shots, 1)}
+    potential = {
+        f"{number:02d}_shot": predictor(to_tensor(read_image(shot)))
+        for number, shot in enumerate(shots, 1)
+    }
     ranked = sorted(potential, key=potential.get, reverse=True)
     assert [row[1] for row in table["data"]] == ranked
-    assert [float(row[2]) for row in table["data"]] == pytest.approx([potential[name] for name in ranked], abs=1e-4)
+    assert [float(row[2]) for row in table["data"]] == pytest.approx(
+        [potential[name] for name in ranked], abs=1e-4
+    )
     assert choice["value"] == ranked[0] and [name for name, _ in choice["choices"]] == ranked[:2]
-    assert [Path(file).name for file in files[:3]] == [f"{ranked[0]}_restored.png", f"{ranked[1]}_restored.png", "scores.csv"]
-    assert len(list(csv.reader(io.StringIO(Path(files[2]).read_text())))) == 4 and all(map(read_image_works, (curve, sheet)))
+    assert [Path(file).name for file in files[:3]] == [
+        f"{ranked[0]}_restored.png",
+        f"{ranked[1]}_restored.png",
+        "scores.csv",
+    ]
+    assert len(list(csv.reader(io.StringIO(Path(files[2]).read_text())))) == 4 and all(
+        map(read_image_works, (curve, sheet))
+    )
     for place, shown in ((0, slider), (1, visitor.predict(ranked[1], api_name="/show_picked"))):
         assert same(shown[0], shots[int(ranked[place][:2]) - 1]) and same(shown[1], files[place])
 
@@ -165,29 +216,49 @@ def read_image_works(path: str) -> bool:
 
 def test_pick_of_a_clip_and_of_one_photo(visit, tmp_path):
     visitor = visit()
-    _, choice, curve, _, table, _ = visitor.predict([handle_file(clip(tmp_path / "clip.mp4"))], 1, api_name="/pick_shots")
-    assert sorted(float(row[3]) for row in table["data"]) == pytest.approx([number / 25 for number in range(6)], abs=1e-3)
+    _, choice, curve, _, table, _ = visitor.predict(
+        [handle_file(clip(tmp_path / "clip.mp4"))], 1, api_name="/pick_shots"
+    )
+    assert sorted(float(row[3]) for row in table["data"]) == pytest.approx(
+        [number / 25 for number in range(6)], abs=1e-3
+    )
     assert curve and choice["value"] == table["data"][0][1]
-    _, _, curve, _, table, _ = visitor.predict([handle_file(photo(tmp_path / "one.png"))], 5, api_name="/pick_shots")
+    _, _, curve, _, table, _ = visitor.predict(
+        [handle_file(photo(tmp_path / "one.png"))], 5, api_name="/pick_shots"
+    )
     assert curve is None and len(table["data"]) == 1
 
 
 def test_blur_is_the_kernels(visit, tmp_path):
-    """The pair's size follows from the length; inside a mask of the whole picture one kernel, and the same again with the same seed."""
+    """The pair's size follows from the length; inside a mask of the whole picture one kernel, and
+    the same again with the same seed.
+    """
     source = photo(tmp_path / "sharp.png", size=(96, 96))
     visitor = visit()
     slider, _, files = visitor.predict(handle_file(source), None, 6, 3, api_name="/make_blur")
     margin = (2 * 6 + 5) // 2
     sharp = read_image(files[1])
     assert np.array_equal(sharp, read_image(source)[margin:-margin, margin:-margin])
-    again, other = (visitor.predict(handle_file(source), None, 6, seed, api_name="/make_blur")[2][0] for seed in (3, 4))
-    assert same(again, files[0]) and not same(other, files[0]) and same(slider[0], files[0]) and not same(files[0], files[1])
+    again, other = (
+        visitor.predict(handle_file(source), None, 6, seed, api_name="/make_blur")[2][0]
+        for seed in (3, 4)
+    )
+    assert (
+        same(again, files[0])
+        and not same(other, files[0])
+        and same(slider[0], files[0])
+        and not same(files[0], files[1])
+    )
 
 
 def test_an_object_moves_on_its_own(visit, tmp_path, monkeypatch):
     """As many kernels as masks and one, all of the asked length."""
     made = []
-    monkeypatch.setattr(PairMaker, "make", lambda maker, *job, make=PairMaker.make: made.append(make(maker, *job)) or made[-1])
+    monkeypatch.setattr(
+        PairMaker,
+        "make",
+        lambda maker, *job, make=PairMaker.make: made.append(make(maker, *job)) or made[-1],
+    )
     source, masks = photo(tmp_path / "sharp.png", size=(96, 96)), []
     for number in range(2):
         mask = np.zeros((96, 96, 3), np.uint8)
@@ -215,19 +286,45 @@ def text(path: Path) -> Path:
 
 
 def test_bad_photos_and_clips_are_sentences(visit, site, tmp_path):
-    """With the name of the file, without the server's folders; limits are told before anything is computed."""
+    """With the name of the file, without the server's folders; limits are told before anything is
+    computed.
+    """
     large, bad = photo(tmp_path / "large.png", size=(160, 160)), text(tmp_path / "note.png")
-    photos = {"/restore_photo": (image_deblur.SHIPPED_WEIGHTS,), "/unfold_photo": (), "/make_blur": (None, 5, 1), "/pick_shots": (1,)}
+    photos = {
+        "/restore_photo": (image_deblur.SHIPPED_WEIGHTS,),
+        "/unfold_photo": (),
+        "/make_blur": (None, 5, 1),
+        "/pick_shots": (1,),
+    }
     cases = [(task, bad, "note.png is not an image this program can read") for task in photos]
-    cases += [(task, large, "large.png is 160x160, 0.03 megapixels: at most 0.02 are taken") for task in photos]
+    cases += [
+        (task, large, "large.png is 160x160, 0.03 megapixels: at most 0.02 are taken")
+        for task in photos
+    ]
     cases += [(task, None, "no photo yet") for task in photos]
     cases += [
-        ("/restore_photo", half(photo(tmp_path / "half.png")), "half.png can&#x27;t be read, it may be truncated"),
+        (
+            "/restore_photo",
+            half(photo(tmp_path / "half.png")),
+            "half.png can&#x27;t be read, it may be truncated",
+        ),
         ("/restore_photo", text(tmp_path / "note.txt"), "Invalid file type"),
         ("/restore_video", text(tmp_path / "note.mp4"), "note.mp4 can&#x27;t be opened as a video"),
-        ("/restore_video", half(clip(tmp_path / "half.mp4")), "half.mp4 can&#x27;t be opened as a video, it may be truncated"),
-        ("/restore_video", clip(tmp_path / "long.mp4", frames=10), "long.mp4 has more than 9 frames"),
-        ("/restore_video", clip(tmp_path / "wide.mp4", size=(96, 128)), "wide.mp4 is 128x96: frames of at most 0.01 megapixels"),
+        (
+            "/restore_video",
+            half(clip(tmp_path / "half.mp4")),
+            "half.mp4 can&#x27;t be opened as a video, it may be truncated",
+        ),
+        (
+            "/restore_video",
+            clip(tmp_path / "long.mp4", frames=10),
+            "long.mp4 has more than 9 frames",
+        ),
+        (
+            "/restore_video",
+            clip(tmp_path / "wide.mp4", size=(96, 128)),
+            "wide.mp4 is 128x96: frames of at most 0.01 megapixels",
+        ),
         ("/pick_shots", tmp_path / "long.mp4", "long.mp4 has more than 9 frames"),
         ("/restore_video", None, "no clip yet"),
     ]
@@ -235,7 +332,11 @@ def test_bad_photos_and_clips_are_sentences(visit, site, tmp_path):
     for task, path, message in cases:
         given = handle_file(path) if path else None
         with pytest.raises(AppError, match=message) as caught:
-            visitor.predict([given] if given and task == "/pick_shots" else given, *photos.get(task, ()), api_name=task)
+            visitor.predict(
+                [given] if given and task == "/pick_shots" else given,
+                *photos.get(task, ()),
+                api_name=task,
+            )
         assert str(site.root) not in str(caught.value) and str(ROOT) not in str(caught.value)
 
 
@@ -243,7 +344,11 @@ def test_further_mistakes_are_sentences(visit, tmp_path):
     visitor, good = visit(), handle_file(photo(tmp_path / "good.png"))
     for task, values, message in (
         ("/pick_shots", ([good] * 4, 1), "4 pictures are too many: a burst has at most 3"),
-        ("/pick_shots", ([good, handle_file(clip(tmp_path / "clip.mp4"))], 1), "several pictures, or one clip alone"),
+        (
+            "/pick_shots",
+            ([good, handle_file(clip(tmp_path / "clip.mp4"))], 1),
+            "several pictures, or one clip alone",
+        ),
         (
             "/make_blur",
             (good, [handle_file(photo(tmp_path / "mask.png", size=(40, 40)))], 5, 1),
@@ -266,14 +371,23 @@ def test_what_nobody_expected_is_told_to_the_server_alone(visit, tmp_path, monke
 
     monkeypatch.setattr(image_deblur, "main", fail)
     with pytest.raises(AppError, match="reason stands in the server") as caught:
-        visit().predict(handle_file(photo(tmp_path / "a.png")), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
-    assert "secret" not in str(caught.value) and "RuntimeError: the secret reason" in capfd.readouterr().err
+        visit().predict(
+            handle_file(photo(tmp_path / "a.png")),
+            image_deblur.SHIPPED_WEIGHTS,
+            api_name="/restore_photo",
+        )
+    assert (
+        "secret" not in str(caught.value)
+        and "RuntimeError: the secret reason" in capfd.readouterr().err
+    )
 
 
 def test_html_in_a_sentence_is_text(tmp_path):
     from utils.web import plain
 
-    error = UserError(f"{tmp_path}/work/x-_Y/photo/<img src=x>.png is bad, and so is {ROOT}/pretrain_models/w.pth")
+    error = UserError(
+        f"{tmp_path}/work/x-_Y/photo/<img src=x>.png is bad, and so is {ROOT}/pretrain_models/w.pth"
+    )
     assert plain(error, tmp_path) == "&lt;img src=x&gt;.png is bad, and so is w.pth"
 
 
@@ -292,7 +406,10 @@ def test_one_job_at_a_time(visit, tmp_path, monkeypatch):
     for module in (image_deblur, blur2vid):
         monkeypatch.setattr(module, "main", work)
     source = handle_file(photo(tmp_path / "a.png"))
-    jobs = [visit().submit(source, image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo") for _ in range(2)]
+    jobs = [
+        visit().submit(source, image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
+        for _ in range(2)
+    ]
     jobs += [visit().submit(source, api_name="/unfold_photo")]
     assert ["done" in str(job.exception(20)) for job in jobs] == [True] * 3 and most == [1]
 
@@ -302,19 +419,37 @@ def test_files_of_others_are_refused(visit, site, tmp_path):
     import httpx
 
     visitor = visit()
-    visitor.predict(handle_file(photo(tmp_path / "mine.png")), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
+    visitor.predict(
+        handle_file(photo(tmp_path / "mine.png")),
+        image_deblur.SHIPPED_WEIGHTS,
+        api_name="/restore_photo",
+    )
     with site.visitors.at_work(visitor.session_hash) as mine:
         private = [path for path in mine.work.rglob("*") if path.is_file()]
         shown = next(mine.shown["photo"].iterdir())
     assert {path.suffix for path in private} == {".png", ".yaml"}
     assert httpx.get(f"{site.url}gradio_api/file={shown}").status_code == 200
-    hidden = [*private, mine.work, mine.shown["photo"], site.root / "served", ROOT / "README.md", ROOT / "app.py", Path("/etc/passwd")]
+    hidden = [
+        *private,
+        mine.work,
+        mine.shown["photo"],
+        site.root / "served",
+        ROOT / "README.md",
+        ROOT / "app.py",
+        Path("/etc/passwd"),
+    ]
     hidden += [f"{shown}/../../../work/{path.relative_to(site.root / 'work')}" for path in private]
     for path in (*hidden, "https://example.org/", "http://127.0.0.1/", "file:///etc/passwd"):
         assert httpx.get(f"{site.url}gradio_api/file={path}").status_code == 403, path
     call = f"{site.url}gradio_api/call/restore_photo"
-    for path, end in ((shown, "complete"), *((path, "error") for path in (*hidden, "https://example.org/a.png"))):
-        given = {"path": str(path), "meta": {"_type": "gradio.FileData"}}  # a client would upload its own file of this name
+    for path, end in (
+        (shown, "complete"),
+        *((path, "error") for path in (*hidden, "https://example.org/a.png")),
+    ):
+        given = {
+            "path": str(path),
+            "meta": {"_type": "gradio.FileData"},
+        }  # a client would upload its own file of this name
         answer = httpx.post(call, json={"data": [given, image_deblur.SHIPPED_WEIGHTS]}).json()
         assert f"event: {end}" in httpx.get(f"{call}/{answer['event_id']}").text, path
 
@@ -330,22 +465,43 @@ def test_pages_load_nothing_from_elsewhere(site):
 def test_uploads_are_limited(site):
     import httpx
 
-    assert httpx.post(f"{site.url}gradio_api/upload", files={"files": ("a.png", b"0" * 2**20)}).status_code == 200
-    assert httpx.post(f"{site.url}gradio_api/upload", files={"files": ("b.png", b"0" * (2**20 + 9))}).status_code == 413
+    assert (
+        httpx.post(
+            f"{site.url}gradio_api/upload", files={"files": ("a.png", b"0" * 2**20)}
+        ).status_code
+        == 200
+    )
+    assert (
+        httpx.post(
+            f"{site.url}gradio_api/upload", files={"files": ("b.png", b"0" * (2**20 + 9))}
+        ).status_code
+        == 413
+    )
 
 
 def test_who_goes_takes_the_files_along(visit, site, tmp_path):
     visitor, other = visit(), visit()
     for client, seed in ((visitor, 1), (other, 2)):
-        client.predict(handle_file(photo(tmp_path / "a.png", seed)), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
-    with site.visitors.at_work(visitor.session_hash) as mine, site.visitors.at_work(other.session_hash) as theirs:
+        client.predict(
+            handle_file(photo(tmp_path / "a.png", seed)),
+            image_deblur.SHIPPED_WEIGHTS,
+            api_name="/restore_photo",
+        )
+    with (
+        site.visitors.at_work(visitor.session_hash) as mine,
+        site.visitors.at_work(other.session_hash) as theirs,
+    ):
         folders, uploads = [mine.work, *mine.shown.values()], [*mine._uploads]
         stays = [theirs.work, *theirs.shown.values(), *theirs._uploads]
     visitor.close()
     end = time.monotonic() + 10
     while any(path.exists() for path in (*folders, *uploads)) and time.monotonic() < end:
         time.sleep(0.05)
-    assert uploads and not any(path.exists() for path in (*folders, *uploads)) and all(path.exists() for path in stays)
+    assert (
+        uploads
+        and not any(path.exists() for path in (*folders, *uploads))
+        and all(path.exists() for path in stays)
+    )
 
 
 def test_work_for_nobody_stops(tmp_path):
@@ -368,7 +524,10 @@ def test_mistakes_at_the_start_are_sentences(tmp_path, monkeypatch, capsys):
     ):
         monkeypatch.setattr("sys.argv", ["app.py", *arguments])
         assert app.main() == 2 and f"error: {message}" in capsys.readouterr().err
-    with socket.socket() as taken, pytest.raises(UserError, match="can't listen on port .* choose another --port"):
+    with (
+        socket.socket() as taken,
+        pytest.raises(UserError, match="can't listen on port .* choose another --port"),
+    ):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         serve(app.build(CONFIG, Visitors(tmp_path, 3600)), "127.0.0.1", taken.getsockname()[1], 1)
@@ -376,7 +535,9 @@ def test_mistakes_at_the_start_are_sentences(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_in_a_browser(site, tmp_path):
-    """A photo is restored, a broken one gets its sentence, and nothing is asked of another machine."""
+    """A photo is restored, a broken one gets its sentence, and nothing is asked of another
+    machine.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     with playwright.sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -14,12 +14,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def documented_commands() -> list[str]:
-    pages = [ROOT / "docs" / "commands.md", ROOT / "README.md", *(ROOT / "methods").glob("*/README.md"), ROOT / "docs" / "reproducing.md"]
+    pages = [
+        ROOT / "docs" / "commands.md",
+        ROOT / "README.md",
+        *(ROOT / "methods").glob("*/README.md"),
+        ROOT / "docs" / "reproducing.md",
+    ]
     found = []
     for page in pages:
         text = page.read_text()
         found += re.findall(r"`python ((?:train|test|inference|generate)\.py \w+[^`]*)`", text)
-        found += re.findall(r"^ *(?:\$ )?python ((?:train|test|inference|generate)\.py \w+[^#\n]*)", text, re.MULTILINE)
+        found += re.findall(
+            r"^ *(?:\$ )?python ((?:train|test|inference|generate)\.py \w+[^#\n]*)",
+            text,
+            re.MULTILINE,
+        )
     return sorted({command.strip() for command in found})
 
 
@@ -47,11 +56,18 @@ def test_published_figures_stand_in_the_pages_as_in_tables_yaml():
     [
         ([], 0, "stdout", "video deblurring: optical flow"),
         (["cdvd_tps"], 2, "stderr", "error: unknown method 'cdvd_tps', did you mean cdvd_tsp?"),
-        (["cdvd_tsp", "--epoch", "3"], 2, "stderr", "error: unknown option --epoch, did you mean --epochs?"),
+        (
+            ["cdvd_tsp", "--epoch", "3"],
+            2,
+            "stderr",
+            "error: unknown option --epoch, did you mean --epochs?",
+        ),
     ],
 )
 def test_the_door_from_a_shell(words, code, stream, message):
-    done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "train.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == code
     assert message in getattr(done, stream)
     assert "Traceback" not in done.stderr
@@ -66,4 +82,7 @@ def test_a_full_disk_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(inference, "main", full)
     monkeypatch.setattr(sys, "argv", ["inference.py", "cdvd_tsp"])
     assert run("inference") == 1
-    assert capsys.readouterr().err == "error: No space left on device: infer_results/a.png; what was finished before is kept\n"
+    assert (
+        capsys.readouterr().err
+        == "error: No space left on device: infer_results/a.png; what was finished before is kept\n"
+    )

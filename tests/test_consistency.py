@@ -1,4 +1,6 @@
-"""All doors of all methods behave alike: the tiny recipe runs, the same option means the same, the same results, the same mistakes."""
+"""All doors of all methods behave alike: the tiny recipe runs, the same option means the same, the
+same results, the same mistakes.
+"""
 
 import dataclasses
 import re
@@ -36,7 +38,9 @@ def config_of(method: str, door: str) -> type:
 
 
 def given(method: str, door: str, folder: Path) -> list[object]:
-    """What the tiny recipe needs besides: folders below `folder`, and the weights that were trained there."""
+    """What the tiny recipe needs besides: folders below `folder`, and the weights that were trained
+    there.
+    """
     place = folder / door
     if door == "train":
         return ["--save", place, *(["--epochs", 1] if method != "image_deblur" else [])]
@@ -45,11 +49,21 @@ def given(method: str, door: str, folder: Path) -> list[object]:
     return ["--output_dir", place, *(["--weights", folder / "train"] if door != "generate" else [])]
 
 
-@pytest.mark.parametrize("method", [name for name, found in METHODS.items() if "train" in found.doors and name not in ("irp", "sbdd")])
+@pytest.mark.parametrize(
+    "method",
+    [
+        name
+        for name, found in METHODS.items()
+        if "train" in found.doors and name not in ("irp", "sbdd")
+    ],
+)
 def test_the_tiny_recipe_runs_through_all_doors(method, door, tmp_path):
     """On the embedded sample; what is trained is what tests and restores."""
     for name in METHODS[method].doors:
-        assert door(f"{name}.py {method} --config tiny", *given(method, name, tmp_path)) == (0, ""), name
+        assert door(f"{name}.py {method} --config tiny", *given(method, name, tmp_path)) == (
+            0,
+            "",
+        ), name
         left = {path.name for path in (tmp_path / name).iterdir()}
         assert LEFT.get(f"{name} {method}", LEFT[name]) <= left, name
 
@@ -58,7 +72,12 @@ def test_the_tiny_recipe_of_irp(door, tmp_path):
     """Its sample is what its own generate.py makes of the sample's pictures."""
     assert door("generate.py irp --config tiny --output_dir", tmp_path / "generate") == (0, "")
     for name in ("train", "test", "inference"):
-        words = [*given("irp", name, tmp_path), "--data_path", tmp_path / "generate", *(["--ratio", 1] if name == "inference" else [])]
+        words = [
+            *given("irp", name, tmp_path),
+            "--data_path",
+            tmp_path / "generate",
+            *(["--ratio", 1] if name == "inference" else []),
+        ]
         assert door(f"{name}.py irp --config tiny", *words) == (0, ""), name
     for name in METHODS["irp"].doors:
         assert LEFT[name] <= {path.name for path in (tmp_path / name).iterdir()}, name
@@ -69,12 +88,27 @@ def test_the_tiny_recipe_of_sbdd(door, tmp_path):
     assert door("generate.py sbdd --config tiny --output_dir", tmp_path / "generate") == (0, "")
     assert door("train.py sbdd --config tiny", *given("sbdd", "train", tmp_path)) == (0, "")
     pairs = tmp_path / "generate"
-    folders = ["-r", pairs / "blurry", "-s", pairs / "sharp", "-b", pairs / "blurry", "-o", tmp_path / "test"]
+    folders = [
+        "-r",
+        pairs / "blurry",
+        "-s",
+        pairs / "sharp",
+        "-b",
+        pairs / "blurry",
+        "-o",
+        tmp_path / "test",
+    ]
     assert door("test.py sbdd --config tiny --protocol image", *folders) == (0, "")
     for name in METHODS["sbdd"].doors:
         assert LEFT[name] <= {path.name for path in (tmp_path / name).iterdir()}, name
-    for method in ("cdvd_tsp", "image_deblur"):  # files from elsewhere leave the same, whoever scores them
-        assert door(f"test.py {method} --protocol image", *folders[:-1], tmp_path / method) == (0, "")
+    for method in (
+        "cdvd_tsp",
+        "image_deblur",
+    ):  # files from elsewhere leave the same, whoever scores them
+        assert door(f"test.py {method} --protocol image", *folders[:-1], tmp_path / method) == (
+            0,
+            "",
+        )
         assert {path.name for path in (tmp_path / method).iterdir()} >= SCORED, method
 
 
@@ -130,13 +164,20 @@ def complaints(method: str, door: str, fields: tuple[dataclasses.Field, ...]) ->
         if lengths and "px" not in words and "changes nothing" not in words:
             found.append(f"{where} has no unit: {words!r}")
     names = {field.name for field in fields}
-    wanted = {"train": {"save", "resume", "epochs", "batch_size", "seed", "max_minutes", "workers"}, "test": {"report", "output_dir"}}
+    wanted = {
+        "train": {"save", "resume", "epochs", "batch_size", "seed", "max_minutes", "workers"},
+        "test": {"report", "output_dir"},
+    }
     wanted = wanted.get(door, set()) | ({"device", "precision"} if "weights" in names else set())
     return found + [f"{door}.py {method} lacks --{name}" for name in sorted(wanted - names)]
 
 
 def test_an_option_is_the_same_at_every_door():
-    assert [line for method, door in DOORS for line in complaints(method, door, dataclasses.fields(config_of(method, door)))] == []
+    assert [
+        line
+        for method, door in DOORS
+        for line in complaints(method, door, dataclasses.fields(config_of(method, door)))
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +192,9 @@ def test_an_option_is_the_same_at_every_door():
 def test_a_planted_difference_is_seen(name, kind, words, said):
     planted = dataclasses.make_dataclass("Planted", [(name, kind, options.option(None, words))])
     assert said in complaints("irp", "inference", dataclasses.fields(planted))[0]
-    assert "test.py irp lacks --output_dir" in complaints("irp", "test", dataclasses.fields(planted))
+    assert "test.py irp lacks --output_dir" in complaints(
+        "irp", "test", dataclasses.fields(planted)
+    )
 
 
 @pytest.mark.parametrize(("method", "door"), DOORS, ids=IDS)
@@ -168,26 +211,47 @@ def test_help_has_one_form(method, door, monkeypatch, capsys):
     assert "--config NAME" in text and "--print_config" in text
 
 
-OTHERS = {"cdvd_tsp": "image_deblur", "image_deblur": "irp", "sbdd": "irp", "irp": "hypercut", "hypercut": "blur2vid", "blur2vid": "irp"}
+OTHERS = {
+    "cdvd_tsp": "image_deblur",
+    "image_deblur": "irp",
+    "sbdd": "irp",
+    "irp": "hypercut",
+    "hypercut": "blur2vid",
+    "blur2vid": "irp",
+}
 
 
 @pytest.mark.parametrize(("method", "name"), DOORS, ids=IDS)
 def test_a_mistake_is_the_same_sentence_at_every_door(method, name, door, tmp_path, monkeypatch):
     """Exit status 2 and one line; nothing is written but what a generator was asked for."""
     fields = {field.name: field for field in dataclasses.fields(config_of(method, name))}
-    out = ["--save", tmp_path / "out"] if name == "train" else ["--output_dir", tmp_path / "out"] if "output_dir" in fields else []
-    command = f"{name}.py {method}" + (" --config tiny" if (method, name) != ("sbdd", "test") else "")
+    out = (
+        ["--save", tmp_path / "out"]
+        if name == "train"
+        else ["--output_dir", tmp_path / "out"]
+        if "output_dir" in fields
+        else []
+    )
+    command = f"{name}.py {method}" + (
+        " --config tiny" if (method, name) != ("sbdd", "test") else ""
+    )
     canonical = next(option for option in fields if len(option) > 5)
     mistakes = [
         (["--nonsense", 1], ["unknown option --nonsense"]),
-        ([f"--{canonical[:-2]}{canonical[-1]}", 1], ["unknown option", f"did you mean --{canonical}?"]),
+        (
+            [f"--{canonical[:-2]}{canonical[-1]}", 1],
+            ["unknown option", f"did you mean --{canonical}?"],
+        ),
         (["--config", "nowhere"], ["no configuration 'nowhere'"]),
         (["stray"], ["stray"]),
     ]
     if "data_path" in fields:
         mistakes.append((["--data_path", tmp_path / "gone"], [str(tmp_path / "gone")]))
     if "weights" in fields:
-        mistakes += [(["--weights", "gone.pt"], ["gone.pt"]), (["--weights", OTHERS[method]], [OTHERS[method]])]
+        mistakes += [
+            (["--weights", "gone.pt"], ["gone.pt"]),
+            (["--weights", OTHERS[method]], [OTHERS[method]]),
+        ]
     numbers = [option for option, field in fields.items() if kinds(field.type) <= {int, float}]
     mistakes += [([f"--{option}", "many"], [option, "many"]) for option in numbers[:1]]
     for words, parts in mistakes:
@@ -196,8 +260,16 @@ def test_a_mistake_is_the_same_sentence_at_every_door(method, name, door, tmp_pa
         done = door(command, *out, *words)
         sentence(done, *parts)
         assert done[0] == 2, done
-        assert words[0] != "--weights" or words[1] == "gone.pt" or re.search("needs a|does not fit", done[1])
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and (name != "generate" or path.name != "config.yaml")]
+        assert (
+            words[0] != "--weights"
+            or words[1] == "gone.pt"
+            or re.search("needs a|does not fit", done[1])
+        )
+    assert not [
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and (name != "generate" or path.name != "config.yaml")
+    ]
 
 
 def test_a_value_that_is_missing_in_a_file_is_said(door, tmp_path):

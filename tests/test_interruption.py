@@ -1,4 +1,6 @@
-"""What ends a run early, through every door: a full disk, Ctrl-C, a kill, a second run. Nothing half is left under a final name."""
+"""What ends a run early, through every door: a full disk, Ctrl-C, a kill, a second run. Nothing
+half is left under a final name.
+"""
 
 import json
 import re
@@ -24,8 +26,12 @@ from utils.config import ROOT
 from utils.image import is_image, read_image, write_image
 from utils.video import VideoFile, is_video
 
-STACKS = "generate.py irp --height 64 --width 64 --kernel_size 21 --blur 2 10 --ratios 1 5 --restorers denoise --device cpu"
-# door -> (command, kind of its data, a limit in bytes that its first results or later ones don't fit into)
+STACKS = (
+    "generate.py irp --height 64 --width 64 --kernel_size 21 --blur 2 10 --ratios 1 5 "
+    "--restorers denoise --device cpu"
+)
+# door -> (command, kind of its data, a limit in bytes that its first results or later ones don't
+# fit into)
 WRITING = {
     "inference cdvd_tsp": ("inference.py cdvd_tsp --device cpu", "frames", 20_000),
     "inference cdvd_tsp, video": ("inference.py cdvd_tsp --device cpu --lossless", "video", 20_000),
@@ -36,16 +42,30 @@ WRITING = {
     "test image_deblur": ("test.py image_deblur --device cpu", "pairs", 20_000),
     "generate pairs": ("generate.py sbdd --config tiny", "frames", 20_000),
     "generate shards": ("generate.py sbdd --config tiny --shards 9", "frames", 20_000),
-    "generate clips": ("generate.py sbdd --config tiny --what clips --height 100 --width 130 --blur 1", "frames", 20_000),
-    "generate sequences": ("generate.py sbdd --config tiny --what sequences --height 100 --width 130 --blur 1", "frames", 20_000),
+    "generate clips": (
+        "generate.py sbdd --config tiny --what clips --height 100 --width 130 --blur 1",
+        "frames",
+        20_000,
+    ),
+    "generate sequences": (
+        "generate.py sbdd --config tiny --what sequences --height 100 --width 130 --blur 1",
+        "frames",
+        20_000,
+    ),
     "generate irp": (STACKS, "frames", 6_000),
 }
-PLACES = {"frames": ["in/{}.png"], "photo": ["in/{}.png"], "pairs": ["in/blur/v/{}.png", "in/gt/v/{}.png"]}
+PLACES = {
+    "frames": ["in/{}.png"],
+    "photo": ["in/{}.png"],
+    "pairs": ["in/blur/v/{}.png", "in/gt/v/{}.png"],
+}
 
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """The system refuses to make a file larger than this, in bytes; Python ignores the signal for it, so writing fails."""
+    """The system refuses to make a file larger than this, in bytes; Python ignores the signal for
+    it, so writing fails.
+    """
     before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -62,7 +82,9 @@ def material(tmp_path):
         for place in PLACES[kind]:
             for number in range(1 if kind == "photo" else 6):
                 grain = np.random.default_rng(number).integers(0, 40, (120, 160, 3), dtype=np.uint8)
-                write_image(tmp_path / place.format(number), pattern((120, 160), number) // 2 + grain)
+                write_image(
+                    tmp_path / place.format(number), pattern((120, 160), number) // 2 + grain
+                )
         return tmp_path / "in"
 
     return make
@@ -86,21 +108,27 @@ def whole(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", WRITING)
 def test_a_full_disk(name, door, material, tmp_path):
-    """The system refuses to make any file larger than a limit; then there is room again and the same command goes on."""
+    """The system refuses to make any file larger than a limit; then there is room again and the
+    same command goes on.
+    """
     command, kind, limit = WRITING[name]
     words = [command, "--data_path", material(kind), "--output_dir", tmp_path / "out"]
     with largest_file(limit):
         done = door(*words)
     sentence(done, "File too large", str(tmp_path / "out"))
     whole(tmp_path / "out")
-    assert not [path for path in (tmp_path / "out").rglob(".*") if path.is_file()]  # nor anything under another one
+    assert not [
+        path for path in (tmp_path / "out").rglob(".*") if path.is_file()
+    ]  # nor anything under another one
     assert door(*words) == (0, "")
 
 
 @pytest.mark.parametrize("method", ["image_deblur", "blur2vid"])
 @pytest.mark.parametrize("limit", [3_000, 60_000])
 def test_a_full_disk_while_training(method, limit, door, tmp_path, monkeypatch):
-    """The first checkpoint, or the picture of the curves before it; the run can be started again."""
+    """The first checkpoint, or the picture of the curves before it; the run can be started
+    again.
+    """
     monkeypatch.setattr(import_module(f"methods.{method}.train"), "ROOT", tmp_path)
     words = [f"train.py {method} --config tiny --epochs 1 --save run"]
     sample_folder(), sample_sequences()
@@ -110,7 +138,9 @@ def test_a_full_disk_while_training(method, limit, door, tmp_path, monkeypatch):
     assert re.search("File too large|the disk may be full", done[1])
     whole(tmp_path / "experiment/run")
     assert not list((tmp_path / "experiment/run").rglob(".*"))
-    assert door(*words) == (0, "") and load_checkpoint(tmp_path / "experiment/run/last.pt")["step"] > 0
+    assert (
+        door(*words) == (0, "") and load_checkpoint(tmp_path / "experiment/run/last.pt")["step"] > 0
+    )
 
 
 @pytest.mark.parametrize("name", WRITING)
@@ -118,14 +148,20 @@ def test_a_second_run_into_the_folder_is_refused(name, door, material, tmp_path)
     command, kind, _ = WRITING[name]
     words = [command, "--data_path", material(kind), "--output_dir", tmp_path / "out"]
     with distributed.only_run(tmp_path / "out"):
-        sentence(door(*words), f"another run is writing into {tmp_path / 'out'}: wait for it, or choose another --output_dir")
+        sentence(
+            door(*words),
+            f"another run is writing into {tmp_path / 'out'}: wait for it, or choose another "
+            "--output_dir",
+        )
         assert not contents(tmp_path / "out").keys() - {".lock"}
     assert not (tmp_path / "out/.lock").exists()
 
 
 def started(*words: object) -> subprocess.Popen:
     command = [sys.executable, *" ".join(map(str, words)).split()]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 def stopped(process: subprocess.Popen, number: signal.Signals, begun: Callable[[], bool]) -> str:
@@ -134,7 +170,9 @@ def stopped(process: subprocess.Popen, number: signal.Signals, begun: Callable[[
     while not begun() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(np.random.default_rng().uniform(0, 0.5))
-    for _ in range(5):  # Python drops an interrupt that arrives inside a destructor: a user presses the keys again
+    for _ in range(
+        5
+    ):  # Python drops an interrupt that arrives inside a destructor: a user presses the keys again
         process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(10)
@@ -161,24 +199,38 @@ def test_photos_killed_at_any_time_go_on(door, material, tmp_path):
     source = material("frames")
     for number in range(6, 80):
         write_image(source / f"{number}.png", read_image(source / f"{number % 6}.png"))
-    words = ["inference.py image_deblur --device cpu --no_report --data_path", source, "--output_dir", tmp_path / "out"]
+    words = [
+        "inference.py image_deblur --device cpu --no_report --data_path",
+        source,
+        "--output_dir",
+        tmp_path / "out",
+    ]
     stopped(started(*words), signal.SIGKILL, (tmp_path / "out/3.png").is_file)
     whole(tmp_path / "out")
     earlier = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("[!.]*.png")}
     assert 1 < len(earlier) < 80
     assert door(*words, "--skip_existing") == (0, "")
     now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("[!.]*.png")}
-    assert {name: now[name] for name in earlier} == earlier and len(now) == 81  # and the contact sheet
+    assert {name: now[name] for name in earlier} == earlier and len(
+        now
+    ) == 81  # and the contact sheet
     assert np.array_equal(read_image(tmp_path / "out/79.png"), read_image(tmp_path / "out/1.png"))
 
 
 def test_stacks_interrupted_at_any_time_go_on(door, material, tmp_path):
     words = [STACKS, "--n_images", 8, "--data_path", material("frames"), "--output_dir"]
     assert door(*words, tmp_path / "whole") == (0, "")
-    said = stopped(started(*words, tmp_path / "out"), signal.SIGINT, (tmp_path / "out/records/scene2.json").is_file)
+    said = stopped(
+        started(*words, tmp_path / "out"),
+        signal.SIGINT,
+        (tmp_path / "out/records/scene2.json").is_file,
+    )
     assert "interrupted; what was finished before is kept" in said and "Traceback" not in said
     whole(tmp_path / "out")
-    assert 1 < len(list((tmp_path / "out/records").glob("*.json"))) < 48 and not (tmp_path / "out/IRP_label").exists()
+    assert (
+        1 < len(list((tmp_path / "out/records").glob("*.json"))) < 48
+        and not (tmp_path / "out/IRP_label").exists()
+    )
     assert door(*words, tmp_path / "out") == (0, "")
     made, expected = (contents(tmp_path / name) for name in ("out", "whole"))
     assert made.pop("config.yaml") and expected.pop("config.yaml") and made == expected

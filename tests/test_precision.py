@@ -23,13 +23,22 @@ SMALL_NAFNET = {"width": 8, "encoder": [1, 1], "middle": 1, "decoder": [1, 1]}
 # name -> (network, arguments)
 VIDEO_NETWORKS = {
     "cdvd_tsp": ("cdvd_tsp", SMALL_CASCADE),
-    "one stage, DIS": ("cdvd_tsp", {**SMALL_CASCADE, "stages": 1, "flow": "dis", "downscale": 2, "global_skip": True}),
-    "NAFNet body": ("cdvd_tsp", {"stages": 1, "flow": "dis", "body": "naf", "width": 8, "blocks": 1, "downscale": 2}),
+    "one stage, DIS": (
+        "cdvd_tsp",
+        {**SMALL_CASCADE, "stages": 1, "flow": "dis", "downscale": 2, "global_skip": True},
+    ),
+    "NAFNet body": (
+        "cdvd_tsp",
+        {"stages": 1, "flow": "dis", "body": "naf", "width": 8, "blocks": 1, "downscale": 2},
+    ),
     "recurrent": ("cdvd_tsp", {**SMALL_CASCADE, "stages": 1, "flow": "dis", "recurrent": True}),
 }
 IMAGE_NETWORKS = {
     "deep_deblur": ("deep_deblur", {"width": 16, "blocks": 1}),
-    "guided_nafnet": ("guided_nafnet", {**SMALL_NAFNET, "irp": {"backbone": "light", "channels": 64}}),
+    "guided_nafnet": (
+        "guided_nafnet",
+        {**SMALL_NAFNET, "irp": {"backbone": "light", "channels": 64}},
+    ),
     "light_dehaze": ("light_dehaze", {"width": 12}),
     "mimo_unet": ("mimo_unet", {"width": 8, "blocks": 1}),
     "nafnet": ("nafnet", SMALL_NAFNET),
@@ -86,7 +95,9 @@ def test_every_frame_of_a_video_is_computed_in_the_asked_precision(name):
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[1]}x{size[0]}")
 def test_the_published_cascade_streams_in_bf16_at_awkward_sizes(golden, size):
-    """In bf16 and in float32, two frames of each: near each other, and never a mixture that the correlation refuses."""
+    """In bf16 and in float32, two frames of each: near each other, and never a mixture that the
+    correlation refuses.
+    """
     network = load_published("cdvd_tsp", golden("cdvd_tsp").state())
     torch.manual_seed(0)
     frames = list(torch.rand(2, 3, *size))
@@ -109,7 +120,9 @@ def test_image_networks_are_right_in_bf16_at_awkward_sizes(name):
 
 
 def answer(name: str, network: nn.Module, size: tuple[int, int]) -> torch.Tensor:
-    """What a network of another kind says of random pictures of about that size (enlarged to what it takes)."""
+    """What a network of another kind says of random pictures of about that size (enlarged to what
+    it takes).
+    """
     size = [max(-(-side // 40) * 40, 80) for side in size]
     torch.manual_seed(1)
     pictures = torch.rand(1, 7, 3, *size)
@@ -151,18 +164,27 @@ MODES = {"inference_mode", "no_grad", "enable_grad", "set_grad_enabled", "autoca
 
 
 def modes_held_across_a_yield(source: str) -> list[str]:
-    """Names of the generators that hold one of torch's modes open while they give away a value (context managers may)."""
+    """Names of the generators that hold one of torch's modes open while they give away a value
+    (context managers may).
+    """
     found = []
     for function in ast.walk(ast.parse(source)):
         if not isinstance(function, ast.FunctionDef):
             continue
         decorators = {names_in(node) for node in function.decorator_list}
         own = [node for part in function.body for node in own_nodes(part)]
-        held = [item.context_expr for node in own if isinstance(node, ast.With) and yields(node) for item in node.items]
+        held = [
+            item.context_expr
+            for node in own
+            if isinstance(node, ast.With) and yields(node)
+            for item in node.items
+        ]
         held_modes = [node for node in held if names_in(node) in MODES]
         if "contextmanager" in decorators:
             continue
-        if held_modes or (decorators & MODES and any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in own)):
+        if held_modes or (
+            decorators & MODES and any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in own)
+        ):
             found.append(function.name)
     return found
 
@@ -187,15 +209,19 @@ def yields(node: ast.AST) -> bool:
 def test_no_generator_holds_a_mode_of_torch_across_a_yield():
     folders = ("models", "methods", "data", "losses", "utils", "benchmarks")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    assert {str(path): names for path in files if (names := modes_held_across_a_yield(path.read_text()))} == {}
+    assert {
+        str(path): names for path in files if (names := modes_held_across_a_yield(path.read_text()))
+    } == {}
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        "@torch.inference_mode()\ndef stream(frames):\n    for frame in frames:\n        yield frame",
+        "@torch.inference_mode()\ndef stream(frames):\n    for frame in frames:\n        yield "
+        "frame",
         "def stream(frames):\n    with autocast(device, dtype):\n        yield from frames",
-        "def stream(frames):\n    with open(x), torch.no_grad():\n        for frame in frames:\n            yield frame",
+        "def stream(frames):\n    with open(x), torch.no_grad():\n        for frame in frames:\n "
+        "           yield frame",
     ],
 )
 def test_a_planted_generator_is_seen(source):

@@ -1,4 +1,6 @@
-"""A law of everything that decodes users' files: whatever bytes are changed, the answer is a result or a sentence, never another error."""
+"""A law of everything that decodes users' files: whatever bytes are changed, the answer is a result
+or a sentence, never another error.
+"""
 
 import pickle
 from collections.abc import Callable
@@ -55,27 +57,47 @@ def tensorflow(path: Path) -> None:
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 FILES: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     "new.pt": (lambda path: torch.save({"state_dict": STATE}, path), load_state),
-    "old.pth": (lambda path: torch.save(STATE, path, _use_new_zipfile_serialization=False), load_state),
+    "old.pth": (
+        lambda path: torch.save(STATE, path, _use_new_zipfile_serialization=False),
+        load_state,
+    ),
     "n.safetensors": (network, load),
     "k.mat": (lambda path: savemat(path, {"K": KERNEL}), lambda path: load_kernels(path, 9)),
-    "small.mat": (lambda path: savemat(path, {"K": KERNEL}, do_compression=True), lambda path: load_kernels(path, 9)),
-    "truth.mat": (lambda path: savemat(path, {"GroundTruth": np.ones((4, 4, 3, 2), np.uint8)}), read_truth),
+    "small.mat": (
+        lambda path: savemat(path, {"K": KERNEL}, do_compression=True),
+        lambda path: load_kernels(path, 9),
+    ),
+    "truth.mat": (
+        lambda path: savemat(path, {"GroundTruth": np.ones((4, 4, 3, 2), np.uint8)}),
+        read_truth,
+    ),
     "k.npy": (lambda path: np.save(path, KERNEL), lambda path: load_kernels(path, 9)),
     "m.npz": (
         lambda path: np.savez(path, pred_masks=np.ones((1, 20, 24), bool), scores=np.ones(1)),
         lambda path: find_masks(path.parent, "npz")(path.stem, PICTURE),
     ),
     "s.tar": (shard, read_shards),
-    "b.pkl": (lambda path: path.write_bytes(pickle.dumps({"bbox": np.array([1.0, 2, 3, 4])})), read_box),
+    "b.pkl": (
+        lambda path: path.write_bytes(pickle.dumps({"bbox": np.array([1.0, 2, 3, 4])})),
+        read_box,
+    ),
     "srn_tiny.model-523000.index": (tensorflow, read_checkpoint),
     "deep.png": (lambda path: write_image(path, PICTURE.astype(np.uint16) * 257), read_photo),
-    **{f"p{ending}": (lambda path: write_image(path, PICTURE), read_photo) for ending in (".png", ".jpg", ".tif", ".webp", ".bmp", ".ppm")},
-    "v.mp4": (lambda path: make_file(path, [0, 40, 80, 120], (32, 32)), lambda path: list(VideoFile(path))),
+    **{
+        f"p{ending}": (lambda path: write_image(path, PICTURE), read_photo)
+        for ending in (".png", ".jpg", ".tif", ".webp", ".bmp", ".ppm")
+    },
+    "v.mp4": (
+        lambda path: make_file(path, [0, 40, 80, 120], (32, 32)),
+        lambda path: list(VideoFile(path)),
+    ),
 }
 
 
 def damaged(content: bytes, seed: int) -> bytes:
-    """Cut off, a few bytes anywhere, one byte of the beginning, or some replaced by more or fewer."""
+    """Cut off, a few bytes anywhere, one byte of the beginning, or some replaced by more or
+    fewer.
+    """
     rng, changed = np.random.default_rng(seed), bytearray(content)
     place = int(rng.integers(len(changed)))
     if seed % 4 == 0:
@@ -102,4 +124,6 @@ def test_damage_is_a_sentence_or_a_result(name, tmp_path, capfd):
             read(tmp_path / name)
         except UserError as error:
             sentences.append(str(error))
-    assert len(sentences) > SEEDS // 8 and all(str(tmp_path) in text and "\n" not in text for text in sentences)
+    assert len(sentences) > SEEDS // 8 and all(
+        str(tmp_path) in text and "\n" not in text for text in sentences
+    )

@@ -1,4 +1,6 @@
-"""Files that want to do harm: none runs code, none reaches outside its folder, each is one sentence; and the source keeps it so."""
+"""Files that want to do harm: none runs code, none reaches outside its folder, each is one
+sentence; and the source keeps it so.
+"""
 
 import ast
 import io
@@ -44,20 +46,31 @@ def _header(path: Path, size: int, content: bytes) -> None:
 def _described(path: Path, network: str, arguments: str) -> None:
     from safetensors.numpy import save_file
 
-    metadata = {"network": network, "arguments": arguments, "method": "image_deblur", "version": "0.1"}
+    metadata = {
+        "network": network,
+        "arguments": arguments,
+        "method": "image_deblur",
+        "version": "0.1",
+    }
     save_file({"a": np.zeros(3, np.float32)}, path, metadata=metadata)
 
 
 # name -> writer(path, mark)
 WEIGHTS = {
-    "saved.pt": lambda path, mark: torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Evil(mark)}, path),
-    "old.pth": lambda path, mark: torch.save({"args": Evil(mark)}, path, _use_new_zipfile_serialization=False),
+    "saved.pt": lambda path, mark: torch.save(
+        {"state_dict": {"a": torch.zeros(1)}, "args": Evil(mark)}, path
+    ),
+    "old.pth": lambda path, mark: torch.save(
+        {"args": Evil(mark)}, path, _use_new_zipfile_serialization=False
+    ),
     "raw.pkl": _raw_pickle,
     "raw.pt": _raw_pickle,
     "long.safetensors": lambda path, mark: _header(path, 2**60, b"{}"),
     "cut.safetensors": lambda path, mark: _header(path, 500, b'{"a":{"dtype":"F32"'),
     "words.safetensors": lambda path, mark: _header(path, 9, b"no header"),
-    "beyond.safetensors": lambda path, mark: _header(path, 60, b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,9999]}}   '),
+    "beyond.safetensors": lambda path, mark: _header(
+        path, 60, b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,9999]}}   '
+    ),
     "module.safetensors": lambda path, mark: _described(path, "os.system", "{}"),
     "giant.safetensors": lambda path, mark: _described(path, "nafnet", '{"width": 1000000}'),
     "list.safetensors": lambda path, mark: _described(path, "nafnet", "[1, 2]"),
@@ -117,17 +130,27 @@ def _matlab(path: Path, number: int) -> None:
     flags = struct.pack("<IIII", 6, 8, number, 0)
     shape, name = struct.pack("<IIii", 5, 8, 1, 1), struct.pack("<HH4s", 1, 1, b"K\0\0\0")
     body = flags + shape + name + struct.pack("<II8s", 1, 6, b"system\0\0")
-    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x100) + b"IM" + struct.pack("<II", 14, len(body)) + body)
+    path.write_bytes(
+        b"MATLAB 5.0 MAT-file".ljust(124)
+        + struct.pack("<H", 0x100)
+        + b"IM"
+        + struct.pack("<II", 14, len(body))
+        + body
+    )
 
 
 KERNELS = {
-    "object.npy": lambda path, mark: np.save(path, np.array([Evil(mark)], dtype=object), allow_pickle=True),
+    "object.npy": lambda path, mark: np.save(
+        path, np.array([Evil(mark)], dtype=object), allow_pickle=True
+    ),
     "raw.npy": _raw_pickle,
     "function.mat": lambda path, mark: _matlab(path, 16),
     "object.mat": lambda path, mark: _matlab(path, 3),
     "cells.mat": lambda path, mark: savemat(path, {"K": np.array([np.eye(3), "x"], dtype=object)}),
     "fields.mat": lambda path, mark: savemat(path, {"K": {"a": 1}}),
-    "seven.mat": lambda path, mark: path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n"),
+    "seven.mat": lambda path, mark: path.write_bytes(
+        b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n"
+    ),
     "old.mat": lambda path, mark: savemat(path, {"K": np.eye(3)}, format="4"),
     "out.txt": lambda path, mark: path.write_text("../outside/k.npy"),
     "root.txt": lambda path, mark: path.write_text("/etc/passwd"),
@@ -138,33 +161,65 @@ KERNELS = {
 def test_kernels_and_ground_truth(name, door, mark, tmp_path):
     write_image(tmp_path / "in/a.png", pattern())
     KERNELS[name](tmp_path / name, mark)
-    words = ["generate.py sbdd --config tiny --min_img_size 30 --data_path", tmp_path / "in", "--output_dir", tmp_path / "out"]
+    words = [
+        "generate.py sbdd --config tiny --min_img_size 30 --data_path",
+        tmp_path / "in",
+        "--output_dir",
+        tmp_path / "out",
+    ]
     sentence(door(*words, "--kernel_path", tmp_path / name), name)
     if name.endswith(".mat"):
         (tmp_path / "sharp").mkdir()
         (tmp_path / name).rename(tmp_path / "sharp" / name)
         write_image(tmp_path / "restored" / Path(name).with_suffix(".png"), pattern())
-        sentence(door("test.py sbdd --protocol kohler", "-r", tmp_path / "restored", "-s", tmp_path / "sharp"), name)
+        sentence(
+            door(
+                "test.py sbdd --protocol kohler",
+                "-r",
+                tmp_path / "restored",
+                "-s",
+                tmp_path / "sharp",
+            ),
+            name,
+        )
 
 
 def test_masks(door, mark, tmp_path):
     write_image(tmp_path / "in/a.png", pattern())
     (tmp_path / "masks").mkdir()
-    words = ["generate.py sbdd --config tiny --min_img_size 30 --data_path", tmp_path / "in", "--output_dir", tmp_path / "out"]
-    np.savez(tmp_path / "masks/a.npz", pred_masks=np.array([Evil(mark)], dtype=object), scores=np.ones(1))
+    words = [
+        "generate.py sbdd --config tiny --min_img_size 30 --data_path",
+        tmp_path / "in",
+        "--output_dir",
+        tmp_path / "out",
+    ]
+    np.savez(
+        tmp_path / "masks/a.npz", pred_masks=np.array([Evil(mark)], dtype=object), scores=np.ones(1)
+    )
     sentence(door(*words, "--mask_path", tmp_path / "masks"), "a.npz", "masks")
     annotation = {"image_id": 1, "file_name": "../outside/a.png", "segments_info": []}
     (tmp_path / "panoptic").mkdir()
     (tmp_path / "panoptic.json").write_text(json.dumps({"annotations": [annotation]}))
     (tmp_path / "in/a.png").rename(tmp_path / "in/b.png")
-    (tmp_path / "panoptic.json").write_text(json.dumps({"annotations": [{**annotation, "file_name": "../outside/b.png"}]}))
-    sentence(door(*words, "--mask_path", tmp_path / "panoptic.json"), "panoptic.json", "'../outside/b.png' leads out of")
+    (tmp_path / "panoptic.json").write_text(
+        json.dumps({"annotations": [{**annotation, "file_name": "../outside/b.png"}]})
+    )
+    sentence(
+        door(*words, "--mask_path", tmp_path / "panoptic.json"),
+        "panoptic.json",
+        "'../outside/b.png' leads out of",
+    )
 
 
 def test_boxes(mark, tmp_path):
-    for name, content in (("evil", {"bbox": Evil(mark)}), ("array", {"bbox": np.array([Evil(mark)], dtype=object)})):
+    for name, content in (
+        ("evil", {"bbox": Evil(mark)}),
+        ("array", {"bbox": np.array([Evil(mark)], dtype=object)}),
+    ):
         (tmp_path / name).write_bytes(pickle.dumps(content))
-        with pytest.raises(UserError, match=f"{name} can't be read as a box .*system, which could run code"):
+        with pytest.raises(
+            UserError, match=f"{name} can't be read as a box .*system, which could run code"
+        ):
             read_box(tmp_path / name)
 
 
@@ -172,10 +227,19 @@ def test_boxes(mark, tmp_path):
 @pytest.mark.parametrize("key", ["blur_path", "frame003_path", "bbox", "id"])
 def test_metadata(key, value, door, mark, tmp_path):
     frames = {f"frame{number:03d}_path": f"a/sharp/0000_{number}.png" for number in range(1, 8)}
-    entry = {"id": "a", "order": "ignore", "partition": "test", "blur_path": "a/blur/0000.png", **frames, key: value}
+    entry = {
+        "id": "a",
+        "order": "ignore",
+        "partition": "test",
+        "blur_path": "a/blur/0000.png",
+        **frames,
+        key: value,
+    }
     for name in ("0000.png", *frames.values(), "a/blur/0000.png"):
         write_image(tmp_path / "set" / name, pattern())
-    (tmp_path / "set/metadata.json").write_text(json.dumps({"name": "set", "frame_per_seq": 7, "data": [entry]}))
+    (tmp_path / "set/metadata.json").write_text(
+        json.dumps({"name": "set", "frame_per_seq": 7, "data": [entry]})
+    )
     for command in ("test.py hypercut", "test.py blur2vid", "generate.py hypercut"):
         sentence(door(command, "--data_path", tmp_path / "set"), "metadata.json, entry", value)
 
@@ -183,9 +247,20 @@ def test_metadata(key, value, door, mark, tmp_path):
 def test_list_files(door, mark, tmp_path):
     write_image(tmp_path / "set/blur/1.png", pattern())
     write_image(tmp_path / "gt/1.png", pattern())
-    for line in ("../gt/1.png blur/1.png", f"{tmp_path}/gt/1.png blur/1.png", "gt/../../gt/1.png blur/1.png"):
+    for line in (
+        "../gt/1.png blur/1.png",
+        f"{tmp_path}/gt/1.png blur/1.png",
+        "gt/../../gt/1.png blur/1.png",
+    ):
         (tmp_path / "set/list.txt").write_text(line)
-        words = ["--data_path", tmp_path / "set/list.txt", "--output_dir", tmp_path / "out", "--device", "cpu"]
+        words = [
+            "--data_path",
+            tmp_path / "set/list.txt",
+            "--output_dir",
+            tmp_path / "out",
+            "--device",
+            "cpu",
+        ]
         for command in ("inference.py image_deblur", "test.py image_deblur"):
             sentence(door(command, *words), "list.txt, line 1", "leads out of")
     assert not (tmp_path / "out").exists()
@@ -211,16 +286,42 @@ def test_shards(name, kind, part, door, mark, tmp_path):
             entry.size = len(content) if what == tarfile.REGTYPE else 0
             tar.addfile(entry, io.BytesIO(content))
     before = contents(tmp_path)
-    words = ["train.py image_deblur --config tiny --data_path", tmp_path / "set", "--save", tmp_path / "run"]
+    words = [
+        "train.py image_deblur --config tiny --data_path",
+        tmp_path / "set",
+        "--save",
+        tmp_path / "run",
+    ]
     sentence(door(*words), "a.tar", part)
     assert contents(tmp_path) == before
 
 
-# What runs what it reads, or writes where a file says: dotted name -> the argument that makes it harmless, if there is one.
+# What runs what it reads, or writes where a file says: dotted name -> the argument that makes it
+# harmless, if there is one.
 FORBIDDEN = {
-    **dict.fromkeys(("eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.loads"), None),
     **dict.fromkeys(
-        ("yaml.load", "yaml.full_load", "yaml.unsafe_load", "scipy.io.loadmat", "shutil.unpack_archive", "tempfile.mktemp"), None
+        (
+            "eval",
+            "exec",
+            "os.system",
+            "os.popen",
+            "pickle.load",
+            "pickle.loads",
+            "pickle.Unpickler",
+            "marshal.loads",
+        ),
+        None,
+    ),
+    **dict.fromkeys(
+        (
+            "yaml.load",
+            "yaml.full_load",
+            "yaml.unsafe_load",
+            "scipy.io.loadmat",
+            "shutil.unpack_archive",
+            "tempfile.mktemp",
+        ),
+        None,
     ),
     "torch.load": ("weights_only", True),
     "numpy.load": ("allow_pickle", False),
@@ -236,18 +337,28 @@ def dangers(source: str) -> list[str]:
         if isinstance(node, ast.Import):
             names |= {alias.asname or alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    found += [f"import {name}" for name in names.values() if name.split(".")[0] in FORBIDDEN_MODULES]
+            names |= {
+                alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names
+            }
+    found += [
+        f"import {name}" for name in names.values() if name.split(".")[0] in FORBIDDEN_MODULES
+    ]
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         head, _, rest = ast.unparse(node.func).partition(".")
         name = ".".join(filter(None, (names.get(head, head), rest)))
-        given = {word.arg: word.value.value for word in node.keywords if isinstance(word.value, ast.Constant)}
+        given = {
+            word.arg: word.value.value
+            for word in node.keywords
+            if isinstance(word.value, ast.Constant)
+        }
         needed = FORBIDDEN.get(name)
         if name in FORBIDDEN and (needed is None or given.get(needed[0]) is not needed[1]):
             found.append(f"line {node.lineno}: {name}")
-        if given.get("shell") or (isinstance(node.func, ast.Attribute) and node.func.attr in FORBIDDEN_METHODS):
+        if given.get("shell") or (
+            isinstance(node.func, ast.Attribute) and node.func.attr in FORBIDDEN_METHODS
+        ):
             found.append(f"line {node.lineno}: {ast.unparse(node)}")
     return found
 
@@ -280,4 +391,10 @@ def test_the_source_calls_nothing_that_runs_what_it_reads():
 )
 def test_a_planted_danger_is_seen(line):
     assert len(dangers(line)) == 1
-    assert dangers("import numpy as np\nnp.load('a.npy', allow_pickle=False)\nimport re\nre.match('a', 'b').expand('x')") == []
+    assert (
+        dangers(
+            "import numpy as np\nnp.load('a.npy', allow_pickle=False)\nimport re\nre.match('a', "
+            "'b').expand('x')"
+        )
+        == []
+    )

@@ -14,9 +14,28 @@ ALLOWED = {
     "losses": {"losses", "utils"},
     "data": {"data", "utils"},
     "models": {"models", "utils"},
-    "methods": {"models", "data", "losses", "utils", "methods"},  # a method's folder: of methods only itself
+    "methods": {
+        "models",
+        "data",
+        "losses",
+        "utils",
+        "methods",
+    },  # a method's folder: of methods only itself
 }
-HEAVY = ("safetensors", "PIL", "skimage", "av", "jsonargparse", "yaml", "tqdm", "matplotlib", "tensorboard", "lpips", "torchvision", "cupy")
+HEAVY = (
+    "safetensors",
+    "PIL",
+    "skimage",
+    "av",
+    "jsonargparse",
+    "yaml",
+    "tqdm",
+    "matplotlib",
+    "tensorboard",
+    "lpips",
+    "torchvision",
+    "cupy",
+)
 
 
 def imports(source: str) -> set[str]:
@@ -52,7 +71,9 @@ def source_files() -> list[Path]:
 
 
 def test_imports_only_go_down():
-    assert [line for path in source_files() for line in violations(path, (ROOT / path).read_text())] == []
+    assert [
+        line for path in source_files() for line in violations(path, (ROOT / path).read_text())
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -73,20 +94,32 @@ def test_a_planted_violation_is_seen(path, line):
 
 
 def test_methods_may_import_their_own_folder():
-    assert violations(Path("methods/irp/train.py"), "from methods.irp.config import X\nimport models") == []
+    assert (
+        violations(Path("methods/irp/train.py"), "from methods.irp.config import X\nimport models")
+        == []
+    )
 
 
 def test_networks_losses_and_synthesis_need_few_packages():
     """They can be tried on a machine that has only torch, numpy, scipy and OpenCV."""
-    rooms = [path for room in ("models", "losses", "data/synthesis") for path in sorted((ROOT / room).glob("*.py"))]
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in rooms]
+    rooms = [
+        path
+        for room in ("models", "losses", "data/synthesis")
+        for path in sorted((ROOT / room).glob("*.py"))
+    ]
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in rooms
+    ]
     check = (
         "import importlib, sys\n"
         f"for name in {HEAVY!r}: sys.modules[name] = None  # importing it now fails\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
         "import models; print(sum(p.numel() for p in models.build('cdvd_tsp').parameters()))\n"
     )
-    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "16187045"
 
@@ -107,6 +140,8 @@ def test_help_imports_nothing_heavy(words):
         "heavy = {'torch', 'cv2', 'numpy', 'cupy', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert "cdvd_tsp" in done.stdout

@@ -1,8 +1,9 @@
 """Weights and checkpoints on disk.
 
-Weights for sharing are safetensors files whose metadata say which network they are (network, arguments, method, version).
-Training checkpoints and the authors' files are PyTorch files; only tensors and plain containers are ever unpickled.
-safetensors is imported where it is used: the networks alone need no more than torch, numpy, scipy and OpenCV.
+Weights for sharing are safetensors files whose metadata say which network they are (network,
+arguments, method, version). Training checkpoints and the authors' files are PyTorch files; only
+tensors and plain containers are ever unpickled. safetensors is imported where it is used: the
+networks alone need no more than torch, numpy, scipy and OpenCV.
 """
 
 import errno
@@ -28,14 +29,29 @@ WRAPPERS = (
 
 
 def save_weights(
-    path: str | os.PathLike, network: nn.Module, name: str, arguments: dict, method: str, dtype: torch.dtype = torch.float16
+    path: str | os.PathLike,
+    network: nn.Module,
+    name: str,
+    arguments: dict,
+    method: str,
+    dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Write a network's weights with what `models.load` needs to build it again; floating point entries as `dtype` where they fit."""
+    """Write a network's weights with what `models.load` needs to build it again; floating point
+    entries as `dtype` where they fit.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    state = {key: _as(value.detach().cpu(), dtype).contiguous() for key, value in network.state_dict().items()}
-    description = {"network": name, "arguments": json.dumps(arguments), "method": method, "version": VERSION}
+    state = {
+        key: _as(value.detach().cpu(), dtype).contiguous()
+        for key, value in network.state_dict().items()
+    }
+    description = {
+        "network": name,
+        "arguments": json.dumps(arguments),
+        "method": method,
+        "version": VERSION,
+    }
     with atomic_path(path) as temporary:
         try:
             save_file(state, temporary, metadata=description)
@@ -44,7 +60,9 @@ def save_weights(
 
 
 def _as(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Floating point values as `dtype`, but as they are where one is too large for it (variances of batch norm in half precision)."""
+    """Floating point values as `dtype`, but as they are where one is too large for it (variances of
+    batch norm in half precision).
+    """
     if not value.is_floating_point():
         return value
     cast = value.to(dtype)
@@ -69,13 +87,16 @@ def read_description(path: str | os.PathLike) -> dict | None:
 
 
 def load_state(path: str | os.PathLike) -> dict[str, Tensor]:
-    """State dict of a weights file: .safetensors, a PyTorch file of any age (.pt .pth .pytorch .tar .pkl), or TensorFlow's (.index).
+    """State dict of a weights file: .safetensors, a PyTorch file of any age (.pt .pth .pytorch .tar
+    .pkl), or TensorFlow's (.index).
 
-    Wrappers (state_dict, params, ...) and `module.` prefixes are taken off. Raises UserError, naming the class, for a file that
-    holds more than tensors and plain containers.
+    Wrappers (state_dict, params, ...) and `module.` prefixes are taken off. Raises UserError,
+    naming the class, for a file that holds more than tensors and plain containers.
     """
     if is_checkpoint(Path(path)):
-        return {name: torch.from_numpy(value) for name, value in read_checkpoint(Path(path)).items()}
+        return {
+            name: torch.from_numpy(value) for name, value in read_checkpoint(Path(path)).items()
+        }
     if Path(path).suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -102,14 +123,18 @@ def unwrap(content: object, source: str = "the checkpoint") -> dict[str, Tensor]
 
 
 def load_strict(network: nn.Module, state: dict[str, Tensor], source: str | os.PathLike) -> None:
-    """Copy a state dict into a network; every entry must exist on both sides with the same shape."""
+    """Copy a state dict into a network; every entry must exist on both sides with the same
+    shape.
+    """
     check_fit(network, state, source)
     own = network.state_dict()
     network.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
 
 
 def check_fit(network: nn.Module, state: dict[str, Tensor], source: str | os.PathLike) -> None:
-    """Raises UserError that names the entries of a state dict that the network, which may be on the device meta, has not in that shape."""
+    """Raises UserError that names the entries of a state dict that the network, which may be on the
+    device meta, has not in that shape.
+    """
     own = network.state_dict()
     missing = [key for key in own if key not in state]
     extra = [key for key in state if key not in own]
@@ -119,10 +144,15 @@ def check_fit(network: nn.Module, state: dict[str, Tensor], source: str | os.Pat
         if key in state and state[key].shape != own[key].shape
     ]
     complaints = [
-        f"{len(keys)} {kind} ({_listed(keys)})" for kind, keys in (("missing", missing), ("extra", extra), ("misshaped", misshaped)) if keys
+        f"{len(keys)} {kind} ({_listed(keys)})"
+        for kind, keys in (("missing", missing), ("extra", extra), ("misshaped", misshaped))
+        if keys
     ]
     if complaints:
-        raise UserError(f"{source} does not fit {type(network).__name__}: {'; '.join(complaints)}. Is it another network's file?")
+        raise UserError(
+            f"{source} does not fit {type(network).__name__}: {'; '.join(complaints)}. Is it "
+            "another network's file?"
+        )
 
 
 def save_checkpoint(path: str | os.PathLike, content: dict) -> None:
@@ -145,27 +175,41 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
             raise UserError(f"{path} is not a PyTorch weights file, or it is damaged") from error
         name = found.group(1) or found.group(2)
         raise UserError(
-            f"{path} holds a {name}, not only tensors: such a file could run code and is refused. Save its state_dict() alone."
+            f"{path} holds a {name}, not only tensors: such a file could run code and is "
+            "refused. Save its state_dict() alone."
         ) from error
 
 
 def _unwritable(path: str | os.PathLike, error: Exception) -> OSError:
-    return OSError(errno.EIO, f"can't be written, the disk may be full ({str(error).splitlines()[0]})", str(path))
+    return OSError(
+        errno.EIO,
+        f"can't be written, the disk may be full ({str(error).splitlines()[0]})",
+        str(path),
+    )
 
 
 def _existing(path: str | os.PathLike) -> Path:
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"no weights file at {path}: pretrain_models/README.md lists every file and where it goes")
+        raise UserError(
+            f"no weights file at {path}: pretrain_models/README.md lists every file and where it "
+            "goes"
+        )
     return path
 
 
 def _is_state(content: object) -> bool:
-    return isinstance(content, dict) and bool(content) and all(isinstance(value, Tensor) for value in content.values())
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(value, Tensor) for value in content.values())
+    )
 
 
 def _text(key: object) -> str:
-    return key.decode("latin1") if isinstance(key, bytes) else str(key)  # Python 2 pickles have byte strings
+    return (
+        key.decode("latin1") if isinstance(key, bytes) else str(key)
+    )  # Python 2 pickles have byte strings
 
 
 def _listed(names, most: int = 3) -> str:

@@ -1,6 +1,7 @@
 """From a dataclass to a command line: dataclass default < YAML file < command line, nothing else.
 
-Every option is declared once, as a field made by `option`, in methods/METHOD/config.py. Published spellings are aliases in ALIASES.
+Every option is declared once, as a field made by `option`, in methods/METHOD/config.py. Published
+spellings are aliases in ALIASES.
 """
 
 import argparse
@@ -23,7 +24,8 @@ DOORS = ("train", "test", "inference", "generate")
 
 _NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number
 
-# (method, door) -> {published spelling: ours}; see docs/commands.md. Every published spelling of the project stands here.
+# (method, door) -> {published spelling: ours}; see docs/commands.md. Every published spelling of
+# the project stands here.
 ALIASES: dict[tuple[str, str], dict[str, str]] = {
     ("sbdd", "generate"): {
         "--sharp_dir": "--data_path",
@@ -63,7 +65,11 @@ ALIASES: dict[tuple[str, str], dict[str, str]] = {
         "--demo_input_dir": "--data_path",
         "--demo_output_dir": "--output_dir",
     },
-    ("image_deblur", "train"): {"--gopro_blur": "--blur_folder", "--save_dir": "--save", "--n_threads": "--workers"},
+    ("image_deblur", "train"): {
+        "--gopro_blur": "--blur_folder",
+        "--save_dir": "--save",
+        "--n_threads": "--workers",
+    },
     ("irp", "test"): {"--weights_path": "--weights", "-o": "--output_dir"},
     ("irp", "inference"): {
         "--weights_path": "--weights",
@@ -78,7 +84,11 @@ ALIASES: dict[tuple[str, str], dict[str, str]] = {
         "--gamma": "--lr_gamma",
         "--exp_name": "--save",
     },
-    ("hypercut", "test"): {"--metadata_root": "--metadata", "--pretrained_path": "--weights", "-o": "--output_dir"},
+    ("hypercut", "test"): {
+        "--metadata_root": "--metadata",
+        "--pretrained_path": "--weights",
+        "-o": "--output_dir",
+    },
     ("hypercut", "generate"): {"--metadata_root": "--metadata", "--pretrained_path": "--weights"},
     ("blur2vid", "train"): {
         "--metadata_root": "--metadata",
@@ -135,24 +145,46 @@ ALIASES: dict[tuple[str, str], dict[str, str]] = {
 
 
 def option(
-    default: Any, help: str, bare: Any = None, configs: Callable[[str], str | None] | None = None, least: float = 0, unused_with: str = ""
+    default: Any,
+    help: str,
+    bare: Any = None,
+    configs: Callable[[str], str | None] | None = None,
+    least: float = 0,
+    unused_with: str = "",
 ) -> Any:
-    """A configuration field: its default, its meaning with unit, and what the option without a value means (`bare`).
+    """A configuration field: its default, its meaning with unit, and what the option without a
+    value means (`bare`).
 
-    configs: gives the file in configs/ that holds where the command line has a value for this option and no --config, or that lies beneath
-    one with a line `base`.
-    least: the lowest number that a command line or a YAML file may give. unused_with: an option beside which this one says nothing.
+    configs: gives the file in configs/ that holds where the command line has a value for this
+    option and no --config, or that lies beneath one with a line `base`. least: the lowest number
+    that a command line or a YAML file may give. unused_with: an option beside which this one says
+    nothing.
     """
-    metadata = {"help": help, "bare": bare, "configs": configs, "least": least, "unused_with": unused_with}
+    metadata = {
+        "help": help,
+        "bare": bare,
+        "configs": configs,
+        "least": least,
+        "unused_with": unused_with,
+    }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def parse(config_class: type, method: str, door: str, arguments: list[str], preset: str = "", called: str = "") -> Any:
-    """The configuration that a command line means. Exits after --help and --print_config; raises UserError for a mistake.
+def parse(
+    config_class: type,
+    method: str,
+    door: str,
+    arguments: list[str],
+    preset: str = "",
+    called: str = "",
+) -> Any:
+    """The configuration that a command line means. Exits after --help and --print_config; raises
+    UserError for a mistake.
 
-    preset: the --config that holds where the command line names none. called: the method's name on the command line, if it is another.
+    preset: the --config that holds where the command line names none. called: the method's name on
+    the command line, if it is another.
     """
     folder = ROOT / "methods" / method / "configs"
     chosen, arguments = _take_config(arguments)
@@ -165,15 +197,28 @@ def parse(config_class: type, method: str, door: str, arguments: list[str], pres
     _check_spelling(arguments, parser)
     show = "--print_config" in arguments
     parsed = parser.parse_args([argument for argument in arguments if argument != "--print_config"])
-    config = config_class(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(config_class)})
+    config = config_class(
+        **{field.name: getattr(parsed, field.name) for field in dataclasses.fields(config_class)}
+    )
     for field in dataclasses.fields(config_class):
         given = getattr(config, field.name)
         for number in given if isinstance(given, list) else [given]:
             if isinstance(number, int | float) and not number >= field.metadata["least"]:
-                raise UserError(f"--{field.name} {number}: a number from {field.metadata['least']:g} on is needed")
+                raise UserError(
+                    f"--{field.name} {number}: a number from {field.metadata['least']:g} on is "
+                    "needed"
+                )
         other = field.metadata["unused_with"]
-        if other and getattr(config, other) and _given(field.name, arguments) and not _given(other, arguments):
-            raise UserError(f"--{field.name} says nothing beside the recipe's {other} ({getattr(config, other)}): give --{other} instead")
+        if (
+            other
+            and getattr(config, other)
+            and _given(field.name, arguments)
+            and not _given(other, arguments)
+        ):
+            raise UserError(
+                f"--{field.name} says nothing beside the recipe's {other} "
+                f"({getattr(config, other)}): give --{other} instead"
+            )
     if show:
         print(to_yaml(config), end="")
         sys.exit(0)
@@ -193,23 +238,35 @@ def _given(option_name: str, arguments: list[str]) -> list[str]:
     """What a command line gives for an option: the word after its name, or after `=`."""
     name = f"--{option_name}"
     following = [after for word, after in zip(arguments, [*arguments[1:], ""]) if word == name]
-    return following + [word.removeprefix(name + "=") for word in arguments if word.startswith(name + "=")]
+    return following + [
+        word.removeprefix(name + "=") for word in arguments if word.startswith(name + "=")
+    ]
 
 
 def to_yaml(config: Any) -> str:
     """The configuration as YAML that --config reads back."""
-    values = {key: str(value) if isinstance(value, Path) else value for key, value in dataclasses.asdict(config).items()}
+    values = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in dataclasses.asdict(config).items()
+    }
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def keep_config(folder: Path, config: Any, free: Collection[str]) -> None:
-    """Write folder/config.yaml; raises UserError where results lie beside one that differs in more than the `free` options."""
+    """Write folder/config.yaml; raises UserError where results lie beside one that differs in more
+    than the `free` options.
+    """
     path, text = folder / "config.yaml", to_yaml(config)
-    if path.is_file() and any(not other.name.startswith(".") for other in folder.iterdir() if other != path):
+    if path.is_file() and any(
+        not other.name.startswith(".") for other in folder.iterdir() if other != path
+    ):
         before, now = (yaml.safe_load(words) for words in (path.read_text(encoding="utf-8"), text))
         changed = [name for name in now if before.get(name) != now[name] and name not in free]
         if changed:
-            raise UserError(f"{folder} was made with other options ({', '.join(changed)}): choose another --output_dir")
+            raise UserError(
+                f"{folder} was made with other options ({', '.join(changed)}): choose another "
+                "--output_dir"
+            )
     write_text(path, text)
 
 
@@ -221,7 +278,11 @@ def nearest(word: str, words: list[str]) -> str:
 
 class _Help(DefaultHelpFormatter):
     def _expand_help(self, action: Any) -> str:
-        text = re.sub(r"type: (<class 'Path'>|[^,()]*null|str|bool|Literal\[[^]]*\]|Optional\[.*?\]\]), ", "", super()._expand_help(action))
+        text = re.sub(
+            r"type: (<class 'Path'>|[^,()]*null|str|bool|Literal\[[^]]*\]|Optional\[.*?\]\]), ",
+            "",
+            super()._expand_help(action),
+        )
         return text.replace(" (default: null)", "")
 
 
@@ -242,19 +303,36 @@ def _wanted(annotation: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(annotation)))
     if get_origin(annotation) is list:
         return _wanted(get_args(annotation)[0])
-    words = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", Path: "a path", dict: "{NAME: VALUE, ...}"}
+    words = {
+        int: "a whole number",
+        float: "a number",
+        str: "a word",
+        bool: "true or false",
+        Path: "a path",
+        dict: "{NAME: VALUE, ...}",
+    }
     kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
     return words.get(annotation) or " or ".join(map(_wanted, kinds)) or str(annotation)
 
 
-def _parser(config_class: type, method: str, door: str, folder: Path, called: str) -> ArgumentParser:
+def _parser(
+    config_class: type, method: str, door: str, folder: Path, called: str
+) -> ArgumentParser:
     shipped = "".join(f"{path.stem}, " for path in sorted(folder.glob("*.yaml")))
-    parser = _Parser(prog=f"{door}.py {called}".strip(), description=config_class.__doc__, formatter_class=_Help)
-    parser.add_argument(
-        "--config", metavar="NAME", default=argparse.SUPPRESS, help=f"{shipped}or the path of a YAML file; the command line wins over it"
+    parser = _Parser(
+        prog=f"{door}.py {called}".strip(), description=config_class.__doc__, formatter_class=_Help
     )
     parser.add_argument(
-        "--print_config", action="store_true", default=argparse.SUPPRESS, help="print the resolved configuration as YAML and stop"
+        "--config",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help=f"{shipped}or the path of a YAML file; the command line wins over it",
+    )
+    parser.add_argument(
+        "--print_config",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="print the resolved configuration as YAML and stop",
     )
     parser.types = {field.name: field.type for field in dataclasses.fields(config_class)}
     aliases = ALIASES.get((method, door), {})
@@ -265,11 +343,18 @@ def _parser(config_class: type, method: str, door: str, folder: Path, called: st
     return parser
 
 
-def _add_option(parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any, door: str) -> None:
-    settings: dict[str, Any] = {"help": field.metadata["help"].replace("_DOOR", f"_{door}"), "default": default}
+def _add_option(
+    parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any, door: str
+) -> None:
+    settings: dict[str, Any] = {
+        "help": field.metadata["help"].replace("_DOOR", f"_{door}"),
+        "default": default,
+    }
     if bool in (field.type, *get_args(field.type)):
         settings |= {"action": ActionYesNo, "nargs": "?"}
-    elif listed := [kind for kind in (field.type, *get_args(field.type)) if get_origin(kind) is list]:
+    elif listed := [
+        kind for kind in (field.type, *get_args(field.type)) if get_origin(kind) is list
+    ]:
         settings |= {"type": get_args(listed[0])[0], "nargs": "+"}
     elif field.metadata["bare"] is not None:
         settings |= {"type": field.type, "nargs": "?", "const": field.metadata["bare"]}
@@ -294,8 +379,16 @@ def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
     return chosen, rest
 
 
-def _read_yaml(chosen: str, folder: Path, config_class: type, door: str, recipe: str | None = None, above: tuple[Path, ...] = ()) -> dict:
-    """Values for one door. Top-level keys hold for every door that has them, a section named like a door (`test:`) for that one.
+def _read_yaml(
+    chosen: str,
+    folder: Path,
+    config_class: type,
+    door: str,
+    recipe: str | None = None,
+    above: tuple[Path, ...] = (),
+) -> dict:
+    """Values for one door. Top-level keys hold for every door that has them, a section named like a
+    door (`test:`) for that one.
 
     A line `base: NAME` lays the file over the one of that name, or over `recipe`, if that is given.
     """
@@ -303,33 +396,55 @@ def _read_yaml(chosen: str, folder: Path, config_class: type, door: str, recipe:
     path = shipped if shipped.is_file() else Path(chosen)
     if not path.is_file():
         names = sorted(path.stem for path in folder.glob("*.yaml"))
-        raise UserError(f"no configuration {chosen!r}: choose from {', '.join(names)} or give the path of a YAML file")
+        raise UserError(
+            f"no configuration {chosen!r}: choose from {', '.join(names)} or give the path of a "
+            "YAML file"
+        )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict) or not all(isinstance(values.get(other) or {}, dict) for other in DOORS):
+    if not isinstance(values, dict) or not all(
+        isinstance(values.get(other) or {}, dict) for other in DOORS
+    ):
         raise UserError(f"{path} must hold `option: value` lines")
     base = values.pop("base", None)
     if path in above:
         raise UserError(f"{path} lies over itself: its lines `base` lead back to it")
-    beneath = _read_yaml(recipe or str(base), folder, config_class, door, above=(*above, path)) if base else {}
+    beneath = (
+        _read_yaml(recipe or str(base), folder, config_class, door, above=(*above, path))
+        if base
+        else {}
+    )
     own = values.get(door) or {}
     types = {field.name: field.type for field in dataclasses.fields(config_class)}
     elsewhere = {name for other in _other_doors(config_class) for name in other} | set(DOORS)
     for key in [*own, *(key for key in values if key not in elsewhere)]:
         if key not in types:
-            raise UserError(f"{path} has an unknown option {key!r}{nearest(str(key), [*types, *elsewhere])}")
+            raise UserError(
+                f"{path} has an unknown option {key!r}{nearest(str(key), [*types, *elsewhere])}"
+            )
     start = ROOT if path == shipped else Path.cwd()
     merged = {key: value for key, value in {**values, **own}.items() if key in types}
-    if empty := [key for key, value in merged.items() if value is None and type(None) not in get_args(types[key])]:
+    if empty := [
+        key
+        for key, value in merged.items()
+        if value is None and type(None) not in get_args(types[key])
+    ]:
         raise UserError(f"{path}: {empty[0]} has no value, which it needs")
-    return beneath | {key: start / value if value is not None and _is_path(types[key]) else value for key, value in merged.items()}
+    return beneath | {
+        key: start / value if value is not None and _is_path(types[key]) else value
+        for key, value in merged.items()
+    }
 
 
 def _other_doors(config_class: type) -> list[list[str]]:
     """The option names of the configurations that stand in the same module."""
-    neighbours = [value for value in vars(sys.modules[config_class.__module__]).values() if dataclasses.is_dataclass(value)]
+    neighbours = [
+        value
+        for value in vars(sys.modules[config_class.__module__]).values()
+        if dataclasses.is_dataclass(value)
+    ]
     return [[field.name for field in dataclasses.fields(other)] for other in neighbours]
 
 

@@ -22,14 +22,16 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device meant by auto, cpu, cuda or cuda:N; under torchrun auto and cuda mean the process's own GPU.
+    """The device meant by auto, cpu, cuda or cuda:N; under torchrun auto and cuda mean the
+    process's own GPU.
 
     A GPU that the system shows and torch cannot use is said loudly.
     """
     if name == "auto":
         if not torch.cuda.is_available() and shutil.which("nvidia-smi"):
             print(
-                "warning: this machine shows an NVIDIA GPU that torch cannot use, so everything runs on the CPU. With a driver older than "
+                "warning: this machine shows an NVIDIA GPU that torch cannot use, so everything "
+                "runs on the CPU. With a driver older than "
                 "580 install requirements-cuda12.txt.",
                 file=sys.stderr,
             )
@@ -41,14 +43,23 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise UserError(f"unknown device {name!r}: auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"no device {name!r} here: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu")
+        raise UserError(
+            f"no device {name!r} here: torch sees {torch.cuda.device_count()} CUDA devices; use "
+            "--device cpu"
+        )
     return device
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The arithmetic meant by auto, fp32, bf16 or fp16. auto: bf16 on a GPU that has it, fp32 elsewhere."""
+    """The arithmetic meant by auto, fp32, bf16 or fp16. auto: bf16 on a GPU that has it, fp32
+    elsewhere.
+    """
     if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        return (
+            torch.bfloat16
+            if device.type == "cuda" and torch.cuda.is_bf16_supported()
+            else torch.float32
+        )
     if name == "fp16" and device.type == "cpu":
         raise UserError("fp16 needs a GPU: use --precision bf16 or fp32 on the CPU")
     return DTYPES[name]
@@ -60,7 +71,9 @@ def arithmetic(device: torch.device, dtype: torch.dtype) -> str:
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that can still be allocated: of the GPU, or of the system within its control group; None where that is unknown."""
+    """Bytes that can still be allocated: of the GPU, or of the system within its control group;
+    None where that is unknown.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     available = _field("/proc/meminfo", "MemAvailable")
@@ -82,13 +95,18 @@ def _field(file: str, name: str) -> int | None:
 
 def worker_processes(wanted: int) -> int:
     """How many loader processes to start: no more than there are cores for this program."""
-    return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(
+        wanted,
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    )
 
 
 def keep_memory(enabled: bool = True) -> None:
-    """On Linux: let the C library keep freed memory for the next tensors instead of handing it back to the system.
+    """On Linux: let the C library keep freed memory for the next tensors instead of handing it back
+    to the system.
 
-    Fresh pages are filled with zeros one by one, which costs large tensors on a CPU as much time as the arithmetic. Elsewhere nothing.
+    Fresh pages are filled with zeros one by one, which costs large tensors on a CPU as much time as
+    the arithmetic. Elsewhere nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -97,20 +115,27 @@ def keep_memory(enabled: bool = True) -> None:
 
 
 def prepare_memory(device: torch.device) -> None:
-    """What a run does about memory before it starts, see keep_memory and limit_memory; nothing on a GPU."""
+    """What a run does about memory before it starts, see keep_memory and limit_memory; nothing on a
+    GPU.
+    """
     if device.type == "cpu":
         keep_memory()
         limit_memory()
 
 
 def limit_memory() -> None:
-    """On Linux: let an allocation beyond what is free now fail with an error, where the system would kill a process without a word."""
+    """On Linux: let an allocation beyond what is free now fail with an error, where the system
+    would kill a process without a word.
+    """
     used, free = _field("/proc/self/status", "VmData"), available_memory(torch.device("cpu"))
     if used is not None and free is not None:
         import resource
 
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        resource.setrlimit(resource.RLIMIT_DATA, (used + free if hard == resource.RLIM_INFINITY else min(used + free, hard), hard))
+        resource.setrlimit(
+            resource.RLIMIT_DATA,
+            (used + free if hard == resource.RLIM_INFINITY else min(used + free, hard), hard),
+        )
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
@@ -125,11 +150,14 @@ def inference(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         yield
 
 
-def each_in_inference(items: Iterable[Item], device: torch.device, dtype: torch.dtype) -> Iterator[Item]:
+def each_in_inference(
+    items: Iterable[Item], device: torch.device, dtype: torch.dtype
+) -> Iterator[Item]:
     """The items, each computed within `inference`, which is left before the consumer gets it.
 
-    A generator must not hold such a context open across its yield: torch's modes belong to the thread, not to the generator, and
-    leaving one of them in another order than they were entered switches the others off (autocast was lost after the first frame).
+    A generator must not hold such a context open across its yield: torch's modes belong to the
+    thread, not to the generator, and leaving one of them in another order than they were entered
+    switches the others off (autocast was lost after the first frame).
     """
     iterator = iter(items)
     while True:
@@ -148,5 +176,12 @@ def run_description(device: torch.device) -> str:
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return f"# commit {commit}, Python {platform.python_version()}, torch {torch.__version__}, {name}\n"
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
+    return (
+        f"# commit {commit}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{name}\n"
+    )

@@ -1,4 +1,5 @@
-"""Work split over the processes that `torchrun` started, on one machine or many; without torchrun there is one process, rank 0 of 1.
+"""Work split over the processes that `torchrun` started, on one machine or many; without torchrun
+there is one process, rank 0 of 1.
 
 Two runs that know nothing of each other never share a folder: see only_run.
 """
@@ -36,14 +37,18 @@ def is_main() -> bool:
 
 @contextlib.contextmanager
 def session(device: torch.device) -> Iterator[None]:
-    """The process group while the block runs: NCCL between GPUs, Gloo between CPUs; nothing for one process."""
+    """The process group while the block runs: NCCL between GPUs, Gloo between CPUs; nothing for one
+    process.
+    """
     if world() == 1 or dist.is_initialized():
         yield
         return
     if device.type == "cuda":
         dist.init_process_group("nccl")
     else:
-        dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # one process's videos may be far longer than another's
+        dist.init_process_group(
+            "gloo", timeout=datetime.timedelta(days=7)
+        )  # one process's videos may be far longer than another's
     try:
         yield
     finally:
@@ -51,8 +56,11 @@ def session(device: torch.device) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_run(folder: Path, doing: str = "writing into", choose: str = "--output_dir") -> Iterator[None]:
-    """The folder, made if need be, for one run alone while the block runs; the system drops the lock however the process ends.
+def only_run(
+    folder: Path, doing: str = "writing into", choose: str = "--output_dir"
+) -> Iterator[None]:
+    """The folder, made if need be, for one run alone while the block runs; the system drops the
+    lock however the process ends.
 
     Raises UserError where another run is at work there, and for a path that can't be a folder.
     """
@@ -62,16 +70,22 @@ def only_run(folder: Path, doing: str = "writing into", choose: str = "--output_
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{folder} can't be made, as a file is in its place: choose another {choose}") from None
+        raise UserError(
+            f"{folder} can't be made, as a file is in its place: choose another {choose}"
+        ) from None
     path = folder / ".lock"
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = path.is_file() and os.path.samestat(path.stat(), os.fstat(file.fileno()))  # else a run ended just now and took it away
+            mine = path.is_file() and os.path.samestat(
+                path.stat(), os.fstat(file.fileno())
+            )  # else a run ended just now and took it away
         except BlockingIOError:
             mine = False
         if not mine:
-            raise UserError(f"another run is {doing} {folder}: wait for it, or choose another {choose}")
+            raise UserError(
+                f"another run is {doing} {folder}: wait for it, or choose another {choose}"
+            )
         try:
             yield
         finally:
@@ -84,7 +98,9 @@ def shared(items: list[Item]) -> list[Item]:
 
 
 def gathered(share: list[Item]) -> list[Item]:
-    """The whole list from the shares that `shared` gave, in the original order, on every process."""
+    """The whole list from the shares that `shared` gave, in the original order, on every
+    process.
+    """
     if world() == 1:
         return share
     shares: list[list[Item]] = [[] for _ in range(world())]
@@ -95,7 +111,9 @@ def gathered(share: list[Item]) -> list[Item]:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Work that every process does alone; after the block all are done with it, and within it `gathered` works."""
+    """Work that every process does alone; after the block all are done with it, and within it
+    `gathered` works.
+    """
     with session(torch.device("cpu")):
         yield
         wait()

@@ -13,39 +13,63 @@ DAMAGE = (
 )  # fmt: skip
 
 
-_MEMORY_SIGNS = ("can't allocate memory", "not enough memory", "bad_alloc", "insufficient memory", "failed to allocate", "out of memory")
+_MEMORY_SIGNS = (
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "insufficient memory",
+    "failed to allocate",
+    "out of memory",
+)
 
 
 class UserError(ValueError):
-    """Something the user can mend: a wrong path, option, file or weight. The message holds the value and what to do."""
+    """Something the user can mend: a wrong path, option, file or weight. The message holds the
+    value and what to do.
+    """
 
     def __init__(self, message: str):
-        if message.startswith("Caught UserError in"):  # of a loader's worker; torch hands over its traceback, which ends with the sentence
+        if message.startswith(
+            "Caught UserError in"
+        ):  # of a loader's worker; torch hands over its traceback, which ends with the sentence
             message = message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip()
         super().__init__(message)
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error of numpy, OpenCV or torch, on the CPU or a GPU, says that memory did not suffice."""
+    """Whether an error of numpy, OpenCV or torch, on the CPU or a GPU, says that memory did not
+    suffice.
+    """
     words = str(error).lower()
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(sign in words for sign in _MEMORY_SIGNS)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(sign in words for sign in _MEMORY_SIGNS)
+    )
 
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike, kind: str, *more: type[Exception]) -> Iterator[None]:
-    """Turns what goes wrong while a file of the user's is decoded into a UserError that names it; more: errors of its decoder alone."""
+    """Turns what goes wrong while a file of the user's is decoded into a UserError that names it;
+    more: errors of its decoder alone.
+    """
     try:
         yield
     except UserError:
         raise
     except (*DAMAGE, *more) as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise UserError(f"{path} can't be read as {kind}, it may be truncated, damaged or another kind of file: {reason}") from error
+        raise UserError(
+            f"{path} can't be read as {kind}, it may be truncated, damaged or another kind of "
+            f"file: {reason}"
+        ) from error
 
 
 @contextlib.contextmanager
 def noting(mistakes: list[str], several: bool) -> Iterator[None]:
-    """Adds to `mistakes` what goes wrong with one of several files, or "" for nothing; of a single one a UserError is raised on."""
+    """Adds to `mistakes` what goes wrong with one of several files, or "" for nothing; of a single
+    one a UserError is raised on.
+    """
     mistakes.append("")
     try:
         yield
@@ -56,6 +80,10 @@ def noting(mistakes: list[str], several: bool) -> Iterator[None]:
 
 
 def raise_left_out(mistakes: Sequence[str], count: int) -> None:
-    """Raises UserError that tells what is wrong with those of `count` pictures that were left out; none of them is fine."""
+    """Raises UserError that tells what is wrong with those of `count` pictures that were left out;
+    none of them is fine.
+    """
     if mistakes:
-        raise UserError(f"{len(mistakes)} of {count} pictures were left out: " + "; ".join(mistakes))
+        raise UserError(
+            f"{len(mistakes)} of {count} pictures were left out: " + "; ".join(mistakes)
+        )

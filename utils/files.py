@@ -14,7 +14,9 @@ from utils.errors import UserError
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary neighbour of `path` to write to; renamed over `path` when the block ends well, removed otherwise."""
+    """A temporary neighbour of `path` to write to; renamed over `path` when the block ends well,
+    removed otherwise.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
@@ -50,21 +52,34 @@ def write_table(path: str | os.PathLike, rows: Sequence[dict]) -> None:
 
 
 def below(folder: Path, name: str, source: object) -> Path:
-    """folder/name as a file of the user's has it; raises UserError, naming that file (source), for a name that leads out of the folder."""
+    """folder/name as a file of the user's has it; raises UserError, naming that file (source), for
+    a name that leads out of the folder.
+    """
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise UserError(f"{source}: {name!r} leads out of {folder}: only names below it are followed")
+        raise UserError(
+            f"{source}: {name!r} leads out of {folder}: only names below it are followed"
+        )
     return folder / name
 
 
 def keep_apart(results: Path, material: Path) -> None:
-    """Raises UserError for results inside the folder that they are made from, as the next run would take them for material."""
+    """Raises UserError for results inside the folder that they are made from, as the next run would
+    take them for material.
+    """
     if results.resolve().is_relative_to(material.resolve()):
-        raise UserError(f"results in {results} would become material, as they lie in {material}: choose another --output_dir")
+        raise UserError(
+            f"results in {results} would become material, as they lie in {material}: choose "
+            "another --output_dir"
+        )
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:
     """Sort key that counts: frame2 before frame10."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part]
+    return [
+        (0, int(part)) if part.isdecimal() else (1, part)
+        for part in re.split(r"(\d+)", name)
+        if part
+    ]
 
 
 def _umask() -> int:

@@ -1,6 +1,7 @@
 """Reading, writing and rounding of images.
 
-On disk: any of EXTENSIONS, 8 or 16 bits, grey, palette, RGB or RGBA. In memory: RGB float32 in [0,1], gamma-encoded.
+On disk: any of EXTENSIONS, 8 or 16 bits, grey, palette, RGB or RGBA. In memory: RGB float32 in
+[0,1], gamma-encoded.
 """
 
 import io
@@ -29,9 +30,11 @@ def is_image(path: Path) -> bool:
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Pixels [H,W,3] of an image file, RGB, uint8 or (16-bit PNG and TIFF) uint16, upright by its EXIF orientation.
+    """Pixels [H,W,3] of an image file, RGB, uint8 or (16-bit PNG and TIFF) uint16, upright by its
+    EXIF orientation.
 
-    Grey becomes RGB, transparency is dropped. Raises UserError for a missing, foreign, truncated, corrupt or animated file.
+    Grey becomes RGB, transparency is dropped. Raises UserError for a missing, foreign, truncated,
+    corrupt or animated file.
     """
     with damage_as_sentence(path):
         return decode_image(Path(path).read_bytes(), path)
@@ -49,16 +52,21 @@ def decode_image(data: bytes, name: str | os.PathLike) -> np.ndarray:
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """(height, width) of an image file as read_image returns it, from its header alone where PIL knows the format."""
+    """(height, width) of an image file as read_image returns it, from its header alone where PIL
+    knows the format.
+    """
     with damage_as_sentence(path):
         try:
             with Image.open(path) as image:
                 (width, height), form = image.size, image.format
-                # PIL decodes a whole PNG to look for EXIF behind the pixels; `info` has what stands before them.
+                # PIL decodes a whole PNG to look for EXIF behind the pixels; `info` has what stands
+                # before them.
                 exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
         except UnidentifiedImageError:  # a 16-bit TIFF, for one
             return read_image(path).shape[:2]
-    turned = exif.get(ORIENTATION, 1) >= 5 and form != "TIFF"  # orientations 5 .. 8 exchange the axes; of a TIFF PIL has done so
+    turned = (
+        exif.get(ORIENTATION, 1) >= 5 and form != "TIFF"
+    )  # orientations 5 .. 8 exchange the axes; of a TIFF PIL has done so
     return (width, height) if turned else (height, width)
 
 
@@ -70,15 +78,24 @@ def damage_as_sentence(path: str | os.PathLike) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"no such image: {path}") from None
     except UnidentifiedImageError:
-        raise UserError(f"{path} is not an image this program can read ({', '.join(EXTENSIONS)})") from None
+        raise UserError(
+            f"{path} is not an image this program can read ({', '.join(EXTENSIONS)})"
+        ) from None
     except UserError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL raises all of these for damage
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # PIL raises all of these for damage
         raise UserError(f"{path} can't be read, it may be truncated or corrupt: {error}") from error
 
 
 def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
-    """Write pixels [H,W,3] (uint8, uint16) or an image tensor [3,H,W] in [0,1] (as 8 bits); atomic, makes the folder."""
+    """Write pixels [H,W,3] (uint8, uint16) or an image tensor [3,H,W] in [0,1] (as 8 bits); atomic,
+    makes the folder.
+    """
     path = Path(path)
     if isinstance(pixels, Tensor):
         pixels = to_8bit(pixels)
@@ -87,25 +104,39 @@ def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
 
 
 def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
-    """Content of a picture file (.png, .jpg with quality 95, ...) of pixels [H,W,3] uint8 or uint16.
+    """Content of a picture file (.png, .jpg with quality 95, ...) of pixels [H,W,3] uint8 or
+    uint16.
 
     Raises UserError for a side that the format cannot hold.
     """
     settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
     done, data = cv2.imencode(suffix, np.ascontiguousarray(pixels[..., ::-1]), settings)
     if not done:
-        raise UserError(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} px is too large for a {suffix} file")
+        raise UserError(
+            f"a picture of {pixels.shape[1]}x{pixels.shape[0]} px is too large for a {suffix} file"
+        )
     return data.tobytes()
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Image tensor [3,H,W] float32 in [0,1] of pixels [H,W,3] uint8 or uint16."""
-    return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / np.iinfo(pixels.dtype).max)
+    return torch.from_numpy(
+        pixels.transpose(2, 0, 1).astype(np.float32) / np.iinfo(pixels.dtype).max
+    )
 
 
 def to_8bit(image: Tensor) -> np.ndarray:
-    """round(clip(x,0,1)*255) (half to even) of [...,3,H,W] as uint8 [...,H,W,3]: the one rounding of the project."""
-    return (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+    """round(clip(x,0,1)*255) (half to even) of [...,3,H,W] as uint8 [...,H,W,3]: the one rounding
+    of the project.
+    """
+    return (
+        (image.detach().float().clamp(0, 1) * 255)
+        .round()
+        .to(torch.uint8)
+        .movedim(-3, -1)
+        .cpu()
+        .numpy()
+    )
 
 
 def in_8bit(pixels: np.ndarray) -> np.ndarray:
@@ -114,7 +145,9 @@ def in_8bit(pixels: np.ndarray) -> np.ndarray:
 
 
 def resize_to(pixels: np.ndarray, longest: int) -> np.ndarray:
-    """Shrink pixels [H,W,3] by area averaging so that no side exceeds `longest`; smaller images stay as they are."""
+    """Shrink pixels [H,W,3] by area averaging so that no side exceeds `longest`; smaller images
+    stay as they are.
+    """
     scale = longest / max(pixels.shape[:2])
     if scale >= 1:
         return pixels
@@ -125,13 +158,18 @@ def resize_to(pixels: np.ndarray, longest: int) -> np.ndarray:
 def _decode_8bit(data: bytes, name: str | os.PathLike) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         if image.format in ("GIF", "PNG", "WEBP") and getattr(image, "is_animated", False):
-            raise UserError(f"{name} is an animation of {image.n_frames} pictures: make a video file (.mp4) or single pictures of it")
+            raise UserError(
+                f"{name} is an animation of {image.n_frames} pictures: make a video file (.mp4) "
+                "or single pictures of it"
+            )
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def _decode_16bit(data: bytes) -> np.ndarray:
     if data.startswith(_PNG):
-        with Image.open(io.BytesIO(data)) as image:  # OpenCV returns half a picture where a PNG ends early; this raises
+        with Image.open(
+            io.BytesIO(data)
+        ) as image:  # OpenCV returns half a picture where a PNG ends early; this raises
             image.load()
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):

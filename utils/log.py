@@ -13,7 +13,8 @@ SAY_EVERY_S = 10
 
 
 class RunLog:
-    """The log of a training run: lines in log.txt and on the screen, TensorBoard events, loss.csv, metrics.csv, curve.png, validation.png.
+    """The log of a training run: lines in log.txt and on the screen, TensorBoard events, loss.csv,
+    metrics.csv, curve.png, validation.png.
 
     folder None: a silent log, for the processes that only help.
     """
@@ -24,7 +25,9 @@ class RunLog:
         self.count = 0
         self.said = time.monotonic()
         if folder:
-            from torch.utils.tensorboard import SummaryWriter  # seconds to import, and only training needs it
+            from torch.utils.tensorboard import (
+                SummaryWriter,
+            )  # seconds to import, and only training needs it
 
             folder.mkdir(parents=True, exist_ok=True)
             self.events = SummaryWriter(str(folder / "tensorboard"))
@@ -58,32 +61,55 @@ class RunLog:
         self.say(f"step {step}  {text}  {self.count / elapsed:.2f} steps/s")
         self.sums, self.count, self.said = {}, 0, time.monotonic()
 
-    def validation(self, step: int, metrics: dict[str, float], examples: dict[str, dict[str, np.ndarray]]) -> None:
-        """Write one validation's metrics and pictures (name -> label -> [H,W,3] 8-bit), and redraw the curve."""
+    def validation(
+        self, step: int, metrics: dict[str, float], examples: dict[str, dict[str, np.ndarray]]
+    ) -> None:
+        """Write one validation's metrics and pictures (name -> label -> [H,W,3] 8-bit), and redraw
+        the curve.
+        """
         if not self.folder or not metrics:
             return
         for name, value in metrics.items():
             self.events.add_scalar(f"validation/{name}", value, step)
-        self.say(f"step {step}  validation  " + "  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+        self.say(
+            f"step {step}  validation  "
+            + "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+        )
         _append(self.folder / "metrics.csv", {"step": step, **metrics})
         draw_curves(self.folder)
         if examples:
             contact_sheet_of_rows(self.folder / "validation.png", examples)
             for name, pictures in examples.items():
-                self.events.add_image(f"validation/{name}", np.concatenate(list(pictures.values()), 1), step, dataformats="HWC")
+                self.events.add_image(
+                    f"validation/{name}",
+                    np.concatenate(list(pictures.values()), 1),
+                    step,
+                    dataformats="HWC",
+                )
 
     def close(self, step: int, interrupted: bool) -> None:
         if self.folder:
             self._say_losses(step)
             draw_curves(self.folder)
-            weights = "" if (self.folder / "best.safetensors").exists() else "; no validation yet, so the weights are last.safetensors"
-            self.say(f"{'interrupted' if interrupted else 'stopped'} at step {step}; saved in {self.folder}{weights}")
+            weights = (
+                ""
+                if (self.folder / "best.safetensors").exists()
+                else "; no validation yet, so the weights are last.safetensors"
+            )
+            self.say(
+                f"{'interrupted' if interrupted else 'stopped'} at step {step}; saved in "
+                f"{self.folder}{weights}"
+            )
             self.events.close()
 
 
 def draw_curves(folder: Path) -> None:
-    """Draw every column of metrics.csv and loss.csv against the step, each in its own panel, as curve.png."""
-    from matplotlib.figure import Figure  # the object interface needs no display and no global state
+    """Draw every column of metrics.csv and loss.csv against the step, each in its own panel, as
+    curve.png.
+    """
+    from matplotlib.figure import (
+        Figure,
+    )  # the object interface needs no display and no global state
 
     curves = {}
     for table in ("metrics.csv", "loss.csv"):

@@ -1,8 +1,10 @@
-"""Reads arrays of numbers from MATLAB's files of version 5 to 7 (MAT-File Format, MathWorks, R2023a), and nothing else that they may hold.
+"""Reads arrays of numbers from MATLAB's files of version 5 to 7 (MAT-File Format, MathWorks,
+R2023a), and nothing else that they may hold.
 
-SciPy's reader also builds objects and functions, and crashes the process on some damaged files. A file is a header of 128 bytes and data
-elements: a tag (type, size in bytes), then the content, padded to 8 bytes; small ones have both in 8 bytes. An array is an element of
-elements: flags, sizes, name, values; it may be compressed.
+SciPy's reader also builds objects and functions, and crashes the process on some damaged files. A
+file is a header of 128 bytes and data elements: a tag (type, size in bytes), then the content,
+padded to 8 bytes; small ones have both in 8 bytes. An array is an element of elements: flags,
+sizes, name, values; it may be compressed.
 """
 
 import math
@@ -16,14 +18,46 @@ import numpy as np
 
 from utils.errors import UserError, reading
 
-_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # of stored values
-_CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}  # of arrays
-_OTHERS = {1: "a cell array", 2: "a structure", 3: "an object", 4: "text", 5: "a sparse array", 16: "a function", 17: "an object"}
+_TYPES = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}  # of stored values
+_CLASSES = {
+    6: "f8",
+    7: "f4",
+    8: "i1",
+    9: "u1",
+    10: "i2",
+    11: "u2",
+    12: "i4",
+    13: "u4",
+    14: "i8",
+    15: "u8",
+}  # of arrays
+_OTHERS = {
+    1: "a cell array",
+    2: "a structure",
+    3: "an object",
+    4: "text",
+    5: "a sparse array",
+    16: "a function",
+    17: "an object",
+}
 _ARRAY, _COMPRESSED, _COMPLEX = 14, 15, 0x800
 
 
 def read_matlab(path: str | os.PathLike, name: str) -> np.ndarray:
-    """The real array of that name. Raises UserError for a file without it, of another version, or damaged."""
+    """The real array of that name. Raises UserError for a file without it, of another version, or
+    damaged.
+    """
     names = []
     with reading(path, "MATLAB file"):
         content = Path(path).read_bytes()
@@ -43,13 +77,18 @@ def read_matlab(path: str | os.PathLike, name: str) -> np.ndarray:
             names.append(next(parts)[1].decode("latin1"))
             if names[-1] == name:
                 if (number := flags & 0xFF) not in _CLASSES or flags & _COMPLEX:
-                    raise UserError(f"{path}: {name} is {_OTHERS.get(number, 'no real array')}, numbers are expected")
+                    raise UserError(
+                        f"{path}: {name} is {_OTHERS.get(number, 'no real array')}, numbers are "
+                        "expected"
+                    )
                 stored, values = next(parts)
                 array = np.frombuffer(values, order + _TYPES[stored])
                 if min(shape) < 0 or math.prod(shape) != array.size:
                     raise ValueError(f"{name} has {array.size} values, its size is {shape}")
                 return array.astype(_CLASSES[number]).reshape(shape, order="F")
-    raise UserError(f"{path} holds {', '.join(filter(None, names)) or 'nothing'}, no array called {name}")
+    raise UserError(
+        f"{path} holds {', '.join(filter(None, names)) or 'nothing'}, no array called {name}"
+    )
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:

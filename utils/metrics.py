@@ -1,4 +1,6 @@
-"""PSNR and SSIM. Images are arrays [H,W,3]; computations run in float64. Which values, crops and rounding: utils/protocol.py."""
+"""PSNR and SSIM. Images are arrays [H,W,3]; computations run in float64. Which values, crops and
+rounding: utils/protocol.py.
+"""
 
 import cv2
 import numpy as np
@@ -10,32 +12,42 @@ _GAUSSIAN = cv2.getGaussianKernel(_WINDOW, 1.5).ravel()
 
 
 def psnr(restored: np.ndarray, sharp: np.ndarray, peak: float = 255) -> float:
-    """10 log10(peak^2 / mean squared error) over all pixels and channels; infinite for identical images."""
+    """10 log10(peak^2 / mean squared error) over all pixels and channels; infinite for identical
+    images.
+    """
     error = np.mean((restored.astype(np.float64) - sharp) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))
 
 
 def ssim(restored: np.ndarray, sharp: np.ndarray) -> float:
-    """Mean SSIM on the 0..255 scale (Wang et al. 2004), 11x11 Gaussian of sigma 1.5, valid windows, per channel, averaged.
+    """Mean SSIM on the 0..255 scale (Wang et al. 2004), 11x11 Gaussian of sigma 1.5, valid windows,
+    per channel, averaged.
 
     Raises ValueError for images smaller than the window.
     """
     if min(restored.shape[:2]) < _WINDOW:
-        raise ValueError(f"SSIM needs at least {_WINDOW}x{_WINDOW} pixels, got {restored.shape[0]}x{restored.shape[1]}")
+        raise ValueError(
+            f"SSIM needs at least {_WINDOW}x{_WINDOW} pixels, got "
+            f"{restored.shape[0]}x{restored.shape[1]}"
+        )
     inner = slice(_RADIUS, -_RADIUS)
     return float(ssim_map(restored, sharp)[inner, inner].mean())
 
 
 def ssim3d(restored: np.ndarray, sharp: np.ndarray) -> float:
-    """SSIM with an 11x11x11 window that also runs over the channels, edges repeated, mean over all voxels.
+    """SSIM with an 11x11x11 window that also runs over the channels, edges repeated, mean over all
+    voxels.
 
-    The figure that MATLAB's `ssim` gives for an RGB array, and that SRN, Restormer and NAFNet report.
+    The figure that MATLAB's `ssim` gives for an RGB array, and that SRN, Restormer and NAFNet
+    report.
     """
     return float(_ssim_map(restored, sharp, _filter_3d).mean())
 
 
 def ssim_map(restored: np.ndarray, sharp: np.ndarray) -> np.ndarray:
-    """SSIM at every pixel and channel on the 0..255 scale, 11x11 Gaussian of sigma 1.5; edges are repeated, so cut off 5 px."""
+    """SSIM at every pixel and channel on the 0..255 scale, 11x11 Gaussian of sigma 1.5; edges are
+    repeated, so cut off 5 px.
+    """
     return _ssim_map(restored, sharp, _filter_2d)
 
 
@@ -54,7 +66,9 @@ def _filter_2d(image: np.ndarray) -> np.ndarray:
 
 def _filter_3d(image: np.ndarray) -> np.ndarray:
     channels = image.shape[-1]
-    across = np.zeros((channels, channels))  # weight of each channel in each filtered one, edges repeated
+    across = np.zeros(
+        (channels, channels)
+    )  # weight of each channel in each filtered one, edges repeated
     for channel in range(channels):
         for offset, weight in zip(range(-_RADIUS, _RADIUS + 1), _GAUSSIAN):
             across[channel, np.clip(channel + offset, 0, channels - 1)] += weight

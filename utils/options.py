@@ -22,7 +22,10 @@ GRADIENT_NORM = "clip the norm of the gradient to this; 0 = no clipping"
 ACCUMULATE = "parts a batch is worked through in, to save memory"
 AVERAGE = "decay of the moving average of the weights that is validated and exported; 0 = none"
 REPORT = "write report.html"
-TABLE = "run the rows of tables.yaml whose data and weights are in place (all, or those of one data set or network)"
+TABLE = (
+    "run the rows of tables.yaml whose data and weights are in place (all, or those of one "
+    "data set or network)"
+)
 PRINT_TABLE = "print the published figures and what repeating them needs"
 WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/"
 SKIP_EXISTING = "leave alone what has its results already"
@@ -34,29 +37,45 @@ DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
 PRECISION = "arithmetic of the network; auto: bf16 on a GPU that has it, else fp32"
 SEQUENCES = "folder of sequences with its metadata.json, or such a file; none: the embedded sample"
 DATASET_NAME = "the same as --data_path dataset/NAME"
-METADATA = "another metadata file for these pictures; without --data_path its pictures lie beside it or in dataset/, below its `name`"
+METADATA = (
+    "another metadata file for these pictures; without --data_path its pictures lie "
+    "beside it or in dataset/, below its `name`"
+)
 
 
 @dataclass(frozen=True)
 class SequenceTraining:
-    """The options of HyperCUT's two trainings, of the ordering network and of blur to video; the defaults are its recipe."""
+    """The options of HyperCUT's two trainings, of the ordering network and of blur to video; the
+    defaults are its recipe.
+    """
 
     data_path: Path | None = option(Path("dataset/REDS_HyperCUT"), SEQUENCES)
     dataset_name: str | None = option(None, DATASET_NAME)
     metadata: Path | None = option(None, METADATA)
-    network: dict | None = option(None, "arguments of the network, {NAME: VALUE, ...}; see its file in models/; none: the published one")
+    network: dict | None = option(
+        None,
+        "arguments of the network, {NAME: VALUE, ...}; see its file in models/; none: the "
+        "published one",
+    )
     weights: Path | None = option(None, START)
     save: str = option("hypercut", SAVE)
     resume: bool = option(False, RESUME)
-    load_epoch: int = option(0, "as HyperCUT's command has it; above 0 it is the same as --resume: the last checkpoint counts")
+    load_epoch: int = option(
+        0,
+        "as HyperCUT's command has it; above 0 it is the same as --resume: the last checkpoint "
+        "counts",
+    )
     epochs: int = option(100, EPOCHS)
     val_every: int = option(5, "epochs between validations; 0 = only at the end")
-    val_sequences: int = option(0, "sequences validated, evenly spread over the partition val; 0 = all")
+    val_sequences: int = option(
+        0, "sequences validated, evenly spread over the partition val; 0 = all"
+    )
     batch_size: int = option(8, "sequences per optimiser step", least=1)
     image_size: int = option(256, "side of the training patch, px", least=1)
     augment: list[SequenceAugmentation] = option(
         ["affine", "jitter", "noise"],
-        "what is changed at random, in all eight pictures alike; turn: flips and turns; flicker: each moment's light",
+        "what is changed at random, in all eight pictures alike; turn: flips and turns; flicker: "
+        "each moment's light",
     )
     lr: float = option(5e-4, "learning rate at the start (Adamax)")
     lr_gamma: float = option(0.9, "its factor")

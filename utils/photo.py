@@ -1,4 +1,6 @@
-"""Photos as people have them: a restored copy keeps bit depth, transparency, greyness, colour profile and the camera's notes."""
+"""Photos as people have them: a restored copy keeps bit depth, transparency, greyness, colour
+profile and the camera's notes.
+"""
 
 import io
 import os
@@ -17,14 +19,24 @@ from utils.image import ORIENTATION, damage_as_sentence, decode_image, to_8bit
 
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
 # EXIF orientation -> how often to turn by 90 degrees, and whether to mirror left-right before
-_TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}
+_TURNS = {
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (1, True),
+    6: (3, False),
+    7: (3, True),
+    8: (1, False),
+}
 
 
 class Photo(NamedTuple):
-    """A photo file's pixels [H,W,3], uint8 or uint16, upright, and what a restored copy keeps of it.
+    """A photo file's pixels [H,W,3], uint8 or uint16, upright, and what a restored copy keeps of
+    it.
 
-    alpha: transparency [H,W] of the pixels' type, or None. grey: whether the file holds no colours. profile: its ICC profile, None for
-    CMYK, as the pixels are RGB. exif: the camera's notes without the orientation; None also where they are damaged.
+    alpha: transparency [H,W] of the pixels' type, or None. grey: whether the file holds no colours.
+    profile: its ICC profile, None for CMYK, as the pixels are RGB. exif: the camera's notes without
+    the orientation; None also where they are damaged.
     """
 
     pixels: np.ndarray
@@ -50,17 +62,25 @@ def read_photo(path: str | os.PathLike) -> Photo:
 
 
 def write_photo(path: str | os.PathLike, image: Tensor, photo: Photo) -> None:
-    """Write a restored image [3,H,W] in [0,1] as PNG with what the photo it came from keeps; whole or not at all."""
+    """Write a restored image [3,H,W] in [0,1] as PNG with what the photo it came from keeps; whole
+    or not at all.
+    """
     deep = photo.pixels.dtype == np.uint16
     pixels = _to_16bit(image) if deep else to_8bit(image)
     if photo.grey:
         pixels = np.round(pixels.mean(-1, keepdims=True)).astype(pixels.dtype)
     if photo.alpha is not None:
         pixels = np.concatenate((pixels, photo.alpha[..., None]), -1)
-    notes = {name: value for name, value in (("icc_profile", photo.profile), ("exif", photo.exif)) if value}
+    notes = {
+        name: value
+        for name, value in (("icc_profile", photo.profile), ("exif", photo.exif))
+        if value
+    }
     with atomic_path(path) as temporary:
         if not deep:
-            Image.fromarray(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels).save(temporary, "PNG", **notes)
+            Image.fromarray(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels).save(
+                temporary, "PNG", **notes
+            )
             return
         # PIL has no 16-bit colours: OpenCV writes them, and the notes are put behind the header
         order = {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]
@@ -76,7 +96,9 @@ def write_photo(path: str | os.PathLike, image: Tensor, photo: Photo) -> None:
 def _alpha(image: Image.Image, data: bytes, dtype: np.dtype) -> np.ndarray:
     """Transparency [H,W], upright."""
     if dtype == np.uint16:
-        alpha = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., -1]  # not turned
+        alpha = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[
+            ..., -1
+        ]  # not turned
     else:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     turns, mirror = _TURNS.get(image.getexif().get(ORIENTATION, 1), (0, False))
@@ -88,15 +110,32 @@ def _notes(image: Image.Image) -> bytes | None:
     exif.pop(ORIENTATION, None)
     try:
         return exif.tobytes() if len(exif) else None
-    except (AttributeError, TypeError, ValueError, struct.error):  # PIL can't write back what it read from a damaged or odd tag
+    except (
+        AttributeError,
+        TypeError,
+        ValueError,
+        struct.error,
+    ):  # PIL can't write back what it read from a damaged or odd tag
         return None
 
 
 def _to_16bit(image: Tensor) -> np.ndarray:
     """round(clip(x,0,1)*65535) of [3,H,W] as uint16 [H,W,3]."""
-    return (image.detach().double().clamp(0, 1) * 65535).round().movedim(-3, -1).cpu().numpy().astype(np.uint16)
+    return (
+        (image.detach().double().clamp(0, 1) * 65535)
+        .round()
+        .movedim(-3, -1)
+        .cpu()
+        .numpy()
+        .astype(np.uint16)
+    )
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     """A chunk of a PNG file."""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )

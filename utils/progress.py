@@ -9,7 +9,9 @@ SAY_EVERY_S = 30
 
 
 class Progress(tqdm):
-    """tqdm's bar; where the errors go to no terminal, a line every half minute instead, and none for what is done sooner."""
+    """tqdm's bar; where the errors go to no terminal, a line every half minute instead, and none
+    for what is done sooner.
+    """
 
     def __init__(self, *args, **options):
         self.in_lines, self.said = not sys.stderr.isatty(), time.monotonic()

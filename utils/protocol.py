@@ -33,10 +33,14 @@ class Protocol:
     psnr_values: str = "8bit"  # 8bit, clipped, or raw
     psnr_cap: float = float("inf")
     aligned: bool = False  # compared after registration, by utils/alignment.py instead of `score`
-    unit: str = "images"  # what is scored; others than images by utils/sequence_scores.py or utils/potential_scores.py, not by `score`
+    # what is scored; others than images by utils/sequence_scores.py or utils/potential_scores.py,
+    # not by `score`
+    unit: str = "images"
 
     def score(self, restored: Tensor | np.ndarray, sharp: Tensor | np.ndarray) -> dict[str, float]:
-        """Metrics of one image: tensors [3,H,W] in [0,1] or 8-bit pixels [H,W,3], both of the same size."""
+        """Metrics of one image: tensors [3,H,W] in [0,1] or 8-bit pixels [H,W,3], both of the same
+        size.
+        """
         scores = {"psnr": self.psnr(restored, sharp)}
         for name in self.metrics[1:]:
             scores[name] = _SSIMS[name](self._crop(_pixels(restored)), self._crop(_pixels(sharp)))
@@ -47,14 +51,21 @@ class Protocol:
         if self.psnr_values == "8bit":
             restored, sharp = _pixels(restored), _pixels(sharp)
         else:
-            restored, sharp = (_floats(image, self.psnr_values == "clipped") for image in (restored, sharp))
+            restored, sharp = (
+                _floats(image, self.psnr_values == "clipped") for image in (restored, sharp)
+            )
         if restored.shape != sharp.shape:
-            raise ValueError(f"images of different sizes: restored {restored.shape[:2]}, sharp {sharp.shape[:2]}")
+            raise ValueError(
+                f"images of different sizes: restored {restored.shape[:2]}, sharp {sharp.shape[:2]}"
+            )
         return min(psnr(self._crop(restored), self._crop(sharp)), self.psnr_cap)
 
     def _crop(self, image: np.ndarray) -> np.ndarray:
         if min(image.shape[:2]) <= 2 * self.border:
-            raise ValueError(f"protocol {self.name} cuts {self.border} px on each side of an image of only {image.shape[:2]}")
+            raise ValueError(
+                f"protocol {self.name} cuts {self.border} px on each side of an image of only "
+                f"{image.shape[:2]}"
+            )
         inner = slice(self.border, -self.border or None)
         return image[inner, inner]
 
@@ -70,9 +81,18 @@ PROTOCOLS = {
         Protocol("image_float", ("psnr", "ssim", "ssim3d"), psnr_values="clipped"),
         Protocol("realblur", ("psnr", "ssim"), aligned=True),
         Protocol("kohler", ("psnr", "ssim"), aligned=True),
-        Protocol("blur2vid", _MOMENTS, (*(f"{kind}_{frame}" for kind in _MOMENTS for frame in range(1, 8)), *_ORDER), unit="sequences"),
+        Protocol(
+            "blur2vid",
+            _MOMENTS,
+            (*(f"{kind}_{frame}" for kind in _MOMENTS for frame in range(1, 8)), *_ORDER),
+            unit="sequences",
+        ),
         Protocol("hypercut", _ORDER, unit="sequences"),
-        Protocol("irp", ("srcc", "plcc", "scene_srcc", "scene_plcc", "rmse", "rmse_published"), unit="shots"),
+        Protocol(
+            "irp",
+            ("srcc", "plcc", "scene_srcc", "scene_plcc", "rmse", "rmse_published"),
+            unit="shots",
+        ),
     )
 }
 _SSIMS = {"ssim": ssim, "ssim3d": ssim3d}

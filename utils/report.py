@@ -1,4 +1,6 @@
-"""Pictures of what a run did: a contact sheet (PNG) and a page (HTML) with input and restored frame under a draggable divider."""
+"""Pictures of what a run did: a contact sheet (PNG) and a page (HTML) with input and restored frame
+under a draggable divider.
+"""
 
 import base64
 import html
@@ -21,12 +23,15 @@ PANEL_WIDTH, PAGE_WIDTH = 640, 940  # px
 MOST_BYTES = 5_000_000
 _LABEL_HEIGHT = 22
 _CROP = 96  # side in px of the most changed region
-_TALLEST = 4  # times its width is what a picture on a contact sheet may be high; higher ones become narrower
+# times its width is what a picture on a contact sheet may be high; higher ones become narrower
+_TALLEST = 4
 
 
 @dataclass
 class Example:
-    """One frame to show: 8-bit pictures [H,W,3] of one size, and further pictures and words about it."""
+    """One frame to show: 8-bit pictures [H,W,3] of one size, and further pictures and words about
+    it.
+    """
 
     name: str
     blurry: np.ndarray
@@ -42,7 +47,9 @@ class Example:
 
 
 def contact_sheet(path: Path, examples: Sequence[Example], width: int = 400) -> None:
-    """Write a PNG: per example its name, input, restored (and sharp) frame, and below them their most changed region, enlarged."""
+    """Write a PNG: per example its name, input, restored (and sharp) frame, and below them their
+    most changed region, enlarged.
+    """
     bands = []
     for example in examples:
         crops = [enlarged(crop, width)[: width // 2] for crop in most_changed(example)]
@@ -50,8 +57,12 @@ def contact_sheet(path: Path, examples: Sequence[Example], width: int = 400) -> 
     _write_bands(path, bands)
 
 
-def contact_sheet_of_rows(path: Path, rows: dict[str, dict[str, np.ndarray]], width: int = 400) -> None:
-    """Write a PNG of labelled pictures [H,W,3] side by side, one named row (name -> label -> picture) after the other."""
+def contact_sheet_of_rows(
+    path: Path, rows: dict[str, dict[str, np.ndarray]], width: int = 400
+) -> None:
+    """Write a PNG of labelled pictures [H,W,3] side by side, one named row (name -> label ->
+    picture) after the other.
+    """
     bands = [band for name, pictures in rows.items() for band in _row(name, pictures, width)]
     _write_bands(path, bands)
 
@@ -90,7 +101,9 @@ def enlarged(picture: np.ndarray, width: int) -> np.ndarray:
 
 
 def flow_picture(flow: np.ndarray) -> np.ndarray:
-    """Optical flow [2,H,W] as colours: hue = direction, saturation = length relative to the 99th percentile."""
+    """Optical flow [2,H,W] as colours: hue = direction, saturation = length relative to the 99th
+    percentile.
+    """
     length = np.hypot(flow[0], flow[1])
     hue = (np.arctan2(flow[1], flow[0]) + np.pi) / (2 * np.pi) * 179
     saturation = np.clip(length / max(np.percentile(length, 99), 1e-6), 0, 1) * 255
@@ -106,13 +119,32 @@ def write_report(
     table: str = "",
     pictures: dict[str, np.ndarray] | None = None,
 ) -> None:
-    """Write a page that needs nothing else: at most 8 examples and other pictures of 640 px, scores, facts, the exact command, versions."""
-    facts = facts | {"command": shlex.join(["python", *sys.argv]), "version": f"Blurlab {VERSION}, Python {platform.python_version()}"}
-    rows = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in facts.items() if value)
+    """Write a page that needs nothing else: at most 8 examples and other pictures of 640 px,
+    scores, facts, the exact command, versions.
+    """
+    facts = facts | {
+        "command": shlex.join(["python", *sys.argv]),
+        "version": f"Blurlab {VERSION}, Python {platform.python_version()}",
+    }
+    rows = "".join(
+        f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>"
+        for key, value in facts.items()
+        if value
+    )
     for quality in (88, 70, 50, 30):
-        panels = "".join(_figure(picture, name, quality, PANEL_WIDTH) for name, picture in (pictures or {}).items())
-        panels += (_DRAG if examples else "") + "".join(_panel(example, quality) for example in examples[:MOST_PANELS])
-        page = _PAGE.format(title=html.escape(title), facts=f"<table>{rows}</table>", scores=_preformatted(table), panels=panels)
+        panels = "".join(
+            _figure(picture, name, quality, PANEL_WIDTH)
+            for name, picture in (pictures or {}).items()
+        )
+        panels += (_DRAG if examples else "") + "".join(
+            _panel(example, quality) for example in examples[:MOST_PANELS]
+        )
+        page = _PAGE.format(
+            title=html.escape(title),
+            facts=f"<table>{rows}</table>",
+            scores=_preformatted(table),
+            panels=panels,
+        )
         if len(page) <= MOST_BYTES:
             break
     write_text(path, page)
@@ -120,7 +152,9 @@ def write_report(
 
 @dataclass
 class Chapter:
-    """A part of a story: words, commands that do the same, a table, pictures (label -> [H,W,3], small or as wide as the page), examples."""
+    """A part of a story: words, commands that do the same, a table, pictures (label -> [H,W,3],
+    small or as wide as the page), examples.
+    """
 
     title: str
     words: str
@@ -133,20 +167,36 @@ class Chapter:
 
 
 def write_story(path: Path, title: str, words: str, chapters: Sequence[Chapter]) -> None:
-    """Write a page that needs nothing else: chapters with pictures of 300 px and examples of 640 px."""
-    panels = _DRAG + "".join(_chapter(number, chapter) for number, chapter in enumerate(chapters, 1))
-    write_text(path, _PAGE.format(title=html.escape(title), facts=f"<p>{html.escape(words)}</p>", scores="", panels=panels))
+    """Write a page that needs nothing else: chapters with pictures of 300 px and examples of 640
+    px.
+    """
+    panels = _DRAG + "".join(
+        _chapter(number, chapter) for number, chapter in enumerate(chapters, 1)
+    )
+    write_text(
+        path,
+        _PAGE.format(
+            title=html.escape(title), facts=f"<p>{html.escape(words)}</p>", scores="", panels=panels
+        ),
+    )
 
 
 def _chapter(number: int, chapter: Chapter) -> str:
-    wide = "".join(_figure(picture, label, 88, PAGE_WIDTH) for label, picture in chapter.wide.items())
+    wide = "".join(
+        _figure(picture, label, 88, PAGE_WIDTH) for label, picture in chapter.wide.items()
+    )
     pictures = "".join(_figure(picture, label, 88) for label, picture in chapter.pictures.items())
     if chapter.gif:
         data = base64.b64encode(chapter.gif.read_bytes()).decode()
-        pictures += f'<figure><img src="data:image/gif;base64,{data}"><figcaption>{html.escape(chapter.gif.name)}</figcaption></figure>'
+        pictures += (
+            "<figure><img "
+            f'src="data:image/gif;base64,{data}"><figcaption>{html.escape(chapter.gif.name)}</figcaption></figure>'
+        )
     return (
-        f"<section><h2>{number}. {html.escape(chapter.title)}</h2><p>{html.escape(chapter.words)}</p>{_preformatted(chapter.table)}"
-        f'{wide}<div class="row">{pictures}</div>{"".join(_panel(example, 88) for example in chapter.examples)}'
+        f"<section><h2>{number}. "
+        f"{html.escape(chapter.title)}</h2><p>{html.escape(chapter.words)}</p>{_preformatted(chapter.table)}"
+        f"{wide}<div "
+        f'class="row">{pictures}</div>{"".join(_panel(example, 88) for example in chapter.examples)}'
         f"{_preformatted(chr(10).join(chapter.commands))}</section>"
     )
 
@@ -156,22 +206,38 @@ def _preformatted(text: str) -> str:
 
 
 def _panel(example: Example, quality: int) -> str:
-    below, above = (_embedded(picture, PANEL_WIDTH, quality) for picture in (example.restored, example.blurry))
-    crops = {f"{head}, most changed region": enlarged(crop, 300) for head, crop in zip(example.pictures, most_changed(example))}
-    extras = {**({} if example.sharp is None else {"ground truth": example.sharp}), **example.extras}
-    crops, extras = ("".join(_figure(picture, name, quality) for name, picture in row.items()) for row in (crops, extras))
+    below, above = (
+        _embedded(picture, PANEL_WIDTH, quality) for picture in (example.restored, example.blurry)
+    )
+    crops = {
+        f"{head}, most changed region": enlarged(crop, 300)
+        for head, crop in zip(example.pictures, most_changed(example))
+    }
+    extras = {
+        **({} if example.sharp is None else {"ground truth": example.sharp}),
+        **example.extras,
+    }
+    crops, extras = (
+        "".join(_figure(picture, name, quality) for name, picture in row.items())
+        for row in (crops, extras)
+    )
     return (
         f"<section><h2>{html.escape(example.name)}</h2><p>{html.escape(example.words)}</p>"
-        f'<div class="compare"><img src="{below}" alt="restored"><img class="above" src="{above}" alt="input">'
+        f'<div class="compare"><img src="{below}" alt="restored"><img class="above" '
+        f'src="{above}" alt="input">'
         '<span class="tag left">input</span><span class="tag right">restored</span><i></i>'
-        '<input type="range" min="0" max="100" value="50" step="0.1" aria-label="divider between input and restored frame"></div>'
+        '<input type="range" min="0" max="100" value="50" step="0.1" aria-label="divider between '
+        'input and restored frame"></div>'
         f'<div class="row">{crops}</div><div class="row">{extras}</div></section>'
     )
 
 
 def _figure(picture: np.ndarray, caption: str, quality: int, width: int = 300) -> str:
     kind = ' class="wide"' if width > 300 else ""
-    return f'<figure{kind}><img src="{_embedded(picture, width, quality)}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+    return (
+        f"<figure{kind}><img "
+        f'src="{_embedded(picture, width, quality)}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+    )
 
 
 def _embedded(picture: np.ndarray, width: int, quality: int) -> str:
@@ -181,28 +247,60 @@ def _embedded(picture: np.ndarray, width: int, quality: int) -> str:
 
 
 def _row(name: str, pictures: dict[str, np.ndarray], width: int) -> list[np.ndarray]:
-    heads = [f"{name}  {head}".strip() if column == 0 else head for column, head in enumerate(pictures)]
+    heads = [
+        f"{name}  {head}".strip() if column == 0 else head for column, head in enumerate(pictures)
+    ]
     shrunk = [_scaled(picture, width, cv2.INTER_AREA) for picture in pictures.values()]
     tallest = max(len(picture) for picture in shrunk)
-    shrunk = [np.pad(each, ((0, tallest - len(each)), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in shrunk]
+    shrunk = [
+        np.pad(
+            each,
+            ((0, tallest - len(each)), (0, width - each.shape[1]), (0, 0)),
+            constant_values=255,
+        )
+        for each in shrunk
+    ]
     return [_text_band(heads, width), np.hstack(shrunk)]
 
 
 def _write_bands(path: Path, bands: list[np.ndarray]) -> None:
     widest = max(band.shape[1] for band in bands)
-    write_image(path, np.vstack([np.pad(band, ((0, 0), (0, widest - band.shape[1]), (0, 0)), constant_values=255) for band in bands]))
+    write_image(
+        path,
+        np.vstack(
+            [
+                np.pad(band, ((0, 0), (0, widest - band.shape[1]), (0, 0)), constant_values=255)
+                for band in bands
+            ]
+        ),
+    )
 
 
 def _scaled(picture: np.ndarray, width: int, interpolation: int) -> np.ndarray:
-    """The picture `width` pixels wide, or narrower where it would be higher than _TALLEST times that."""
+    """The picture `width` pixels wide, or narrower where it would be higher than _TALLEST times
+    that.
+    """
     scale = min(width / picture.shape[1], _TALLEST * width / picture.shape[0])
-    return cv2.resize(picture, [max(round(side * scale), 1) for side in picture.shape[1::-1]], interpolation=interpolation)
+    return cv2.resize(
+        picture,
+        [max(round(side * scale), 1) for side in picture.shape[1::-1]],
+        interpolation=interpolation,
+    )
 
 
 def _text_band(texts: Sequence[str], width: int) -> np.ndarray:
     band = np.full((_LABEL_HEIGHT, width * len(texts), 3), 255, np.uint8)
     for column, text in enumerate(texts):
-        cv2.putText(band, text, (column * width + 4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (20, 20, 20), 1, cv2.LINE_AA)
+        cv2.putText(
+            band,
+            text,
+            (column * width + 4, 15),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.42,
+            (20, 20, 20),
+            1,
+            cv2.LINE_AA,
+        )
     return band
 
 

@@ -1,4 +1,6 @@
-"""Measures of sharpness that need no training, of 8-bit pictures [H,W,3]; higher is sharper (noise counts as sharpness, too)."""
+"""Measures of sharpness that need no training, of 8-bit pictures [H,W,3]; higher is sharper (noise
+counts as sharpness, too).
+"""
 
 import cv2
 import numpy as np
@@ -12,7 +14,9 @@ def laplacian_variance(picture: np.ndarray) -> float:
 def tenengrad(picture: np.ndarray) -> float:
     """Mean squared length of the Sobel gradient of the grey picture (Tenenbaum, 1970)."""
     grey = _grey(picture)
-    return float(np.mean([cv2.Sobel(grey, cv2.CV_64F, *order) ** 2 for order in ((1, 0), (0, 1))]) * 2)
+    return float(
+        np.mean([cv2.Sobel(grey, cv2.CV_64F, *order) ** 2 for order in ((1, 0), (0, 1))]) * 2
+    )
 
 
 def local_entropy(picture: np.ndarray) -> float:
@@ -23,7 +27,11 @@ def local_entropy(picture: np.ndarray) -> float:
     return float(entropy(_grey(picture), disk(5)).mean())
 
 
-MEASURES = {"variance of Laplacian": laplacian_variance, "Tenengrad": tenengrad, "local entropy": local_entropy}
+MEASURES = {
+    "variance of Laplacian": laplacian_variance,
+    "Tenengrad": tenengrad,
+    "local entropy": local_entropy,
+}
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
-"""Reads checkpoints of TensorFlow without TensorFlow: PREFIX.index, a sorted-string table of tensor records, and PREFIX.data-*, raw values.
+"""Reads checkpoints of TensorFlow without TensorFlow: PREFIX.index, a sorted-string table of tensor
+records, and PREFIX.data-*, raw values.
 
-Formats: tensorflow/core/lib/io/format (the table, LevelDB's, without compression) and tensor_bundle.proto (the records). Numbers inside
-are varints (7 bits a byte, low ones first); integers of fixed width and values are little-endian.
+Formats: tensorflow/core/lib/io/format (the table, LevelDB's, without compression) and
+tensor_bundle.proto (the records). Numbers inside are varints (7 bits a byte, low ones first);
+integers of fixed width and values are little-endian.
 """
 
 import math
@@ -16,7 +18,20 @@ from utils.errors import UserError, reading
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48  # bytes: two block handles, padding, magic
 _TRAILER = 5  # bytes behind a block: its compression and a checksum
-_DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 17: "<u2", 19: "<f2", 22: "<u4", 23: "<u8"}
+_DTYPES = {
+    1: "<f4",
+    2: "<f8",
+    3: "<i4",
+    4: "u1",
+    5: "<i2",
+    6: "i1",
+    9: "<i8",
+    10: "?",
+    17: "<u2",
+    19: "<f2",
+    22: "<u4",
+    23: "<u8",
+}
 
 
 def find_prefix(path: Path, step: int | None = None) -> Path:
@@ -25,21 +40,42 @@ def find_prefix(path: Path, step: int | None = None) -> Path:
     Of a folder: the one of a step, else the one that its `checkpoint` file names, else the latest.
     """
     if path.is_dir():
-        found = {int(end): file for file in path.glob("*.index") if (end := file.stem.rpartition("-")[2]).isdecimal()}
+        found = {
+            int(end): file
+            for file in path.glob("*.index")
+            if (end := file.stem.rpartition("-")[2]).isdecimal()
+        }
         if not found or (step is not None and step not in found):
-            there = f"it has the steps {', '.join(map(str, sorted(found)))}" if found else "no PREFIX-STEP.index is there"
-            raise UserError(f"no TensorFlow checkpoint{f' of step {step}' if step is not None else ''} in {path}: {there}")
+            there = (
+                f"it has the steps {', '.join(map(str, sorted(found)))}"
+                if found
+                else "no PREFIX-STEP.index is there"
+            )
+            raise UserError(
+                f"no TensorFlow checkpoint{f' of step {step}' if step is not None else ''} in "
+                f"{path}: {there}"
+            )
         path = found[_current(path, max(found)) if step is None else step]
-    prefix = path.with_suffix("") if path.suffix == ".index" or path.suffix.startswith(".data-") else path
+    prefix = (
+        path.with_suffix("")
+        if path.suffix == ".index" or path.suffix.startswith(".data-")
+        else path
+    )
     if not _beside(prefix, ".index").is_file():
-        raise UserError(f"no TensorFlow checkpoint at {prefix}: {_beside(prefix, '.index').name} is missing")
+        raise UserError(
+            f"no TensorFlow checkpoint at {prefix}: {_beside(prefix, '.index').name} is missing"
+        )
     return prefix
 
 
 def _current(folder: Path, latest: int) -> int:
     """The step in the folder's `checkpoint` file if that checkpoint is there."""
     file = folder / "checkpoint"
-    named = re.match(r'model_checkpoint_path: ".*?-(\d+)"', file.read_text(encoding="utf-8")) if file.is_file() else None
+    named = (
+        re.match(r'model_checkpoint_path: ".*?-(\d+)"', file.read_text(encoding="utf-8"))
+        if file.is_file()
+        else None
+    )
     return int(named[1]) if named and any(folder.glob(f"*-{named[1]}.index")) else latest
 
 
@@ -47,25 +83,36 @@ def is_checkpoint(path: Path) -> bool:
     """Whether a path is, or is the prefix or folder of, a TensorFlow checkpoint."""
     if path.is_dir():
         return any(path.glob("*-*.index"))
-    return path.suffix == ".index" or path.suffix.startswith(".data-") or _beside(path, ".index").is_file()
+    return (
+        path.suffix == ".index"
+        or path.suffix.startswith(".data-")
+        or _beside(path, ".index").is_file()
+    )
 
 
 def read_checkpoint(path: Path, step: int | None = None) -> dict[str, np.ndarray]:
-    """{variable name: array} of a checkpoint (see find_prefix). Raises UserError for a missing, foreign, compressed or truncated file."""
+    """{variable name: array} of a checkpoint (see find_prefix). Raises UserError for a missing,
+    foreign, compressed or truncated file.
+    """
     prefix = find_prefix(path, step)
     index = _beside(prefix, ".index")
     with reading(index, "the index of a TensorFlow checkpoint"):
         records = dict(_table(index.read_bytes()))
         header = _message(records.pop(b""))
         shards = header.get(1, [1])[0]
-        return {name.decode(): _tensor(prefix, shards, name.decode(), _message(record)) for name, record in records.items()}
+        return {
+            name.decode(): _tensor(prefix, shards, name.decode(), _message(record))
+            for name, record in records.items()
+        }
 
 
 def _tensor(prefix: Path, shards: int, name: str, record: dict[int, list]) -> np.ndarray:
     """A variable from its record: 1 type, 2 shape, 3 shard, 4 offset, 5 size in bytes."""
     kind = record[1][0]
     if kind not in _DTYPES:
-        raise UserError(f"{prefix}: variable {name} has the TensorFlow type {kind}, which is no plain number")
+        raise UserError(
+            f"{prefix}: variable {name} has the TensorFlow type {kind}, which is no plain number"
+        )
     dimensions = _message(record[2][0]).get(2, []) if 2 in record else []
     shape = [_message(dimension).get(1, [0])[0] for dimension in dimensions]
     file = _beside(prefix, f".data-{record.get(3, [0])[0]:05d}-of-{shards:05d}")
@@ -74,7 +121,10 @@ def _tensor(prefix: Path, shards: int, name: str, record: dict[int, list]) -> np
         raise UserError(f"{file} is missing: a checkpoint is an .index file and its .data files")
     expected = math.prod(shape) * np.dtype(_DTYPES[kind]).itemsize
     if (there := max(file.stat().st_size - offset, 0)) < size or size != expected:
-        raise UserError(f"{file} ends before variable {name}, or its index is damaged: {there} of {expected} bytes")
+        raise UserError(
+            f"{file} ends before variable {name}, or its index is damaged: {there} of {expected} "
+            "bytes"
+        )
     with open(file, "rb") as data:
         data.seek(offset)
         content = data.read(size)
@@ -95,7 +145,9 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Entries of a block: each shares the beginning of its key with the one before; the tail lists restarts, which are not needed."""
+    """Entries of a block: each shares the beginning of its key with the one before; the tail lists
+    restarts, which are not needed.
+    """
     block = content[offset : offset + size + _TRAILER]
     if len(block) < size + _TRAILER:
         raise ValueError("a block is cut off")
@@ -113,7 +165,9 @@ def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
 
 
 def _message(content: bytes) -> dict[int, list]:
-    """A protocol buffer as {field number: values}: integers for varint and fixed fields, bytes for the others."""
+    """A protocol buffer as {field number: values}: integers for varint and fixed fields, bytes for
+    the others.
+    """
     fields: dict[int, list] = {}
     place = 0
     while place < len(content):

@@ -1,6 +1,8 @@
-"""Reading and writing of videos: folders of frames and video files (PyAV, which carries FFmpeg and x264).
+"""Reading and writing of videos: folders of frames and video files (PyAV, which carries FFmpeg and
+x264).
 
-Frames are pixels [H,W,3], RGB, uint8 (uint16 from 16-bit pictures), upright; one is in memory at a time, however long the video.
+Frames are pixels [H,W,3], RGB, uint8 (uint16 from 16-bit pictures), upright; one is in memory at a
+time, however long the video.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,10 +21,27 @@ from utils.errors import UserError
 from utils.files import atomic_path
 from utils.image import image_size, read_image, write_image
 
-EXTENSIONS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".3gp", ".wmv")
+EXTENSIONS = (
+    ".mp4",
+    ".mov",
+    ".m4v",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".mts",
+    ".3gp",
+    ".wmv",
+)
 QUALITY = "14"  # x264's crf: visually lossless
 # Without these flags FFmpeg's conversion loses 5 dB on 4:2:0 and darkens by a level.
-_CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+_CONVERSION = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
 _BT709 = 1  # colour primaries, transfer and matrix in FFmpeg's numbering
 _SD_HEIGHT = 576  # untagged video up to this height is BT.601, above it BT.709, as players assume
 
@@ -58,7 +77,9 @@ class VideoFile:
         self.path = path
         with _open(path) as container:
             stream = _video_stream(container, path)
-            self.count = stream.frames or None  # as the header says, cut-off frames included; None where it does not
+            self.count = (
+                stream.frames or None
+            )  # as the header says, cut-off frames included; None where it does not
             self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             self.time_base = stream.time_base
             first = next((frame for frame, _ in _decoded(container, stream, path) if frame), None)
@@ -72,7 +93,9 @@ class VideoFile:
             yield pixels
 
     def timed(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(presentation time in units of `time_base`, pixels) of every frame. Raises UserError where the file ends early."""
+        """(presentation time in units of `time_base`, pixels) of every frame. Raises UserError
+        where the file ends early.
+        """
         given, left_out, last = 0, 0, None
         with _open(self.path) as container:
             stream = _video_stream(container, self.path)
@@ -88,7 +111,9 @@ class VideoFile:
                 yield time, _pixels(frame)
                 given, last = given + 1, time
         if self.count and given < self.count - left_out:
-            raise UserError(f"{self.path} ends after {given} of {self.count} frames: it is truncated or damaged")
+            raise UserError(
+                f"{self.path} ends after {given} of {self.count} frames: it is truncated or damaged"
+            )
 
 
 class FolderWriter:
@@ -110,7 +135,9 @@ class FolderWriter:
 
 @dataclass(frozen=True)
 class NewVideo:
-    """What a writer needs to know of a video that has no source: (height, width), frames per second; no sound."""
+    """What a writer needs to know of a video that has no source: (height, width), frames per
+    second; no sound.
+    """
 
     size: tuple[int, int]
     rate: Fraction
@@ -124,8 +151,9 @@ class NewVideo:
 class VideoWriter:
     """Writes H.264 (BT.709, tagged) with the frame times and the sound of a source file.
 
-    Frames go to NAME.partial.EXT; the final name appears when the block ends well. After an error or Ctrl-C the partial file is
-    closed properly, so that what was done plays. lossless: x264 in RGB, which most browsers can't play. Odd sizes are stored as 4:4:4.
+    Frames go to NAME.partial.EXT; the final name appears when the block ends well. After an error
+    or Ctrl-C the partial file is closed properly, so that what was done plays. lossless: x264 in
+    RGB, which most browsers can't play. Odd sizes are stored as 4:4:4.
     """
 
     def __init__(self, path: Path, source: VideoFile | NewVideo, lossless: bool = False):
@@ -135,14 +163,19 @@ class VideoWriter:
         self.frames = 0
         self._container = av.open(str(self.partial), "w")
         height, width = source.size
-        self._stream = self._container.add_stream("libx264rgb" if lossless else "libx264", rate=source.rate)
+        self._stream = self._container.add_stream(
+            "libx264rgb" if lossless else "libx264", rate=source.rate
+        )
         self._stream.width, self._stream.height = width, height
         self._stream.time_base = self._stream.codec_context.time_base = source.time_base
         if lossless:
             self._stream.pix_fmt, self._stream.options = "rgb24", {"crf": "0", "preset": "fast"}
         else:
             odd = height % 2 or width % 2
-            self._stream.pix_fmt, self._stream.options = "yuv444p" if odd else "yuv420p", {"crf": QUALITY, "preset": "fast"}
+            self._stream.pix_fmt, self._stream.options = (
+                "yuv444p" if odd else "yuv420p",
+                {"crf": QUALITY, "preset": "fast"},
+            )
             context = self._stream.codec_context
             context.color_primaries = context.color_trc = context.colorspace = _BT709
         self._sound = _Sound(source.path, self._container)
@@ -151,7 +184,11 @@ class VideoWriter:
         """Add a frame [H,W,3] uint8 at `time` in units of the source's time base; times ascend."""
         image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
         if self._stream.pix_fmt != "rgb24":
-            image = image.reformat(format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709, interpolation=_CONVERSION)
+            image = image.reformat(
+                format=self._stream.pix_fmt,
+                dst_colorspace=Colorspace.ITU709,
+                interpolation=_CONVERSION,
+            )
         image.pts, image.time_base = time, self.source.time_base
         self._container.mux(self._stream.encode(image))
         self._sound.copy_until(float(time * self.source.time_base))
@@ -160,7 +197,12 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             self._container.mux(self._stream.encode())
             self._sound.copy_until(float("inf") if kind is None else -1.0)
@@ -189,15 +231,23 @@ class _Sound:
         try:
             self._stream = target.add_stream_from_template(streams[0])
         except (ValueError, av.error.FFmpegError) as error:
-            print(f"note: the sound of {path.name} does not fit into {target.format.name} and is left out ({error})")
+            print(
+                f"note: the sound of {path.name} does not fit into {target.format.name} and is "
+                f"left out ({error})"
+            )
             return
         self._packets = self._source.demux(streams[0])
 
     def copy_until(self, seconds: float) -> None:
         while True:
             if self._waiting is None:
-                self._waiting = next((packet for packet in self._packets if packet.dts is not None), None)
-            if self._waiting is None or float(self._waiting.dts * self._waiting.time_base) > seconds:
+                self._waiting = next(
+                    (packet for packet in self._packets if packet.dts is not None), None
+                )
+            if (
+                self._waiting is None
+                or float(self._waiting.dts * self._waiting.time_base) > seconds
+            ):
                 return
             self._waiting.stream = self._stream
             self._target.mux(self._waiting)
@@ -209,20 +259,29 @@ class _Sound:
 
 
 def write_gif(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
-    """An endlessly repeating GIF of frames [H,W,3] uint8; its clock counts hundredths of a second."""
+    """An endlessly repeating GIF of frames [H,W,3] uint8; its clock counts hundredths of a
+    second.
+    """
     pictures = [Image.fromarray(frame) for frame in frames]
     delay = max(round(100 / fps), 2) * 10  # ms; players slow down below 20
     with atomic_path(path) as temporary:
-        pictures[0].save(temporary, "GIF", save_all=True, append_images=pictures[1:], duration=delay, loop=0)
+        pictures[0].save(
+            temporary, "GIF", save_all=True, append_images=pictures[1:], duration=delay, loop=0
+        )
 
 
 def _open(path: Path) -> av.container.InputContainer:
     try:
-        return av.open(str(path), metadata_errors="replace")  # cameras write their notes in any encoding
+        return av.open(
+            str(path), metadata_errors="replace"
+        )  # cameras write their notes in any encoding
     except FileNotFoundError:
         raise UserError(f"no such video: {path}") from None
     except av.error.FFmpegError as error:
-        raise UserError(f"{path} can't be opened as a video, it may be truncated or of another kind: {error.strerror}") from error
+        raise UserError(
+            f"{path} can't be opened as a video, it may be truncated or of another kind: "
+            f"{error.strerror}"
+        ) from error
 
 
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
@@ -232,8 +291,12 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> av.Vide
     return container.streams.video[0]
 
 
-def _decoded(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> Iterator[tuple[av.VideoFrame | None, bool]]:
-    """Frames in order, each with False; (None, True) for a packet that the file's edit list cuts off (trimmed clips have such)."""
+def _decoded(
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path
+) -> Iterator[tuple[av.VideoFrame | None, bool]]:
+    """Frames in order, each with False; (None, True) for a packet that the file's edit list cuts
+    off (trimmed clips have such).
+    """
     try:
         for packet in container.demux(stream):
             if packet.is_discard:
@@ -246,8 +309,18 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream, pat
 
 def _pixels(frame: av.VideoFrame) -> np.ndarray:
     """Upright RGB; the matrix is the tagged one, else the one that players assume for the size."""
-    tagged = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
+    tagged = {
+        1: Colorspace.ITU709,
+        5: Colorspace.ITU601,
+        6: Colorspace.ITU601,
+        7: Colorspace.SMPTE240M,
+        9: Colorspace.BT2020,
+    }
     assumed = Colorspace.ITU601 if frame.height <= _SD_HEIGHT else Colorspace.ITU709
     matrix = tagged.get(int(frame.colorspace), assumed)
-    pixels = frame.reformat(format="rgb24", src_colorspace=matrix, interpolation=_CONVERSION).to_ndarray()
-    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90)) if frame.rotation else pixels
+    pixels = frame.reformat(
+        format="rgb24", src_colorspace=matrix, interpolation=_CONVERSION
+    ).to_ndarray()
+    return (
+        np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90)) if frame.rotation else pixels
+    )

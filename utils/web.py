@@ -1,4 +1,6 @@
-"""Between gradio and the work: errors as sentences, uploads alone, nothing from elsewhere. Gradio is imported when it is needed."""
+"""Between gradio and the work: errors as sentences, uploads alone, nothing from elsewhere. Gradio
+is imported when it is needed.
+"""
 
 import html
 import re
@@ -12,7 +14,10 @@ from utils.visitors import Visitors
 
 MOST_WAITING = 20  # jobs in the queue
 # The page loads nothing that does not come from its own server.
-POLICY = b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
+POLICY = (
+    b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    b"style-src 'self' 'unsafe-inline'"
+)
 
 
 def handler(work: Callable, visitors: Visitors) -> Callable:
@@ -32,11 +37,16 @@ def handler(work: Callable, visitors: Visitors) -> Callable:
             try:
                 return work(visitor, *values)
             except UserError as error:
-                raise gr.Error(plain(error, visitors.root), duration=20, print_exception=False) from None
+                raise gr.Error(
+                    plain(error, visitors.root), duration=20, print_exception=False
+                ) from None
             except Exception:
                 if not visitor.gone:  # else it is the files that are missing
                     traceback.print_exc()
-                raise gr.Error("This did not work; the reason stands in the server's log.", print_exception=False) from None
+                raise gr.Error(
+                    "This did not work; the reason stands in the server's log.",
+                    print_exception=False,
+                ) from None
 
     return handle
 
@@ -48,7 +58,9 @@ def plain(error: UserError, root: Path) -> str:
 
 
 def upload(label: str, endings: Sequence[str], **settings):
-    """A field for files, a gr.File with further settings. It refuses addresses, which gradio would fetch: only uploads are taken."""
+    """A field for files, a gr.File with further settings. It refuses addresses, which gradio would
+    fetch: only uploads are taken.
+    """
     import gradio as gr
 
     field = gr.File(label=label, file_types=list(endings), **settings)
@@ -64,7 +76,9 @@ def upload(label: str, endings: Sequence[str], **settings):
 
 
 class Shield:
-    """Around the server: pages load nothing from elsewhere, and the server fetches nothing from elsewhere for others."""
+    """Around the server: pages load nothing from elsewhere, and the server fetches nothing from
+    elsewhere for others.
+    """
 
     def __init__(self, app: Callable):
         self.app = app
@@ -77,20 +91,29 @@ class Shield:
 
         if scope["type"] == "http" and re.search(r"/(?:file|proxy)=\s*\w+:", scope["path"]):
             await send({"type": "http.response.start", "status": 403, "headers": []})
-            await send({"type": "http.response.body", "body": b"This server hands out its own files alone."})
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"This server hands out its own files alone.",
+                }
+            )
         else:
             await self.app(scope, receive, send_with_policy)
 
 
 def serve(page, host: str, port: int, upload_mb: int) -> None:
-    """Serve a gr.Blocks to whoever reaches the address, from threads of its own; files of at most upload_mb are taken."""
+    """Serve a gr.Blocks to whoever reaches the address, from threads of its own; files of at most
+    upload_mb are taken.
+    """
     import gradio as gr
     from starlette.middleware import Middleware
 
     page.queue(max_size=MOST_WAITING)
     try:
         page.launch(
-            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+            theme=gr.themes.Default(
+                font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+            ),
             server_name=host,
             server_port=port,
             max_file_size=f"{upload_mb}mb",
@@ -105,5 +128,7 @@ def serve(page, host: str, port: int, upload_mb: int) -> None:
             enable_monitoring=False,
         )
     except OSError as error:
-        raise UserError(f"can't listen on port {port} of {host}, choose another --port ({error})") from error
+        raise UserError(
+            f"can't listen on port {port} of {host}, choose another --port ({error})"
+        ) from error
     print(f"open {page.local_url} in a browser; Ctrl-C stops", flush=True)

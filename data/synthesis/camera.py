@@ -1,6 +1,8 @@
-"""What a camera makes of light: response curve, illumination, saturation, light streaks, sensor noise (SBDD, arXiv 2209.12675).
+"""What a camera makes of light: response curve, illumination, saturation, light streaks, sensor
+noise (SBDD, arXiv 2209.12675).
 
-Images are float32 arrays [H,W,3]; encoded ones in [0,1], `_linear` ones proportional to light with 1 = the sensor's full scale.
+Images are float32 arrays [H,W,3]; encoded ones in [0,1], `_linear` ones proportional to light with
+1 = the sensor's full scale.
 """
 
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ GAMMA = 2.2  # camera response of GoPro's `blur_gamma` and of most of this field
 class Response:
     """A camera's response: encoded = response(linear).
 
-    gamma: linear = s^value. exponential: linear = -log(1 - s + 1e-9) / value, so white is 2.96 for value 7. none: linear = s.
+    gamma: linear = s^value. exponential: linear = -log(1 - s + 1e-9) / value, so white is 2.96 for
+    value 7. none: linear = s.
     """
 
     kind: Literal["gamma", "exponential", "none"] = "gamma"
@@ -35,7 +38,9 @@ class Response:
         return np.float32(image)
 
     def encoded(self, image_linear: np.ndarray, clip: bool = True) -> np.ndarray:
-        """The inverse. clip: to what the sensor and the file can hold; without it values above 1 survive, as in sharp images."""
+        """The inverse. clip: to what the sensor and the file can hold; without it values above 1
+        survive, as in sharp images.
+        """
         if self.kind == "exponential":  # response first, then the clip
             image = 1 - np.exp(-self.value * image_linear, dtype=np.float32)
             return image.clip(0, 1) if clip else image
@@ -47,7 +52,8 @@ class Response:
 
 
 STANDARD = Response()  # gamma 2.2
-# Averages of the pixels' values, as GoPro's `blur` (Nah et al., CVPR 2017) and most sets of video frames are made.
+# Averages of the pixels' values, as GoPro's `blur` (Nah et al., CVPR 2017) and most sets of video
+# frames are made.
 NO_RESPONSE = Response("none")
 
 
@@ -59,7 +65,8 @@ def gamma_response(gamma: float) -> Response:
 def saturation_mask(image_linear: np.ndarray, published: bool = False) -> np.ndarray:
     """How much of each pixel and channel [H,W,3] belongs to a clipped region, in [0,1].
 
-    Where the light reaches full scale, closed by a 3x3 square, smoothed by a Gaussian of sigma 1. published: truncated to 1/255 steps.
+    Where the light reaches full scale, closed by a 3x3 square, smoothed by a Gaussian of sigma 1.
+    published: truncated to 1/255 steps.
     """
     full = np.where(image_linear >= 1, 255, 0).astype(np.uint8)
     closed = cv2.morphologyEx(full, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
@@ -68,17 +75,25 @@ def saturation_mask(image_linear: np.ndarray, published: bool = False) -> np.nda
 
 
 def is_saturated(mask: np.ndarray, share: float = 0.001) -> bool:
-    """Whether a saturation mask matters: non-zero entries of all channels make at least `share` of the pixels."""
+    """Whether a saturation mask matters: non-zero entries of all channels make at least `share` of
+    the pixels.
+    """
     return np.count_nonzero(mask) >= share * mask.shape[0] * mask.shape[1]
 
 
 def add_streaks(
-    image_linear: np.ndarray, rng: np.random.Generator, fewest: int = 10, most: int = 100, brightest: float = 2000 / 255, margin: int = 65
+    image_linear: np.ndarray,
+    rng: np.random.Generator,
+    fewest: int = 10,
+    most: int = 100,
+    brightest: float = 2000 / 255,
+    margin: int = 65,
 ) -> np.ndarray:
     """Small bright patches added to all channels, which blur will draw out to streaks of light.
 
-    `fewest` .. `most` - 1 patches of half-height 0..3 and half-width 0..4 px (0 = nothing), one intensity U(0, brightest) each, centres at
-    least `margin` px from the border; images too small for that stay as they are.
+    `fewest` .. `most` - 1 patches of half-height 0..3 and half-width 0..4 px (0 = nothing), one
+    intensity U(0, brightest) each, centres at least `margin` px from the border; images too small
+    for that stay as they are.
     """
     height, width = image_linear.shape[:2]
     if min(height, width) <= 2 * margin:
@@ -87,14 +102,25 @@ def add_streaks(
     for _ in range(int(rng.integers(fewest, most))):
         y, x = int(rng.integers(margin, height - margin)), int(rng.integers(margin, width - margin))
         half_height, half_width = int(rng.integers(4)), int(rng.integers(5))
-        image_linear[y - half_height : y + half_height, x - half_width : x + half_width] += np.float32(rng.uniform(0, brightest))
+        image_linear[y - half_height : y + half_height, x - half_width : x + half_width] += (
+            np.float32(rng.uniform(0, brightest))
+        )
     return image_linear
 
 
-def add_noise(image_linear: np.ndarray, rng: np.random.Generator, kind: Literal["none", "poisson", "gaussian"], level: float) -> np.ndarray:
-    """Sensor noise: poisson = photon counts with `level` photons at full scale; gaussian = standard deviation `level` times the signal."""
+def add_noise(
+    image_linear: np.ndarray,
+    rng: np.random.Generator,
+    kind: Literal["none", "poisson", "gaussian"],
+    level: float,
+) -> np.ndarray:
+    """Sensor noise: poisson = photon counts with `level` photons at full scale; gaussian = standard
+    deviation `level` times the signal.
+    """
     if kind == "poisson":
         return np.float32(rng.poisson(np.maximum(image_linear, 0) * level) / level)
     if kind == "gaussian":
-        return image_linear + np.float32(level) * image_linear * rng.standard_normal(image_linear.shape, np.float32)
+        return image_linear + np.float32(level) * image_linear * rng.standard_normal(
+            image_linear.shape, np.float32
+        )
     return image_linear

@@ -1,7 +1,9 @@
-"""Blur kernels: read from files, or made from the motion of a camera (odd-sized, non-negative, sum 1, float32 [K,K]).
+"""Blur kernels: read from files, or made from the motion of a camera (odd-sized, non-negative, sum
+1, float32 [K,K]).
 
-Our own come in three kinds, in the manner of the simulated hand tremor that SBDD's kernels were made with (exposure 0.5 s, focal length
-1000 px): `tremor`, physiological tremor as band-limited noise with a bump near 8-12 Hz; `linear`; `walk`, a uniform random walk.
+Our own come in three kinds, in the manner of the simulated hand tremor that SBDD's kernels were
+made with (exposure 0.5 s, focal length 1000 px): `tremor`, physiological tremor as band-limited
+noise with a bump near 8-12 Hz; `linear`; `walk`, a uniform random walk.
 """
 
 import tokenize
@@ -28,15 +30,21 @@ def load_kernels(source: Path, size: int, folder: Path | None = None) -> dict[st
 
     A list file has a path per line, below `folder` or, without it, beside the file.
 
-    Files: .mat with a key K (as published with SBDD), .npy, and pictures of a trajectory. Raises UserError, naming the file, for kernels
-    of even size, with negative values, of sum 0 or larger than `size`.
+    Files: .mat with a key K (as published with SBDD), .npy, and pictures of a trajectory. Raises
+    UserError, naming the file, for kernels of even size, with negative values, of sum 0 or larger
+    than `size`.
     """
     if source.is_dir():
-        paths = sorted((path for path in source.rglob("*") if _is_kernel(path)), key=lambda path: natural_key(str(path)))
+        paths = sorted(
+            (path for path in source.rglob("*") if _is_kernel(path)),
+            key=lambda path: natural_key(str(path)),
+        )
     elif source.suffix in (".txt", ".list"):
         with reading(source, "a list of files"):
             lines = source.read_text(encoding="utf-8").split("\n")
-        paths = [below(folder or source.parent, line.strip(), source) for line in lines if line.strip()]
+        paths = [
+            below(folder or source.parent, line.strip(), source) for line in lines if line.strip()
+        ]
     else:
         paths = [source]
     if not paths:
@@ -49,7 +57,9 @@ def fit_kernel(kernel: np.ndarray, size: int, name: str = "the kernel") -> np.nd
     if kernel.ndim != 2 or not all(side % 2 for side in kernel.shape):
         raise UserError(f"{name} has shape {kernel.shape}: a blur kernel has two odd sides")
     if not np.isfinite(kernel).all() or kernel.min() < 0 or kernel.sum() <= 0:
-        raise UserError(f"{name} is no blur kernel: its values must be finite and not negative, its sum not 0")
+        raise UserError(
+            f"{name} is no blur kernel: its values must be finite and not negative, its sum not 0"
+        )
     kernel = kernel / kernel.sum()
     cut = [max(side - size, 0) // 2 for side in kernel.shape]
     if any(cut):  # only what is empty may be cut off
@@ -68,7 +78,9 @@ def random_kernel(
     exposure_s: float = 0.5,
     focal: float = 1000,
 ) -> np.ndarray:
-    """A kernel of a kind (none: any of them). length: rough extent in px; none: what the tremor gives, or U(2, size / 2)."""
+    """A kernel of a kind (none: any of them). length: rough extent in px; none: what the tremor
+    gives, or U(2, size / 2).
+    """
     kind = kind or KINDS[int(rng.integers(len(KINDS)))]
     if kind == "tremor":
         points = tremor(rng, exposure_s, focal)
@@ -78,7 +90,13 @@ def random_kernel(
         length = length or rng.uniform(2, size / 2)
     else:
         points = np.cumsum(rng.uniform(-1, 1, (MOMENTS // 8, 2)), axis=0)
-        points = np.stack([np.interp(np.linspace(0, 1, MOMENTS), np.linspace(0, 1, len(points)), column) for column in points.T], 1)
+        points = np.stack(
+            [
+                np.interp(np.linspace(0, 1, MOMENTS), np.linspace(0, 1, len(points)), column)
+                for column in points.T
+            ],
+            1,
+        )
         length = length or rng.uniform(2, size / 2)
     furthest = np.abs(points - points.mean(0)).max()  # the kernel is centred on its mean
     scale = min(length / np.ptp(points, axis=0).max() if length else 1.0, (size - 3) / 2 / furthest)
@@ -86,17 +104,26 @@ def random_kernel(
 
 
 def tremor(rng: np.random.Generator, exposure_s: float = 0.5, focal: float = 1000) -> np.ndarray:
-    """Positions [MOMENTS,2] in px of a distant point while a hand-held camera rotates: rotation about x and y times the focal length.
+    """Positions [MOMENTS,2] in px of a distant point while a hand-held camera rotates: rotation
+    about x and y times the focal length.
 
-    The angular velocity is noise with an amplitude falling like 1/f and a bump at 8-12 Hz; its root mean square is log-normal around
-    AMPLITUDE_RAD_S.
+    The angular velocity is noise with an amplitude falling like 1/f and a bump at 8-12 Hz; its root
+    mean square is log-normal around AMPLITUDE_RAD_S.
     """
-    seconds = 2 * exposure_s  # a longer record, so that slow drifts are not periodic within the exposure
+    seconds = (
+        2 * exposure_s
+    )  # a longer record, so that slow drifts are not periodic within the exposure
     frequency = np.fft.rfftfreq(2 * MOMENTS, seconds / (2 * MOMENTS))
     low, high = TREMOR_HZ
-    shape = 1 / np.maximum(frequency, 1 / seconds) + 0.3 * np.exp(-(((frequency - (low + high) / 2) / (high - low)) ** 2))
+    shape = 1 / np.maximum(frequency, 1 / seconds) + 0.3 * np.exp(
+        -(((frequency - (low + high) / 2) / (high - low)) ** 2)
+    )
     shape[(frequency == 0) | (frequency > 40)] = 0
-    spectrum = shape[:, None] * np.exp(2j * np.pi * rng.random((len(frequency), 2))) * rng.rayleigh(1, (len(frequency), 2))
+    spectrum = (
+        shape[:, None]
+        * np.exp(2j * np.pi * rng.random((len(frequency), 2)))
+        * rng.rayleigh(1, (len(frequency), 2))
+    )
     velocity = np.fft.irfft(spectrum, axis=0)[:MOMENTS]
     amplitude = AMPLITUDE_RAD_S * np.exp(rng.normal(0, 0.6))
     velocity *= amplitude / np.sqrt((velocity**2).mean())
@@ -104,7 +131,8 @@ def tremor(rng: np.random.Generator, exposure_s: float = 0.5, focal: float = 100
 
 
 def kernel_of_path(points: np.ndarray, size: int, weights: np.ndarray | None = None) -> np.ndarray:
-    """The kernel that a path [N,2] of (x, y) in px draws, by bilinear splatting, its centre of mass in the middle of [size,size].
+    """The kernel that a path [N,2] of (x, y) in px draws, by bilinear splatting, its centre of mass
+    in the middle of [size,size].
 
     Raises ValueError for a path that does not fit.
     """
@@ -112,11 +140,16 @@ def kernel_of_path(points: np.ndarray, size: int, weights: np.ndarray | None = N
     position = points - weights @ points + (size - 1) / 2
     corner = np.floor(position).astype(int)
     if corner.min() < 0 or corner.max() > size - 2:
-        raise ValueError(f"a path of {np.ptp(points, axis=0).max():.1f} px does not fit into a kernel of {size} px")
+        raise ValueError(
+            f"a path of {np.ptp(points, axis=0).max():.1f} px does not fit into a kernel of "
+            f"{size} px"
+        )
     share, kernel = position - corner, np.zeros((size, size))
     for dx in (0, 1):
         for dy in (0, 1):
-            part = (share[:, 0] if dx else 1 - share[:, 0]) * (share[:, 1] if dy else 1 - share[:, 1])
+            part = (share[:, 0] if dx else 1 - share[:, 0]) * (
+                share[:, 1] if dy else 1 - share[:, 1]
+            )
             np.add.at(kernel, (corner[:, 1] + dy, corner[:, 0] + dx), weights * part)
     return kernel.astype(np.float32)
 
@@ -126,7 +159,9 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
     cells = []
     for kernel in kernels:
         pixels = cv2.resize(
-            np.sqrt(kernel / kernel.max()), (cell, cell), interpolation=cv2.INTER_AREA if len(kernel) > cell else cv2.INTER_NEAREST
+            np.sqrt(kernel / kernel.max()),
+            (cell, cell),
+            interpolation=cv2.INTER_AREA if len(kernel) > cell else cv2.INTER_NEAREST,
         )
         cells.append(np.pad(np.uint8(255 * pixels), 1, constant_values=64))
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
@@ -135,7 +170,9 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
 
 
 def _is_kernel(path: Path) -> bool:
-    from utils.image import is_image  # where pictures are read: the kernels themselves need no more than numpy, scipy and OpenCV
+    from utils.image import (
+        is_image,
+    )  # where pictures are read: the kernels themselves need no more than numpy, scipy and OpenCV
 
     return path.suffix in (".mat", ".npy") or (is_image(path) and path.stem != "contact_sheet")
 

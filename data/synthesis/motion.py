@@ -1,6 +1,7 @@
 """Smooth random motion of a camera or an object over the frames of a clip.
 
-Time is counted in frame intervals: frame k is exposed around t = k. Displacements are in pixels, angles in radians.
+Time is counted in frame intervals: frame k is exposed around t = k. Displacements are in pixels,
+angles in radians.
 """
 
 from dataclasses import dataclass
@@ -24,16 +25,26 @@ class Trajectory:
         return float(np.hypot(*steps.T).sum())
 
 
-def smooth_trajectory(rng: np.random.Generator, frames: int, speed: float, turn: float = 0.0) -> Trajectory:
+def smooth_trajectory(
+    rng: np.random.Generator, frames: int, speed: float, turn: float = 0.0
+) -> Trajectory:
     """A hand-held camera's path over t = -1 .. frames, through the origin at the middle frame.
 
-    speed: mean displacement in pixels per frame interval; its direction wanders (about 30 degrees per interval) and its
-    size varies by about a third. turn: standard deviation of the rotation per interval in radians.
+    speed: mean displacement in pixels per frame interval; its direction wanders (about 30 degrees
+    per interval) and its size varies by about a third. turn: standard deviation of the rotation per
+    interval in radians.
     """
     times = np.arange(-1, frames + 1)
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, np.pi / 6, len(times)))
     pace = speed * np.exp(rng.normal(0, 0.3, len(times)))
-    steps = np.stack((pace * np.cos(heading), pace * np.sin(heading), rng.normal(0, turn, len(times)) if turn else 0 * pace), 1)
+    steps = np.stack(
+        (
+            pace * np.cos(heading),
+            pace * np.sin(heading),
+            rng.normal(0, turn, len(times)) if turn else 0 * pace,
+        ),
+        1,
+    )
     path = np.cumsum(steps, axis=0)
     spline = CubicSpline(times, path)
     return Trajectory(CubicSpline(times, path - spline((frames - 1) / 2)))

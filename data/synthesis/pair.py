@@ -1,7 +1,8 @@
-"""A blurry and a sharp photo from one sharp photo, its objects and a blur kernel for each (SBDD, arXiv 2209.12675).
+"""A blurry and a sharp photo from one sharp photo, its objects and a blur kernel for each (SBDD,
+arXiv 2209.12675).
 
-Order: linear light, illumination, saturation, light streaks; background and objects blurred and blended; noise; the camera's response; the
-sharp image cut to the valid region.
+Order: linear light, illumination, saturation, light streaks; background and objects blurred and
+blended; noise; the camera's response; the sharp image cut to the valid region.
 """
 
 from dataclasses import dataclass
@@ -11,17 +12,25 @@ import numpy as np
 import torch
 
 from data.synthesis.blend import blend
-from data.synthesis.camera import STANDARD, Response, add_noise, add_streaks, is_saturated, saturation_mask
+from data.synthesis.camera import (
+    STANDARD,
+    Response,
+    add_noise,
+    add_streaks,
+    is_saturated,
+    saturation_mask,
+)
 
 
 @dataclass(frozen=True)
 class PairSettings:
     """How a pair is made.
 
-    illumination: factors U(1, illumination) for the light of the whole picture, 1 = none (published 3). streaks: probability of light
-    streaks. saturation: highlights get up to `saturation` times more light (published 4), 0 = off; in the sharp image, or in the blurred
-    one. noise_level: see add_noise. published: with the defects of the published program, for comparison: the saturation mask is
-    truncated to integers, and gamma 2.2 comes on top of the exponential response.
+    illumination: factors U(1, illumination) for the light of the whole picture, 1 = none (published
+    3). streaks: probability of light streaks. saturation: highlights get up to `saturation` times
+    more light (published 4), 0 = off; in the sharp image, or in the blurred one. noise_level: see
+    add_noise. published: with the defects of the published program, for comparison: the saturation
+    mask is truncated to integers, and gamma 2.2 comes on top of the exponential response.
     """
 
     response: Response = STANDARD
@@ -38,7 +47,9 @@ class PairSettings:
 
 
 class Pair(NamedTuple):
-    """blurry [h,w,3] in [0,1]; sharp [h,w,3], which may exceed 1; weights [N+1,h,w] of background and objects."""
+    """blurry [h,w,3] in [0,1]; sharp [h,w,3], which may exceed 1; weights [N+1,h,w] of background
+    and objects.
+    """
 
     blurry: np.ndarray
     sharp: np.ndarray
@@ -46,9 +57,15 @@ class Pair(NamedTuple):
 
 
 def make_pair(
-    picture: np.ndarray, masks: np.ndarray, kernels: np.ndarray, rng: np.random.Generator, settings: PairSettings = PairSettings()
+    picture: np.ndarray,
+    masks: np.ndarray,
+    kernels: np.ndarray,
+    rng: np.random.Generator,
+    settings: PairSettings = PairSettings(),
 ) -> Pair:
-    """A pair from a picture [H,W,3] (8-bit, or [0,1]), masks [N,H,W] and kernels [N+1,K,K]; h, w = H - K + 1, W - K + 1."""
+    """A pair from a picture [H,W,3] (8-bit, or [0,1]), masks [N,H,W] and kernels [N+1,K,K]; h, w =
+    H - K + 1, W - K + 1.
+    """
     sharp = settings.response.linear(picture)
     if settings.illumination > 1:  # the same as V of HSV times the factor
         sharp = sharp * np.float32(rng.uniform(1, settings.illumination))
@@ -56,8 +73,12 @@ def make_pair(
     if highlights is not None and not is_saturated(highlights):
         highlights = None
     if settings.streaks and rng.random() < settings.streaks:
-        sharp = add_streaks(sharp, rng, settings.fewest_streaks, settings.most_streaks, settings.brightest_streak)
-    boost = np.float32(rng.uniform(0, settings.saturation)) if highlights is not None else np.float32(0)
+        sharp = add_streaks(
+            sharp, rng, settings.fewest_streaks, settings.most_streaks, settings.brightest_streak
+        )
+    boost = (
+        np.float32(rng.uniform(0, settings.saturation)) if highlights is not None else np.float32(0)
+    )
     if boost and settings.saturation_in == "sharp":
         sharp = np.where(highlights >= 1, sharp * (1 + boost), sharp)
     blurred, weights = _blended(sharp, masks, kernels)
@@ -79,8 +100,12 @@ def to_file(image: np.ndarray, published: bool = False) -> np.ndarray:
     return (pixels + 1e-4 if published else np.round(pixels)).astype(np.uint8)
 
 
-def _blended(image_linear: np.ndarray, masks: np.ndarray, kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _blended(
+    image_linear: np.ndarray, masks: np.ndarray, kernels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     with torch.inference_mode():
         planes = torch.from_numpy(np.ascontiguousarray(image_linear.transpose(2, 0, 1)))
-        blurred, weights = blend(planes, torch.from_numpy(np.float32(kernels)), torch.from_numpy(np.float32(masks)))
+        blurred, weights = blend(
+            planes, torch.from_numpy(np.float32(kernels)), torch.from_numpy(np.float32(masks))
+        )
     return blurred.permute(1, 2, 0).numpy(), weights.numpy()

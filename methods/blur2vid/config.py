@@ -1,4 +1,6 @@
-"""Options of the blur2vid doors. Lengths in pixels; frames are numbered 1 ... 7, the centre is 4."""
+"""Options of the blur2vid doors. Lengths in pixels; frames are numbered 1 ... 7, the centre is
+4.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,10 @@ Centre = Literal["ground_truth", "deblurred"]
 Loss = Literal["naive", "order_inv", "hypercut"]
 
 _BACKBONE = f"network: {', '.join(BACKBONES)}"
-_CENTRE = "Purohit's centre frame: ground_truth (as published, for sequences that have it), or deblurred by --deblurrer"
+_CENTRE = (
+    "Purohit's centre frame: ground_truth (as published, for sequences that have it), or "
+    "deblurred by --deblurrer"
+)
 _DEBLURRER = "weights of the single-image network that makes the centre frame"
 _TARGET = "which of the seven frames {}; symmetric about the centre 4"
 _WEIGHTS = f"{WEIGHTS}; none: the shipped one"
@@ -38,46 +43,68 @@ _WEIGHTS = f"{WEIGHTS}; none: the shipped one"
 
 def recipe_of(backbone: str) -> str | None:
     """The file in configs/ with the published recipe of a backbone."""
-    return next((network for name, network in BACKBONES.items() if name.lower() == backbone.lower()), None)
+    return next(
+        (network for name, network in BACKBONES.items() if name.lower() == backbone.lower()), None
+    )
 
 
 def network_of(backbone: str) -> str:
     """The network in models/ that --backbone names, whatever its case."""
     if (network := recipe_of(backbone)) is None:
-        raise UserError(f"unknown backbone {backbone!r}{nearest(backbone, list(BACKBONES)) or ':'} choose from {', '.join(BACKBONES)}")
+        raise UserError(
+            f"unknown backbone {backbone!r}{nearest(backbone, list(BACKBONES)) or ':'} choose "
+            f"from {', '.join(BACKBONES)}"
+        )
     return network
 
 
 def places_of(target_frames: list[int], symmetric: bool = True) -> list[int]:
-    """Places 0 ... 6 of --target_frames in ascending order; raises UserError unless they are frames (and symmetric about the centre)."""
+    """Places 0 ... 6 of --target_frames in ascending order; raises UserError unless they are frames
+    (and symmetric about the centre).
+    """
     frames = sorted(set(target_frames))
     if not frames or frames[0] < 1 or frames[-1] > FRAMES:
-        raise UserError(f"--target_frames {' '.join(map(str, target_frames))}: frames are numbered 1 ... {FRAMES}")
+        raise UserError(
+            f"--target_frames {' '.join(map(str, target_frames))}: frames are numbered 1 ... "
+            f"{FRAMES}"
+        )
     if symmetric and (4 not in frames or frames != [8 - frame for frame in reversed(frames)]):
         raise UserError(
-            f"--target_frames {' '.join(map(str, target_frames))}: they must hold the centre 4 and be symmetric about it, like 1 4 7"
+            f"--target_frames {' '.join(map(str, target_frames))}: they must hold the centre 4 "
+            "and be symmetric about it, like 1 4 7"
         )
     return [frame - 1 for frame in frames]
 
 
 @dataclass(frozen=True)
 class TrainConfig(SequenceTraining):
-    """Train a network that unfolds a blurry picture into experiment/SAVE. Without --config: the published recipe of --backbone."""
+    """Train a network that unfolds a blurry picture into experiment/SAVE. Without --config: the
+    published recipe of --backbone.
+    """
 
     backbone: str = option("Jin", _BACKBONE, configs=recipe_of)
     loss_type: Loss = option(
         "hypercut",
-        "naive: every frame in its stored order; order_inv: symmetric pairs in either order; hypercut: that and one side of the plane",
+        "naive: every frame in its stored order; order_inv: symmetric pairs in either order; "
+        "hypercut: that and one side of the plane",
     )
-    hypercut_path: Path | None = option(None, "loss hypercut: weights of the ordering network; none: the shipped one")
+    hypercut_path: Path | None = option(
+        None, "loss hypercut: weights of the ordering network; none: the shipped one"
+    )
     alpha: float = option(0.2, "loss hypercut: weight of the side")
     flow_weight: float = option(0.02, "Purohit: weight of the mean length of the flows")
-    centre_loss: bool = option(False, "order_inv and hypercut: also the centre frame's error, which the published losses leave out")
+    centre_loss: bool = option(
+        False,
+        "order_inv and hypercut: also the centre frame's error, which the published losses leave "
+        "out",
+    )
     centre: Centre = option("ground_truth", _CENTRE)
     deblurrer: Path | None = option(None, f"{_DEBLURRER}; none: the shipped one")
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("the loss sees"))
     save: str = option("blur2vid", SAVE)
-    image_size: int = option(240, "side of the training patch, px; the published 256 is no multiple of Jin's 20", least=1)
+    image_size: int = option(
+        240, "side of the training patch, px; the published 256 is no multiple of Jin's 20", least=1
+    )
 
 
 @dataclass(frozen=True)
@@ -85,9 +112,15 @@ class _UnfoldConfig:
     """What inference and test share."""
 
     data_path: Path | None = option(None, SEQUENCES)
-    backbone: str | None = option(None, f"the network that the weights must hold ({', '.join(BACKBONES)}); not needed")
+    backbone: str | None = option(
+        None, f"the network that the weights must hold ({', '.join(BACKBONES)}); not needed"
+    )
     weights: Path | None = option(None, _WEIGHTS)
-    deblurrer: Path | None = option(None, f"{_DEBLURRER} where there is no ground truth or --centre asks for it; none: the shipped one")
+    deblurrer: Path | None = option(
+        None,
+        f"{_DEBLURRER} where there is no ground truth or --centre asks for it; none: the shipped "
+        "one",
+    )
     output_dir: Path | None = option(None, f"{RESULTS}; default experiment/blur2vid_DOOR")
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("count"))
     tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
@@ -104,29 +137,50 @@ class InferenceConfig(_UnfoldConfig):
     Without options: the shipped network on a picture of the embedded sample.
     """
 
-    data_path: Path | None = option(None, "a blurry photo or a folder of them; none: one of the embedded sample")
-    target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], "which of the seven frames are written")
+    data_path: Path | None = option(
+        None, "a blurry photo or a folder of them; none: one of the embedded sample"
+    )
+    target_frames: list[int] = option(
+        [1, 2, 3, 4, 5, 6, 7], "which of the seven frames are written"
+    )
     fps: float = option(14.0, "frames per second of the MP4 and the GIF")
     loop: Literal["forward", "ping-pong"] = option(
-        "ping-pong", "the MP4 and the GIF run forward, or forward and back again; the GIF repeats endlessly"
+        "ping-pong",
+        "the MP4 and the GIF run forward, or forward and back again; the GIF repeats endlessly",
     )
 
 
 @dataclass(frozen=True)
 class TestConfig(_UnfoldConfig):
-    """Score the moments by pPSNR, pSSIM and pLPIPS, score files that exist (-r -s), or run the published table (--table)."""
+    """Score the moments by pPSNR, pSSIM and pLPIPS, score files that exist (-r -s), or run the
+    published table (--table).
+    """
 
     dataset_name: str | None = option(None, DATASET_NAME)
     metadata: Path | None = option(None, METADATA)
-    partition: Literal["test", "val", "train", "all"] = option("test", "which sequences; the published script scored val")
+    partition: Literal["test", "val", "train", "all"] = option(
+        "test", "which sequences; the published script scored val"
+    )
     centre: Centre = option("ground_truth", _CENTRE)
     hypercut_path: Path | None = option(
-        None, "also Hit, Con@2 and Con@3 of the predictions by this ordering network", bare=Path("hypercut")
+        None,
+        "also Hit, Con@2 and Con@3 of the predictions by this ordering network",
+        bare=Path("hypercut"),
     )
-    loss_type: Loss | None = option(None, "as the published command has it; scoring needs no loss, so it changes nothing")
-    batch_size: int = option(1, "as the published command has it; sequences are scored one by one, so it changes nothing", least=1)
-    pictures: bool = option(True, "write the predicted frames, OUTPUT_DIR/ID/deblur_0.png ... deblur_6.png")
+    loss_type: Loss | None = option(
+        None, "as the published command has it; scoring needs no loss, so it changes nothing"
+    )
+    batch_size: int = option(
+        1,
+        "as the published command has it; sequences are scored one by one, so it changes nothing",
+        least=1,
+    )
+    pictures: bool = option(
+        True, "write the predicted frames, OUTPUT_DIR/ID/deblur_0.png ... deblur_6.png"
+    )
     table: str | None = option(None, TABLE, bare="all")
-    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, ID.png or ID/blur/, for the figures of repeating them")
+    blurry_dir: Path | None = option(
+        None, f"{BLURRY_DIR}, ID.png or ID/blur/, for the figures of repeating them"
+    )
     restored_dir: Path | None = option(None, f"{RESTORED_DIR}, ID/deblur_0.png ... deblur_6.png")
     sharp_dir: Path | None = option(None, f"{SHARP_DIR}, ID/ or ID/sharp/ with seven frames")

@@ -1,4 +1,6 @@
-"""Unfold blurry photos: `load` the networks, `predict` the seven moments of one image, `main` reads, writes and shows."""
+"""Unfold blurry photos: `load` the networks, `predict` the seven moments of one image, `main`
+reads, writes and shows.
+"""
 
 import itertools
 import math
@@ -34,14 +36,18 @@ from utils.video import NewVideo, VideoWriter, write_gif
 SHIPPED_WEIGHTS, SHIPPED_DEBLURRER = "blur2vid", "image_deblur"
 CENTRE = 3  # place of the middle moment
 OVERLAP = 64  # px that neighbouring tiles share
-LEAST_VIDEO_S = 2.0  # an MP4 does not repeat by itself, so its cycle is written until it is this long
+LEAST_VIDEO_S = (
+    2.0  # an MP4 does not repeat by itself, so its cycle is written until it is this long
+)
 GIF_SIDE, STRIP_WIDTH = 640, 240  # px
 LONGEST_SIDE = 16384  # px of an H.264 video
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network on its device, the file it came from, and the one that makes Purohit's centre frame where there is no ground truth."""
+    """A network on its device, the file it came from, and the one that makes Purohit's centre frame
+    where there is no ground truth.
+    """
 
     network: SequenceNetwork
     deblurrer: ImageNetwork | None
@@ -53,7 +59,8 @@ class Predictor:
 
 
 def main(config: InferenceConfig) -> None:
-    """Write deblur_0.png ... deblur_6.png, moments.mp4, moments.gif and strip.png; of several photos into a folder each.
+    """Write deblur_0.png ... deblur_6.png, moments.mp4, moments.gif and strip.png; of several
+    photos into a folder each.
 
     Of several photos, damaged ones are left out: UserError names them when the others are done.
     """
@@ -75,34 +82,55 @@ def main(config: InferenceConfig) -> None:
                 if mistakes[-1]:
                     continue
                 moments = [to_8bit(frame) for frame in predict(predictor, blurry)]
-                write_moments(folder, to_8bit(blurry), {place: moments[place] for place in places}, config)
+                write_moments(
+                    folder, to_8bit(blurry), {place: moments[place] for place in places}, config
+                )
                 if folder in shown:
-                    extras = {f"frame {place + 1}": moments[place] for place in places if place != CENTRE}
+                    extras = {
+                        f"frame {place + 1}": moments[place] for place in places if place != CENTRE
+                    }
                     words = "beside the divider: the centre, frame 4"
-                    examples.append(Example(str(path), to_8bit(blurry), moments[CENTRE], extras=extras, words=words))
+                    examples.append(
+                        Example(
+                            str(path), to_8bit(blurry), moments[CENTRE], extras=extras, words=words
+                        )
+                    )
             mistakes = list(filter(None, distributed.gathered(mistakes)))
         if not distributed.is_main():
             return
         write_text(output_dir / "config.yaml", to_yaml(config))
         if config.report:
-            facts = {"input": str(config.data_path or "the embedded sample"), "weights": str(predictor.weights)}
-            write_report(output_dir / "report.html", "Blur to video: moments of a photo", examples, facts)
+            facts = {
+                "input": str(config.data_path or "the embedded sample"),
+                "weights": str(predictor.weights),
+            }
+            write_report(
+                output_dir / "report.html", "Blur to video: moments of a photo", examples, facts
+            )
     print(f"results: {output_dir} (look at strip.png and moments.gif)")
     raise_left_out(mistakes, len(pictures))
 
 
 def load(config: InferenceConfig | TestConfig) -> Predictor:
-    """The network that the weights describe, on its device; for Purohit also the single-image network for its centre frame."""
+    """The network that the weights describe, on its device; for Purohit also the single-image
+    network for its centre frame.
+    """
     if config.tile < 0 or config.memory < 0 or 0 < config.tile <= 2 * OVERLAP:
         raise UserError(f"--tile must be 0 or more than {2 * OVERLAP} px, --memory not below 0")
     device = choose_device(config.device)
     weights = find(config.weights or SHIPPED_WEIGHTS)
     network = load_network(weights, SequenceNetwork)
     if isinstance(network, HyperCUT):
-        raise UserError(f"{weights} holds a HyperCUT network, which orders frames and makes none: give the weights of Jin or Purohit")
+        raise UserError(
+            f"{weights} holds a HyperCUT network, which orders frames and makes none: give the "
+            "weights of Jin or Purohit"
+        )
     holds = type(network).__name__
     if config.backbone and network_of(config.backbone) != holds.lower():
-        raise UserError(f"{weights} holds {holds}, not {config.backbone}: leave --backbone out, the weights say what they are")
+        raise UserError(
+            f"{weights} holds {holds}, not {config.backbone}: leave --backbone out, the weights "
+            "say what they are"
+        )
     deblurrer = None
     if isinstance(network, Purohit) and getattr(config, "centre", "deblurred") == "deblurred":
         deblurrer = load_network(config.deblurrer or SHIPPED_DEBLURRER, ImageNetwork).to(device)
@@ -120,11 +148,17 @@ def load(config: InferenceConfig | TestConfig) -> Predictor:
 
 
 @torch.inference_mode()
-def predict(predictor: Predictor, image: Tensor, progress: Callable[[], object] | None = None, centre: Tensor | None = None) -> Tensor:
-    """The seven moments [7,3,H,W] in [0,1], not clamped, on the CPU, of a blurry image [3,H,W] of any size.
+def predict(
+    predictor: Predictor,
+    image: Tensor,
+    progress: Callable[[], object] | None = None,
+    centre: Tensor | None = None,
+) -> Tensor:
+    """The seven moments [7,3,H,W] in [0,1], not clamped, on the CPU, of a blurry image [3,H,W] of
+    any size.
 
-    centre [3,H,W]: Purohit's sharp centre frame; none: the deblurrer makes it. Large images are worked out in tiles where memory asks for
-    it; progress is called per tile.
+    centre [3,H,W]: Purohit's sharp centre frame; none: the deblurrer makes it. Large images are
+    worked out in tiles where memory asks for it; progress is called per tile.
     """
     network, axis = predictor.network, None
     images = image[None]
@@ -132,9 +166,13 @@ def predict(predictor: Predictor, image: Tensor, progress: Callable[[], object] 
         if centre is None:
             if predictor.deblurrer is None:
                 raise ValueError("Purohit needs the centre frame or a deblurrer")
-            centre = _tiled(predictor, predictor.deblurrer, predictor.deblurrer, image[None], progress)[0]
+            centre = _tiled(
+                predictor, predictor.deblurrer, predictor.deblurrer, image[None], progress
+            )[0]
         images = torch.cat((image, centre))[None]  # [1,6,H,W]
-        axis = motion_axis(image[None], centre[None]).to(predictor.device)  # of the whole image, so that tiles agree on time's direction
+        axis = motion_axis(image[None], centre[None]).to(
+            predictor.device
+        )  # of the whole image, so that tiles agree on time's direction
 
     def unfold(part: Tensor) -> Tensor:
         height, width = part.shape[-2:]
@@ -156,37 +194,55 @@ def _tiled(
     progress: Callable | None,
     other: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """function(images) of [1,C,H,W], in tiles where the network's needs ask for it (other: see utils/tiling.py)."""
+    """function(images) of [1,C,H,W], in tiles where the network's needs ask for it (other: see
+    utils/tiling.py).
+    """
     size, memory = images.shape[-2:], predictor.memory or available_memory(predictor.device)
 
     def restore(part: Tensor) -> Tensor:
         with autocast(predictor.device, predictor.dtype):
             return function(part).float()
 
-    tile = predictor.tile or tile_for(size, network.bytes_per_pixel, memory, OVERLAP, network.multiple)
-    return restore_tiled(restore, images, tile, OVERLAP, network.multiple, predictor.device, progress, other).cpu()
+    tile = predictor.tile or tile_for(
+        size, network.bytes_per_pixel, memory, OVERLAP, network.multiple
+    )
+    return restore_tiled(
+        restore, images, tile, OVERLAP, network.multiple, predictor.device, progress, other
+    ).cpu()
 
 
 def find_photos(data_path: Path | None, output_dir: Path) -> dict[Path, Path]:
-    """{folder of its results: photo} of --data_path; results of one photo go into OUTPUT_DIR itself."""
+    """{folder of its results: photo} of --data_path; results of one photo go into OUTPUT_DIR
+    itself.
+    """
     if data_path is None:
         data_path = sequences_or_sample(None).of("test")[0].blurry
         print(f"no --data_path: a picture of the embedded sample, {data_path}")
     if data_path.is_dir():
         if data_path.resolve() == output_dir.resolve():
-            raise UserError(f"results would lie among the photos in {output_dir}: choose another --output_dir")
+            raise UserError(
+                f"results would lie among the photos in {output_dir}: choose another --output_dir"
+            )
         named = pictures_by_name(data_path, leave_out=output_dir)
-        if reserved := next((path for name, path in named.items() if name in ("config.yaml", "report.html")), None):
-            raise UserError(f"{reserved}: its results would lie where {reserved.stem} goes, rename it")
+        if reserved := next(
+            (path for name, path in named.items() if name in ("config.yaml", "report.html")), None
+        ):
+            raise UserError(
+                f"{reserved}: its results would lie where {reserved.stem} goes, rename it"
+            )
         return {output_dir / name: path for name, path in named.items()}
     if not data_path.is_file() or not is_image(data_path):
-        raise UserError(f"{data_path} is no photo: give a picture file (or a folder of them) as --data_path")
+        raise UserError(
+            f"{data_path} is no photo: give a picture file (or a folder of them) as --data_path"
+        )
     if data_path.resolve().parent == output_dir.resolve():
         raise UserError(f"results would lie beside {data_path}: choose another --output_dir")
     return {output_dir: data_path}
 
 
-def write_moments(folder: Path, blurry: np.ndarray, moments: dict[int, np.ndarray], config: InferenceConfig) -> None:
+def write_moments(
+    folder: Path, blurry: np.ndarray, moments: dict[int, np.ndarray], config: InferenceConfig
+) -> None:
     """Pictures, MP4, GIF and strip of moments (place 0 ... 6 -> [H,W,3] uint8)."""
     for place, moment in moments.items():
         write_image(folder / f"deblur_{place}.png", moment)
@@ -194,7 +250,9 @@ def write_moments(folder: Path, blurry: np.ndarray, moments: dict[int, np.ndarra
     rate = Fraction(config.fps).limit_denominator(1001)
     filmed = [resize_to(frame, LONGEST_SIDE) for frame in cycle]
     with VideoWriter(folder / "moments.mp4", NewVideo(filmed[0].shape[:2], rate)) as writer:
-        for time, frame in enumerate(itertools.chain(*[filmed] * math.ceil(LEAST_VIDEO_S * config.fps / len(cycle)))):
+        for time, frame in enumerate(
+            itertools.chain(*[filmed] * math.ceil(LEAST_VIDEO_S * config.fps / len(cycle)))
+        ):
             writer.write(frame, time)
     write_gif(folder / "moments.gif", [resize_to(frame, GIF_SIDE) for frame in cycle], config.fps)
     numbered = {f"frame {place + 1}": moment for place, moment in moments.items()}

@@ -32,31 +32,52 @@ from utils.options import (
 Layout = Literal["auto", "clips", "gopro", "dvd", "reds", "frames"]
 GoProBlur = Literal["blur", "blur_gamma"]
 
-_LAYOUT = "folder layout: clips (blur/ and gt/), gopro, dvd, reds, frames (nothing sharp); auto looks at the folders"
+_LAYOUT = (
+    "folder layout: clips (blur/ and gt/), gopro, dvd, reds, frames (nothing sharp); auto "
+    "looks at the folders"
+)
 _GOPRO_BLUR = "GoPro's blurry folder: linear average (blur) or through gamma 2.2 (blur_gamma)"
 _TRAINING_DATA = "training data, see --source; null: the embedded sample"
 _WEIGHTS = f"{WEIGHTS}; it decides the network; none: the shipped one"
-_DEFAULT_DATA = "DVD or GOPRO, the published setting: dataset/NAME/test, the authors' weights for it, infer_results/NAME"
+_DEFAULT_DATA = (
+    "DVD or GOPRO, the published setting: dataset/NAME/test, the authors' weights "
+    "for it, infer_results/NAME"
+)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train CDVD-TSP into experiment/SAVE. Without options: the published recipe (configs/paper.yaml)."""
+    """Train CDVD-TSP into experiment/SAVE. Without options: the published recipe
+    (configs/paper.yaml).
+    """
 
     data_path: Path | None = option(Path("dataset/DVD/train"), _TRAINING_DATA)
-    val_path: Path | None = option(Path("dataset/DVD/test"), "validation data: blurry and sharp clips on disk; null: none")
+    val_path: Path | None = option(
+        Path("dataset/DVD/test"), "validation data: blurry and sharp clips on disk; null: none"
+    )
     val_frames: int = option(0, "frames validated of each video, from its start; 0 = all")
     best_by: Literal["psnr", "mean_gain", "worst_gain"] = option(
-        "psnr", "the best checkpoint has the highest: mean PSNR, as published; mean gain of the blurred videos; gain of the worst of them"
+        "psnr",
+        "the best checkpoint has the highest: mean PSNR, as published; mean gain of the blurred "
+        "videos; gain of the worst of them",
     )
 
     source: Literal["clips", "videos", "pictures"] = option(
-        "clips", "clips: blurry and sharp frames on disk; videos, pictures: sharp ones, blurred while training"
+        "clips",
+        "clips: blurry and sharp frames on disk; videos, pictures: sharp ones, blurred while "
+        "training",
     )
-    picture_path: Path | None = option(None, "with --source videos: sharp pictures to move, for a share of the samples")
+    picture_path: Path | None = option(
+        None, "with --source videos: sharp pictures to move, for a share of the samples"
+    )
     picture_share: float = option(0.2, "that share, 0 .. 1")
-    encoded_share: float = option(0.0, "with --source videos: share blurred in pixel values instead of light, as GoPro's blur is")
-    cache_path: Path = option(Path("dataset/cache"), "with --source videos: they are kept here at a high frame rate")
+    encoded_share: float = option(
+        0.0,
+        "with --source videos: share blurred in pixel values instead of light, as GoPro's blur is",
+    )
+    cache_path: Path = option(
+        Path("dataset/cache"), "with --source videos: they are kept here at a high frame rate"
+    )
     layout: Layout = option("auto", _LAYOUT)
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
     max_frames: int = option(100, "frames used of each training video; 0 = all")
@@ -64,33 +85,58 @@ class TrainConfig:
     resume: bool = option(False, RESUME)
     weights: Path | None = option(None, f"{START}; --body naf: also of a NAFNet for photos")
     start_blocks: list[int] | None = option(
-        None, "where --weights has more blocks at the coarsest scale: the ones to take, from 0 (default: the first)"
+        None,
+        "where --weights has more blocks at the coarsest scale: the ones to take, from 0 "
+        "(default: the first)",
     )
-    flow_weights: Path | None = option(Path("pretrain_models/network-default.pytorch"), "published PWC-Net weights to start the flow from")
-    epochs: int = option(500, f"{EPOCHS}; the set is repeated whole within one as long as that stays under 1000 batches")
-    warm_start: int = option(0, "first optimiser steps spent on single frames: the reconstruction alone, no neighbours, no flow")
+    flow_weights: Path | None = option(
+        Path("pretrain_models/network-default.pytorch"),
+        "published PWC-Net weights to start the flow from",
+    )
+    epochs: int = option(
+        500,
+        f"{EPOCHS}; the set is repeated whole within one as long as that stays under 1000 batches",
+    )
+    warm_start: int = option(
+        0,
+        "first optimiser steps spent on single frames: the reconstruction alone, no neighbours, "
+        "no flow",
+    )
     warm_batch_size: int = option(32, "single frames per step of these", least=1)
     max_batches: int = option(0, "batches of an epoch at most; 0 = as the data give")
     batch_size: int = option(8, "clips per optimiser step", least=1)
     patch_size: int = option(256, "side of the training patch, px", least=1)
     lr: float = option(1e-4, "learning rate of the reconstruction network (Adam)")
     flow_lr: float = option(1e-6, "learning rate of the flow network")
-    schedule: Literal["step", "cosine"] = option("step", "step: drops as published; cosine: from the full rates to 0 over all epochs")
+    schedule: Literal["step", "cosine"] = option(
+        "step", "step: drops as published; cosine: from the full rates to 0 over all epochs"
+    )
     lr_decay: int = option(200, "epochs between two drops of both rates", least=1)
     lr_gamma: float = option(0.5, "factor of a drop")
-    loss: str = option("1*L1+2*HEM", "weighted sum of L1, HEM (hard example mining), Charbonnier and PSNR (its negative)")
+    loss: str = option(
+        "1*L1+2*HEM",
+        "weighted sum of L1, HEM (hard example mining), Charbonnier and PSNR (its negative)",
+    )
     gradient_norm: float = option(0.0, GRADIENT_NORM)
     accumulate: int = option(1, ACCUMULATE, least=1)
     average: float = option(0.0, AVERAGE)
     stages: int = option(2, "stages T of the cascade; clips have 2T+1 frames", least=1)
     width: int = option(32, "channels of the reconstruction at its finest scale", least=1)
-    blocks: int = option(3, "residual blocks per scale and direction; --body naf: blocks at the coarsest scale")
+    blocks: int = option(
+        3, "residual blocks per scale and direction; --body naf: blocks at the coarsest scale"
+    )
     kernel_size: int = option(5, "side of the reconstruction's convolutions, px", least=1)
     downscale: int = option(1, "space-to-depth factor in front of the reconstruction", least=1)
-    global_skip: bool = option(False, "predict a correction of the centre frame instead of the frame")
+    global_skip: bool = option(
+        False, "predict a correction of the centre frame instead of the frame"
+    )
     gate: bool = option(False, "scale that correction per pixel by a second output, 0 .. 1")
-    flow: Literal["pwc", "dis"] = option("pwc", "optical flow: PWC-Net (learned) or OpenCV's DIS (no weights)")
-    body: Literal["residual", "naf"] = option("residual", "reconstruct by residual blocks, as published, or by NAFNet's")
+    flow: Literal["pwc", "dis"] = option(
+        "pwc", "optical flow: PWC-Net (learned) or OpenCV's DIS (no weights)"
+    )
+    body: Literal["residual", "naf"] = option(
+        "residual", "reconstruct by residual blocks, as published, or by NAFNet's"
+    )
     prior: bool = option(True, "show the reconstruction the temporal sharpness prior")
     recurrent: bool = option(False, "show it its own result for the previous frame, too")
     clip_frames: int = option(0, "frames of a training clip; 0 = 2T+1; more need --recurrent")
@@ -103,43 +149,68 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Restore videos: files or folders of frames. Without options: the shipped network on the embedded sample."""
+    """Restore videos: files or folders of frames. Without options: the shipped network on the
+    embedded sample.
+    """
 
     data_path: Path | None = option(
-        None, "a video file, a folder of frames or of videos, or one with ground truth (see --layout); none: the embedded sample"
+        None,
+        "a video file, a folder of frames or of videos, or one with ground truth (see --layout); "
+        "none: the embedded sample",
     )
     default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
     weights: Path | None = option(None, _WEIGHTS)
-    output_dir: Path | None = option(None, f"{RESULTS}: OUTPUT_DIR/VIDEO/FRAME.png or VIDEO.mp4; default infer_results")
+    output_dir: Path | None = option(
+        None, f"{RESULTS}: OUTPUT_DIR/VIDEO/FRAME.png or VIDEO.mp4; default infer_results"
+    )
     layout: Layout = option("auto", _LAYOUT)
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
-    border: bool | None = option(None, "also restore the first and last two frames; default: only where there is no ground truth")
+    border: bool | None = option(
+        None,
+        "also restore the first and last two frames; default: only where there is no ground truth",
+    )
     skip_existing: bool = option(False, f"{SKIP_EXISTING}, video by video")
-    lossless: bool = option(False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4")
+    lossless: bool = option(
+        False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
+    )
     report: bool = option(True, REPORT)
-    compile: bool = option(False, "compile the reconstruction network (first frames slower, later ones faster)")
+    compile: bool = option(
+        False, "compile the reconstruction network (first frames slower, later ones faster)"
+    )
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)
 class TestConfig:
-    """Restore videos and score the written files, score files that exist (-b -s -r), or run the published table (--table)."""
+    """Restore videos and score the written files, score files that exist (-b -s -r), or run the
+    published table (--table).
+    """
 
-    data_path: Path | None = option(None, "videos with ground truth (see --layout); none: the embedded sample")
+    data_path: Path | None = option(
+        None, "videos with ground truth (see --layout); none: the embedded sample"
+    )
     default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
     weights: Path | None = option(None, _WEIGHTS)
-    output_dir: Path | None = option(None, f"{RESULTS}: frames, scores.json, scores.csv, config.yaml, report.html; default infer_results")
+    output_dir: Path | None = option(
+        None,
+        f"{RESULTS}: frames, scores.json, scores.csv, config.yaml, report.html; default "
+        "infer_results",
+    )
     layout: Layout = option("auto", _LAYOUT)
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
     border: bool = option(False, "also restore and score the first and last two frames")
-    protocol: Literal["cdvd", "cdvd_train", "image", "image_float"] = option("cdvd", "how pictures are compared, see utils/protocol.py")
+    protocol: Literal["cdvd", "cdvd_train", "image", "image_float"] = option(
+        "cdvd", "how pictures are compared, see utils/protocol.py"
+    )
     table: str | None = option(None, TABLE, bare="all")
     blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, for the input's figures")
     sharp_dir: Path | None = option(None, SHARP_DIR)
     restored_dir: Path | None = option(None, f"{RESTORED_DIR}, paired by relative name")
     skip_existing: bool = option(False, f"{SKIP_EXISTING}, video by video")
     report: bool = option(True, REPORT)
-    compile: bool = option(False, "compile the reconstruction network (first frames slower, later ones faster)")
+    compile: bool = option(
+        False, "compile the reconstruction network (first frames slower, later ones faster)"
+    )
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)

@@ -1,4 +1,6 @@
-"""Restore videos with CDVD-TSP: `load` a network, `predict` frame by frame, `main` reads, writes and reports."""
+"""Restore videos with CDVD-TSP: `load` a network, `predict` frame by frame, `main` reads, writes
+and reports.
+"""
 
 import itertools
 import time
@@ -19,13 +21,28 @@ from models.cdvd_tsp import CDVDTSP, TILE_OVERLAP
 from models.nafnet import NAFNet
 from utils import distributed
 from utils.config import ROOT, to_yaml
-from utils.device import arithmetic, available_memory, choose_device, choose_precision, each_in_inference, prepare_memory
+from utils.device import (
+    arithmetic,
+    available_memory,
+    choose_device,
+    choose_precision,
+    each_in_inference,
+    prepare_memory,
+)
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
 from utils.progress import Progress
 from utils.protocol import PROTOCOLS
-from utils.report import MOST_PANELS, Example, amount, contact_sheet, flow_picture, spread, write_report
+from utils.report import (
+    MOST_PANELS,
+    Example,
+    amount,
+    contact_sheet,
+    flow_picture,
+    spread,
+    write_report,
+)
 from utils.scoring import Scores, Triple, paper_row, score_files
 from utils.tiling import SHARE, pad_to_multiple, tile_for
 from utils.video import FolderWriter, FrameFolder, VideoFile, VideoWriter
@@ -57,7 +74,9 @@ class Job:
 
 @dataclass
 class Restored:
-    """What restoring gave: per video its written frames as (index, file), frames to show, and PSNR by stage where truth is known."""
+    """What restoring gave: per video its written frames as (index, file), frames to show, and PSNR
+    by stage where truth is known.
+    """
 
     frames: dict[str, list[tuple[int, Path]]] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
@@ -66,15 +85,25 @@ class Restored:
 
 
 def main(config: InferenceConfig) -> Scores | None:
-    """Restore every video into OUTPUT_DIR (VIDEO/FRAME.png, or VIDEO.mp4 for a file); with ground truth also score the frames."""
+    """Restore every video into OUTPUT_DIR (VIDEO/FRAME.png, or VIDEO.mp4 for a file); with ground
+    truth also score the frames.
+    """
     job = plan(config)
     has_truth = all(video.sharp for video in job.found.videos)
     border = config.border if config.border is not None else not has_truth
     return run_job(config, job, border, "cdvd" if has_truth else None, config.lossless)
 
 
-def run_job(config: InferenceConfig | TestConfig, job: Job, border: bool, protocol: str | None, lossless: bool = False) -> Scores | None:
-    """Restore, score by a protocol (None: there is no ground truth) and report; returns the scores, under torchrun in the first process."""
+def run_job(
+    config: InferenceConfig | TestConfig,
+    job: Job,
+    border: bool,
+    protocol: str | None,
+    lossless: bool = False,
+) -> Scores | None:
+    """Restore, score by a protocol (None: there is no ground truth) and report; returns the scores,
+    under torchrun in the first process.
+    """
     predictor = load(config)
     left_out = PROTOCOLS[protocol].video_ends if protocol else 0
     ends = max(left_out, predictor.network.stages) if left_out and not border else 0
@@ -101,7 +130,9 @@ def load(config: InferenceConfig | TestConfig) -> Predictor:
         network.reconstruction.use_local_statistics()
     if config.compile:
         network.reconstruction = torch.compile(network.reconstruction)
-    precision = "fp32" if config.default_data and config.precision == "auto" else config.precision  # as published
+    precision = (
+        "fp32" if config.default_data and config.precision == "auto" else config.precision
+    )  # as published
     return Predictor(network, device, choose_precision(precision, device), weights)
 
 
@@ -112,11 +143,13 @@ def predict(
     progress: Callable[[], object] | None = None,
     observe: Callable[[int, Tensor], object] | None = None,
 ) -> Iterator[Tensor]:
-    """Restored frames [3,H,W] float32 on the CPU, in order, of a video given as frames [3,H,W] in [0,1] of one size.
+    """Restored frames [3,H,W] float32 on the CPU, in order, of a video given as frames [3,H,W] in
+    [0,1] of one size.
 
-    border: also the first and last T frames, whose missing neighbours are the video's first T and last T frames once more (as
-    published); without it 2T fewer frames come out. A few frames are held in memory, however long the video. progress is called per
-    frame; observe(stage, frame [3,H,W]) with the results of every stage before the last.
+    border: also the first and last T frames, whose missing neighbours are the video's first T and
+    last T frames once more (as published); without it 2T fewer frames come out. A few frames are
+    held in memory, however long the video. progress is called per frame; observe(stage, frame
+    [3,H,W]) with the results of every stage before the last.
     """
     network, size = predictor.network, None
 
@@ -125,7 +158,10 @@ def predict(
         for frame in extended(frames, network.stages) if border else frames:
             size = size or frame.shape[-2:]
             if frame.shape[-2:] != size:
-                raise UserError(f"frames of different sizes: {tuple(frame.shape[-2:])} after {tuple(size)} (height, width)")
+                raise UserError(
+                    f"frames of different sizes: {tuple(frame.shape[-2:])} after {tuple(size)} "
+                    "(height, width)"
+                )
             frame = pad_to_multiple(frame[None], network.multiple).to(predictor.device)
             yield frame.contiguous(memory_format=torch.channels_last)
 
@@ -144,7 +180,9 @@ def predict(
 
 
 def extended(frames: Iterable[Tensor], count: int) -> Iterator[Tensor]:
-    """The frames with the first `count` put before them once more, in order, and the last `count` after them."""
+    """The frames with the first `count` put before them once more, in order, and the last `count`
+    after them.
+    """
     frames = iter(frames)
     first = list(itertools.islice(frames, count))
     if not first:
@@ -159,28 +197,39 @@ def extended(frames: Iterable[Tensor], count: int) -> Iterator[Tensor]:
 
 
 def fit_memory(predictor: Predictor, size: tuple[int, int], name: str) -> None:
-    """Let the reconstruction work in tiles if frames of `size` (height, width) need more memory than is free.
+    """Let the reconstruction work in tiles if frames of `size` (height, width) need more memory
+    than is free.
 
-    Raises UserError with the largest size that fits if the flow alone, which sees whole frames, needs more.
+    Raises UserError with the largest size that fits if the flow alone, which sees whole frames,
+    needs more.
     """
     network, available = predictor.network, available_memory(predictor.device)
     flow, network.tile = network.stream_bytes_per_pixel * size[0] * size[1], 0
     left = None if available is None else available - flow / SHARE
     try:
-        tile = tile_for(size, network.reconstruction_bytes_per_pixel, left, TILE_OVERLAP, network.multiple)
+        tile = tile_for(
+            size, network.reconstruction_bytes_per_pixel, left, TILE_OVERLAP, network.multiple
+        )
     except UserError:
         scale = (available * SHARE / flow) ** 0.5
         raise UserError(
-            f"{name}: frames of {size[1]}x{size[0]} need about {flow / 2**30:.1f} GB for the flow alone, {available / 2**30:.1f} GB are "
-            f"free on {predictor.device}; the largest size of this shape that fits is about {int(size[1] * scale)}x{int(size[0] * scale)}"
+            f"{name}: frames of {size[1]}x{size[0]} need about {flow / 2**30:.1f} GB for the "
+            f"flow alone, {available / 2**30:.1f} GB are "
+            f"free on {predictor.device}; the largest size of this shape that fits is about "
+            f"{int(size[1] * scale)}x{int(size[0] * scale)}"
         ) from None
     if tile < max(size):
         network.tile = tile
-        print(f"{name}: frames of {size[1]}x{size[0]} are restored in tiles of {tile} px, as {available / 2**30:.1f} GB are free")
+        print(
+            f"{name}: frames of {size[1]}x{size[0]} are restored in tiles of {tile} px, as "
+            f"{available / 2**30:.1f} GB are free"
+        )
 
 
 def plan(config: InferenceConfig | TestConfig) -> Job:
-    """The videos and folders that a configuration means; raises UserError before anything is computed."""
+    """The videos and folders that a configuration means; raises UserError before anything is
+    computed.
+    """
     data_path, output_dir = config.data_path, config.output_dir or ROOT / "infer_results"
     if config.default_data:
         data_path = data_path or ROOT / "dataset" / config.default_data / "test"
@@ -189,11 +238,19 @@ def plan(config: InferenceConfig | TestConfig) -> Job:
         data_path = sample_folder()
         output_dir = config.output_dir or ROOT / "infer_results" / "sample"
         print(f"no --data_path: the embedded sample {data_path}")
-    found = find_videos(data_path, config.layout, config.gopro_blur, need_sharp=isinstance(config, TestConfig))
+    found = find_videos(
+        data_path, config.layout, config.gopro_blur, need_sharp=isinstance(config, TestConfig)
+    )
     for video in found.videos:
         folder = output_dir if video.file else output_dir / video.name
-        if folder.resolve() in {path.parent.resolve() for path in (*video.blurry, *video.sharp, *([video.file] if video.file else []))}:
-            raise UserError(f"results of {video.name} would overwrite its own frames in {folder}: choose another --output_dir")
+        if folder.resolve() in {
+            path.parent.resolve()
+            for path in (*video.blurry, *video.sharp, *([video.file] if video.file else []))
+        }:
+            raise UserError(
+                f"results of {video.name} would overwrite its own frames in {folder}: choose "
+                "another --output_dir"
+            )
     blur = f", blurry folder {config.gopro_blur}" if found.layout == "gopro" else ""
     remark = f" ({found.remark})" if found.remark else ""
     frames = sum(len(video.blurry) for video in found.videos)
@@ -209,11 +266,20 @@ def chosen_weights(config: InferenceConfig | TestConfig) -> Path:
     return find(PUBLISHED_WEIGHTS[config.default_data] if config.default_data else SHIPPED_WEIGHTS)
 
 
-def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: bool, lossless: bool = False, ends: int = 0) -> Restored:
-    """Write every video's restored frames, video after video; what is finished stays whatever happens later.
+def restore_all(
+    predictor: Predictor,
+    job: Job,
+    border: bool,
+    skip_existing: bool,
+    lossless: bool = False,
+    ends: int = 0,
+) -> Restored:
+    """Write every video's restored frames, video after video; what is finished stays whatever
+    happens later.
 
-    border: also the first and last T frames. ends: frames at both ends of a video that will not be scored (see scored_frames).
-    Under torchrun every process restores its share of the videos; what they wrote is known to all, frames to show only of the own share.
+    border: also the first and last T frames. ends: frames at both ends of a video that will not be
+    scored (see scored_frames). Under torchrun every process restores its share of the videos; what
+    they wrote is known to all, frames to show only of the own share.
     """
     result, started = Restored(), time.monotonic()
     share = distributed.shared(list(job.found.videos))
@@ -225,7 +291,8 @@ def restore_all(predictor: Predictor, job: Job, border: bool, skip_existing: boo
     if done:
         seconds = time.monotonic() - started
         result.speed = (
-            f"{amount(done, 'frame')} in {seconds:.1f} s, {done / seconds:.2f} frames/s with reading and writing ({predictor.device})"
+            f"{amount(done, 'frame')} in {seconds:.1f} s, {done / seconds:.2f} "
+            f"frames/s with reading and writing ({predictor.device})"
         )
         print(f"restored {result.speed}")
     return result
@@ -246,27 +313,42 @@ class _Restoration:
 
     def folder(self, video: Video) -> int:
         stages, count = self.predictor.network.stages, len(video.blurry)
-        border = self.border or count <= 2 * max(stages, self.ends)  # a video too short for that is restored whole
+        border = self.border or count <= 2 * max(
+            stages, self.ends
+        )  # a video too short for that is restored whole
         indices = range(count) if border else range(stages, count - stages)
-        writer = FolderWriter(self.job.output_dir / video.name, [video.blurry[index].stem for index in indices])
+        writer = FolderWriter(
+            self.job.output_dir / video.name, [video.blurry[index].stem for index in indices]
+        )
         self.result.frames[video.name] = list(zip(indices, writer.paths))
         if self.skip_existing and all(path.is_file() for path in writer.paths):
             self.bar.write(f"{video.name}: all {len(indices)} results exist, skipped")
             self.bar.update(count)
             return 0
         if count == 1:
-            self.bar.write(f"{video.name}: a single frame, restored as a still (its own copies stand for the neighbours)")
+            self.bar.write(
+                f"{video.name}: a single frame, restored as a still (its own copies stand for "
+                "the neighbours)"
+            )
         source = FrameFolder(video.blurry)
         fit_memory(self.predictor, source.size, video.name)
         recent, wanted = _Recent(enumerate(source), 2 * stages + 3), self._wanted(indices)
         counted = scored_frames(count, self.ends)
-        observe = _StageWatch(video, counted, -stages if border else 0, self.result) if video.sharp else None
-        for index, frame in zip(indices, predict(self.predictor, recent, border, self.bar.update, observe), strict=True):
+        observe = (
+            _StageWatch(video, counted, -stages if border else 0, self.result)
+            if video.sharp
+            else None
+        )
+        for index, frame in zip(
+            indices, predict(self.predictor, recent, border, self.bar.update, observe), strict=True
+        ):
             pixels = to_8bit(frame)
             writer.write(pixels)
             if index in wanted:
                 name = f"{video.name}/{video.blurry[index].stem}"
-                self.result.examples.append(_example(self.predictor, name, recent, index, pixels, video))
+                self.result.examples.append(
+                    _example(self.predictor, name, recent, index, pixels, video)
+                )
         return len(indices)
 
     def file(self, video: Video) -> int:
@@ -279,14 +361,28 @@ class _Restoration:
         fit_memory(self.predictor, source.size, video.name)
         border = self.border or (source.count or 2 * stages + 1) < 2 * stages + 1
         first, done = 0 if border else stages, 0
-        recent, wanted = _Recent(source.timed(), 2 * stages + 3), self._wanted(range(first, (source.count or 300) - first))
+        recent, wanted = (
+            _Recent(source.timed(), 2 * stages + 3),
+            self._wanted(range(first, (source.count or 300) - first)),
+        )
         with VideoWriter(target, source, self.lossless) as writer:
-            for index, frame in enumerate(predict(self.predictor, recent, border, self.bar.update), first):
+            for index, frame in enumerate(
+                predict(self.predictor, recent, border, self.bar.update), first
+            ):
                 pixels = to_8bit(frame)
                 writer.write(pixels, recent.keys[index])
                 done += 1
                 if index in wanted:
-                    self.result.examples.append(_example(self.predictor, f"{video.name}, frame {index}", recent, index, pixels, video))
+                    self.result.examples.append(
+                        _example(
+                            self.predictor,
+                            f"{video.name}, frame {index}",
+                            recent,
+                            index,
+                            pixels,
+                            video,
+                        )
+                    )
         return done
 
     def _wanted(self, indices: range) -> set[int]:
@@ -295,7 +391,9 @@ class _Restoration:
 
 
 class _Recent:
-    """Hands out frames as tensors and remembers the latest ones: `keys[index]` and `pixels[index]`."""
+    """Hands out frames as tensors and remembers the latest ones: `keys[index]` and
+    `pixels[index]`.
+    """
 
     def __init__(self, frames: Iterable[tuple[int, np.ndarray]], most: int):
         self._frames, self._most = frames, most
@@ -320,23 +418,42 @@ class _StageWatch:
     def __call__(self, stage: int, frame: Tensor) -> None:
         number = self._count.get(stage, 0)
         self._count[stage] = number + 1
-        index = number + stage + self._offset  # stage s gives its first result for frame s of what it was fed
+        index = (
+            number + stage + self._offset
+        )  # stage s gives its first result for frame s of what it was fed
         if index in self._indices:
             sharp = read_image(self._video.sharp[index])
-            self._result.stage_psnr.setdefault(stage, []).append(PROTOCOLS["cdvd"].psnr(to_8bit(frame), sharp))
+            self._result.stage_psnr.setdefault(stage, []).append(
+                PROTOCOLS["cdvd"].psnr(to_8bit(frame), sharp)
+            )
 
 
 @torch.inference_mode()
-def _example(predictor: Predictor, name: str, recent: _Recent, index: int, restored: np.ndarray, video: Video) -> Example:
-    """A frame to show, with the flow to its next frame and the sharpness prior as the first stage sees them."""
-    around = [recent.pixels.get(other, recent.pixels[index]) for other in (index - 1, index, index + 1)]
-    frames = [pad_to_multiple(to_tensor(pixels)[None], predictor.network.multiple).to(predictor.device) for pixels in around]
-    flow, prior = (values[0].float().cpu().numpy() for values in predictor.network.flow_and_prior(*frames))
+def _example(
+    predictor: Predictor, name: str, recent: _Recent, index: int, restored: np.ndarray, video: Video
+) -> Example:
+    """A frame to show, with the flow to its next frame and the sharpness prior as the first stage
+    sees them.
+    """
+    around = [
+        recent.pixels.get(other, recent.pixels[index]) for other in (index - 1, index, index + 1)
+    ]
+    frames = [
+        pad_to_multiple(to_tensor(pixels)[None], predictor.network.multiple).to(predictor.device)
+        for pixels in around
+    ]
+    flow, prior = (
+        values[0].float().cpu().numpy() for values in predictor.network.flow_and_prior(*frames)
+    )
     height, width = restored.shape[:2]
     length = np.hypot(*flow[:, :height, :width])
     extras = {
-        f"flow to the next frame, median {np.median(length):.1f} px": flow_picture(flow[:, :height, :width]),
-        "temporal sharpness prior (white = the frames agree)": to_8bit(torch.from_numpy(prior[:, :height, :width]).expand(3, -1, -1)),
+        f"flow to the next frame, median {np.median(length):.1f} px": flow_picture(
+            flow[:, :height, :width]
+        ),
+        "temporal sharpness prior (white = the frames agree)": to_8bit(
+            torch.from_numpy(prior[:, :height, :width]).expand(3, -1, -1)
+        ),
     }
     sharp, words = None, ""
     if video.sharp:
@@ -347,12 +464,18 @@ def _example(predictor: Predictor, name: str, recent: _Recent, index: int, resto
 
 
 def scored_frames(count: int, ends: int) -> range:
-    """The frames that are scored of a video: all but `ends` at both ends, or all of one too short for that."""
+    """The frames that are scored of a video: all but `ends` at both ends, or all of one too short
+    for that.
+    """
     return range(ends, count - ends) if count > 2 * ends else range(count)
 
 
-def score_job(predictor: Predictor, job: Job, restored: Restored, protocol: str, ends: int) -> Scores:
-    """Score the written files by a named protocol and write scores.json and scores.csv beside them."""
+def score_job(
+    predictor: Predictor, job: Job, restored: Restored, protocol: str, ends: int
+) -> Scores:
+    """Score the written files by a named protocol and write scores.json and scores.csv beside
+    them.
+    """
     triples = [
         Triple(f"{video.name}/{path.stem}", path, video.sharp[index], video.blurry[index])
         for video in job.found.videos
@@ -360,8 +483,15 @@ def score_job(predictor: Predictor, job: Job, restored: Restored, protocol: str,
         if index in scored_frames(len(video.blurry), ends)
     ]
     paper = paper_row(TABLES, job.weights, job.data_path, protocol, {"border": not ends})
-    about = {"weights": job.weights, "data_path": job.data_path, "remark": job.found.remark, "paper": paper}
-    scores = score_files(triples, protocol, arithmetic=arithmetic(predictor.device, predictor.dtype), **about)
+    about = {
+        "weights": job.weights,
+        "data_path": job.data_path,
+        "remark": job.found.remark,
+        "paper": paper,
+    }
+    scores = score_files(
+        triples, protocol, arithmetic=arithmetic(predictor.device, predictor.dtype), **about
+    )
     scores.write(job.output_dir)
     return scores
 
@@ -369,17 +499,39 @@ def score_job(predictor: Predictor, job: Job, restored: Restored, protocol: str,
 def finish(job: Job, restored: Restored, scores: Scores | None, report: bool) -> None:
     """Print the scores, draw contact_sheet.png and report.html, say where everything is."""
     table = scores.table() if scores else ""
-    if scores and restored.stage_psnr and distributed.world() == 1:  # else they are of the own share only
-        stages = [f"stage {stage} {np.mean(values):.2f} dB" for stage, values in sorted(restored.stage_psnr.items())]
-        table += f"\nPSNR by stage: input {scores.input_mean['psnr']:.2f} dB, {', '.join(stages)}, final {scores.mean['psnr']:.2f} dB"
+    if (
+        scores and restored.stage_psnr and distributed.world() == 1
+    ):  # else they are of the own share only
+        stages = [
+            f"stage {stage} {np.mean(values):.2f} dB"
+            for stage, values in sorted(restored.stage_psnr.items())
+        ]
+        table += (
+            f"\nPSNR by stage: input {scores.input_mean['psnr']:.2f} dB, "
+            f"{', '.join(stages)}, final {scores.mean['psnr']:.2f} dB"
+        )
     if table:
         print(table)
     if restored.examples:
         contact_sheet(job.output_dir / "contact_sheet.png", restored.examples)
-        facts = {"input": str(job.data_path), "weights": str(job.weights), "speed": restored.speed, "data": job.found.remark}
+        facts = {
+            "input": str(job.data_path),
+            "weights": str(job.weights),
+            "speed": restored.speed,
+            "data": job.found.remark,
+        }
         if report:
-            write_report(job.output_dir / "report.html", "CDVD-TSP: restored video", restored.examples, facts, table)
-    print(f"results: {job.output_dir}" + (" (open report.html there)" if restored.examples and report else ""))
+            write_report(
+                job.output_dir / "report.html",
+                "CDVD-TSP: restored video",
+                restored.examples,
+                facts,
+                table,
+            )
+    print(
+        f"results: {job.output_dir}"
+        + (" (open report.html there)" if restored.examples and report else "")
+    )
 
 
 def _total(videos: list[Video]) -> int | None:

@@ -1,4 +1,6 @@
-"""Score CDVD-TSP: restore and score, score files that exist (-b -s -r), or run the published table (--table)."""
+"""Score CDVD-TSP: restore and score, score files that exist (-b -s -r), or run the published table
+(--table).
+"""
 
 from pathlib import Path
 
@@ -7,7 +9,15 @@ from methods.cdvd_tsp.config import TestConfig
 from methods.cdvd_tsp.inference import TABLES, plan, run_job, scored_frames
 from utils.config import ROOT, to_yaml
 from utils.protocol import PROTOCOLS
-from utils.scoring import Scores, Triple, check_given, check_paired, run_table, score_files, write_scored
+from utils.scoring import (
+    Scores,
+    Triple,
+    check_given,
+    check_paired,
+    run_table,
+    score_files,
+    write_scored,
+)
 
 
 def main(config: TestConfig) -> Scores | None:
@@ -26,7 +36,9 @@ def restore_and_score(config: TestConfig) -> Scores | None:
 
 
 def score_folders(config: TestConfig) -> Scores:
-    """Score restored files against sharp ones (and the blurry input, if given), paired by relative name; no network is loaded."""
+    """Score restored files against sharp ones (and the blurry input, if given), paired by relative
+    name; no network is loaded.
+    """
     check_given(config.restored_dir, config.sharp_dir)
     sharp, restored = _by_name(config.sharp_dir), _by_name(config.restored_dir)
     blurry = _by_name(config.blurry_dir) if config.blurry_dir else None
@@ -38,18 +50,33 @@ def score_folders(config: TestConfig) -> Scores:
     scores = score_files(triples, config.protocol, data_path=config.restored_dir)
     print(scores.table())
     if config.output_dir:
-        write_scored(config.output_dir, scores, triples, to_yaml(config), "CDVD-TSP: restored frames", config.report)
+        write_scored(
+            config.output_dir,
+            scores,
+            triples,
+            to_yaml(config),
+            "CDVD-TSP: restored frames",
+            config.report,
+        )
     return scores
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """Relative path without extension -> file, for all pictures below a folder but contact sheets."""
+    """Relative path without extension -> file, for all pictures below a folder but contact
+    sheets.
+    """
     found = find_pictures(folder)
-    return {str(path.relative_to(folder).with_suffix("")): path for path in found if path.name != CONTACT_SHEET}
+    return {
+        str(path.relative_to(folder).with_suffix("")): path
+        for path in found
+        if path.name != CONTACT_SHEET
+    }
 
 
 def _scored(sharp: dict[str, Path], ends: int) -> list[str]:
-    """The names to score: all but the first and last `ends` frames of each folder (all of a folder too short for that)."""
+    """The names to score: all but the first and last `ends` frames of each folder (all of a folder
+    too short for that).
+    """
     folders: dict[Path, list[str]] = {}
     for name in sharp:
         folders.setdefault(Path(name).parent, []).append(name)

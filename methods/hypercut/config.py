@@ -43,11 +43,15 @@ class _ScoreConfig:
 
 @dataclass(frozen=True)
 class TestConfig(_ScoreConfig):
-    """Hit, Con@2 and Con@3 of an ordering network. Without options: the shipped one on the embedded sample."""
+    """Hit, Con@2 and Con@3 of an ordering network. Without options: the shipped one on the embedded
+    sample.
+    """
 
     partition: Literal["test", "val", "train", "all"] = option("test", "which sequences")
     output_dir: Path | None = option(
-        None, f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default experiment/hypercut_test"
+        None,
+        f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default "
+        "experiment/hypercut_test",
     )
     report: bool = option(True, REPORT)
     table: str | None = option(None, PRINT_TABLE, bare="all")
@@ -55,6 +59,10 @@ class TestConfig(_ScoreConfig):
 
 @dataclass(frozen=True)
 class GenerateConfig(_ScoreConfig):
-    """Write the metadata anew: `order: reverse` where all three pairs of a sequence, as stored, lie on the negative side."""
+    """Write the metadata anew: `order: reverse` where all three pairs of a sequence, as stored, lie
+    on the negative side.
+    """
 
-    save_path: Path | None = option(None, "the metadata file to write; default metadata_ordered.json beside the given one")
+    save_path: Path | None = option(
+        None, "the metadata file to write; default metadata_ordered.json beside the given one"
+    )

@@ -15,13 +15,17 @@ from utils.errors import UserError
 def main(config: GenerateConfig) -> Path:
     """Score every sequence as it is stored and write the new metadata; returns its path.
 
-    `order` becomes `reverse` where all three pairs lie on the negative side, else it stays; all other keys stay, entries come out train,
-    test, val.
+    `order` becomes `reverse` where all three pairs lie on the negative side, else it stays; all
+    other keys stay, entries come out train, test, val.
     """
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     path = config.save_path or found.metadata.with_name("metadata_ordered.json")
     if path.is_dir() or path.resolve() == found.metadata.resolve():
-        raise UserError(f"--save_path {path} {'is a folder' if path.is_dir() else 'is the metadata that is read'}: name another file")
+        raise UserError(
+            f"--save_path {path} "
+            f"{'is a folder' if path.is_dir() else 'is the metadata that is read'}: name "
+            "another file"
+        )
     network = load_network(config.weights or SHIPPED_WEIGHTS, HyperCUT)
     entries: dict[str, list[dict]] = {partition: [] for partition in PARTITIONS}
     turned, mixed, old = 0, 0, 0
@@ -33,7 +37,13 @@ def main(config: GenerateConfig) -> Path:
         mixed += len(set(sides)) > 1
         old += order in ("reverse", "random") and not all(sides)
     write_metadata(path, found.name, itertools.chain(*entries.values()), found.others)
-    print(f"{turned} of {len(found.sequences)} sequences reversed, {mixed} whose pairs disagree keep their order: {path}")
+    print(
+        f"{turned} of {len(found.sequences)} sequences reversed, {mixed} whose pairs disagree "
+        f"keep their order: {path}"
+    )
     if old:
-        print(f"note: {old} sequences are not on the negative side as stored, but their old order, reverse or random, stays")
+        print(
+            f"note: {old} sequences are not on the negative side as stored, but their old order, "
+            "reverse or random, stays"
+        )
     return path

@@ -29,29 +29,49 @@ FOLDER = ROOT / "experiment" / "hypercut_test"
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
     if config.table:
-        run_table(TABLES, config, FOLDER, lambda config: None)  # no row has a figure to compare with
+        run_table(
+            TABLES, config, FOLDER, lambda config: None
+        )  # no row has a figure to compare with
         return None
-    weights, found = find(config.weights or SHIPPED_WEIGHTS), sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
+    weights, found = (
+        find(config.weights or SHIPPED_WEIGHTS),
+        sequences_or_sample(config.data_path, config.dataset_name, config.metadata),
+    )
     rows = [
         {"name": sequence.id, **score_order(scores)}
-        for sequence, scores in scored(config, load_network(weights, HyperCUT), found.of(config.partition), stored=False)
+        for sequence, scores in scored(
+            config, load_network(weights, HyperCUT), found.of(config.partition), stored=False
+        )
     ]
     paper = paper_row(TABLES, weights, config.data_path)
-    scores = Scores("hypercut", rows, weights, found.metadata, f"partition {config.partition}", paper)
+    scores = Scores(
+        "hypercut", rows, weights, found.metadata, f"partition {config.partition}", paper
+    )
     folder = config.output_dir or FOLDER
     scores.write(folder)
     write_text(folder / "config.yaml", to_yaml(config))
     if config.report:
-        write_report(folder / "report.html", "HyperCUT: a consistent order of moments", [], scores.facts, scores.table())
+        write_report(
+            folder / "report.html",
+            "HyperCUT: a consistent order of moments",
+            [],
+            scores.facts,
+            scores.table(),
+        )
     print(scores.table())
     print(f"results: {folder}")
     return scores
 
 
 def scored(
-    config: TestConfig | GenerateConfig, network: HyperCUT, sequences: tuple[Sequence, ...], stored: bool
+    config: TestConfig | GenerateConfig,
+    network: HyperCUT,
+    sequences: tuple[Sequence, ...],
+    stored: bool,
 ) -> Iterator[tuple[Sequence, Tensor]]:
-    """(sequence, its six scores) one after the other, of whole pictures; stored: the frames as they are stored, whatever the order says."""
+    """(sequence, its six scores) one after the other, of whole pictures; stored: the frames as they
+    are stored, whatever the order says.
+    """
     if config.workers < 0:
         raise UserError(f"--workers {config.workers} is below 0")
     device = choose_device(config.device)
@@ -64,6 +84,10 @@ def scored(
         except UserError as error:
             raise UserError(f"sequence {item['sequence'].id}: {error}") from None
 
-    loader = DataLoader(WholeSequences(sequences, stored), batch_size=None, num_workers=worker_processes(config.workers))
+    loader = DataLoader(
+        WholeSequences(sequences, stored),
+        batch_size=None,
+        num_workers=worker_processes(config.workers),
+    )
     items = Progress(loader, "scoring", unit="sequence", leave=False)
     return each_in_inference(map(score, items), device, choose_precision(config.precision, device))

@@ -1,4 +1,6 @@
-"""Train the ordering network: a sequence and its reverse shall fall on different sides of the hyperplane, nested pairs on the same."""
+"""Train the ordering network: a sequence and its reverse shall fall on different sides of the
+hyperplane, nested pairs on the same.
+"""
 
 import math
 from pathlib import Path
@@ -25,7 +27,13 @@ def main(config: TrainConfig) -> dict[str, float]:
     """Train and return the last validation metrics; everything lands in experiment/SAVE."""
     task = OrderingTask(config)
     limits = Limits.of(config, task.steps, task.device, task.dtype)
-    return train(task, ROOT / "experiment" / config.save, limits, config.resume or config.load_epoch > 0, to_yaml(config))
+    return train(
+        task,
+        ROOT / "experiment" / config.save,
+        limits,
+        config.resume or config.load_epoch > 0,
+        to_yaml(config),
+    )
 
 
 class OrderingTask(SequenceTask):
@@ -39,7 +47,9 @@ class OrderingTask(SequenceTask):
         torch.manual_seed(config.seed)
         network: HyperCUT = build("hypercut", **(config.network or {}))
         if config.weights:
-            load_strict(network, load_network(config.weights, HyperCUT).state_dict(), config.weights)
+            load_strict(
+                network, load_network(config.weights, HyperCUT).state_dict(), config.weights
+            )
         super().__init__(config, network)
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
@@ -47,10 +57,18 @@ class OrderingTask(SequenceTask):
         return {"apart": 0.5 * apart, "together": 0.5 * together}
 
     def evaluate(self) -> Validation:
-        """Shares of the validation sequences by protocol `hypercut`; the first, right in all of it, decides which weights are best."""
-        rows = distributed.gathered([self._evaluate(sequence) for sequence in distributed.shared(self.validation_set)])
+        """Shares of the validation sequences by protocol `hypercut`; the first, right in all of it,
+        decides which weights are best.
+        """
+        rows = distributed.gathered(
+            [self._evaluate(sequence) for sequence in distributed.shared(self.validation_set)]
+        )
         names = ("all", *PROTOCOLS["hypercut"].metrics)
-        return Validation({name: math.fsum(row[name] for row in rows) / len(rows) for name in names} if rows else {})
+        return Validation(
+            {name: math.fsum(row[name] for row in rows) / len(rows) for name in names}
+            if rows
+            else {}
+        )
 
     def _evaluate(self, sequence) -> dict[str, float]:
         _, frames = whole_sequence(sequence, stored=True)

@@ -1,4 +1,6 @@
-"""Score single-image networks: restore and score, score files that exist (-b -s -r), or run the published table (--table)."""
+"""Score single-image networks: restore and score, score files that exist (-b -s -r), or run the
+published table (--table).
+"""
 
 from dataclasses import replace
 
@@ -23,17 +25,25 @@ def main(config: TestConfig) -> Scores | None:
 
 def restore_and_score(config: TestConfig) -> Scores | None:
     """Restore every picture with ground truth, then score the written files."""
-    config = replace(config, output_dir=config.output_dir or FOLDER, protocol=chosen_protocol(config))
+    config = replace(
+        config, output_dir=config.output_dir or FOLDER, protocol=chosen_protocol(config)
+    )
     return run_pictures(config, deep=config.protocol == "image_float")
 
 
 def score_folders(config: TestConfig) -> Scores:
-    """Score restored files against sharp ones (and the blurry input, if given), paired by name; no network is loaded."""
+    """Score restored files against sharp ones (and the blurry input, if given), paired by name; no
+    network is loaded.
+    """
     check_given(config.restored_dir, config.sharp_dir)
     protocol = chosen_protocol(config)
-    triples = find_results(config.restored_dir, config.sharp_dir, config.blurry_dir, protocol, config.output_dir)
+    triples = find_results(
+        config.restored_dir, config.sharp_dir, config.blurry_dir, protocol, config.output_dir
+    )
     scores = score_files(triples, protocol, data_path=config.restored_dir)
     print(scores.table())
     if config.output_dir:
-        write_scored(config.output_dir, scores, triples, to_yaml(config), "Restored pictures", config.report)
+        write_scored(
+            config.output_dir, scores, triples, to_yaml(config), "Restored pictures", config.report
+        )
     return scores

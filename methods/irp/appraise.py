@@ -1,4 +1,6 @@
-"""Labels without restoring: the label of a shot that nobody restored, guessed from what its generator knows of it."""
+"""Labels without restoring: the label of a shot that nobody restored, guessed from what its
+generator knows of it.
+"""
 
 import numpy as np
 import torch
@@ -8,9 +10,11 @@ HIDDEN, STEPS, BATCH, RATE = 64, 3000, 512, 5e-3
 
 
 class Appraiser(nn.Module):
-    """A small network from circumstances [...,C] (data/irp.py) to labels [...], fitted to shots [N,C] whose labels [N] are known.
+    """A small network from circumstances [...,C] (data/irp.py) to labels [...], fitted to shots
+    [N,C] whose labels [N] are known.
 
-    Unlike IRP it may know the sharp picture. On unseen scenes its rank correlation with the true labels is .98.
+    Unlike IRP it may know the sharp picture. On unseen scenes its rank correlation with the true
+    labels is .98.
     """
 
     def __init__(self, circumstances: np.ndarray, labels: np.ndarray, seed: int):
@@ -21,7 +25,9 @@ class Appraiser(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             widths = (known.shape[1], HIDDEN, HIDDEN)
-            hidden = [layer for pair in zip(widths, widths[1:]) for layer in (nn.Linear(*pair), nn.SiLU())]
+            hidden = [
+                layer for pair in zip(widths, widths[1:]) for layer in (nn.Linear(*pair), nn.SiLU())
+            ]
             self.layers = nn.Sequential(*hidden, nn.Linear(HIDDEN, 1))
             self._fit(known, truth)
         self.requires_grad_(False)

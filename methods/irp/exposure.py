@@ -1,4 +1,6 @@
-"""Which exposure to choose: potentials of shots at several exposure ratios, the best one, and how sure that is."""
+"""Which exposure to choose: potentials of shots at several exposure ratios, the best one, and how
+sure that is.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +23,14 @@ Curve = tuple[Sequence[Shot], list[float]]  # shots of a scene, their potentials
 def recommend(predictor: Predictor, path: Path, error: float, folder: Path) -> dict[str, Curve]:
     """Print the best exposure of every scene; write exposures.csv, curve.png and contact_sheet.png.
 
-    error: standard deviation of a prediction. Raises UserError where there are no shots at several exposures.
+    error: standard deviation of a prediction. Raises UserError where there are no shots at several
+    exposures.
     """
     if not path.is_dir() or not (scenes := find_shots(path)):
-        raise UserError(f"{path} holds no shots at several exposures: a folder with 1.png, 2.png, 5.png, ... (or of such) is needed")
+        raise UserError(
+            f"{path} holds no shots at several exposures: a folder with 1.png, 2.png, 5.png, ... "
+            "(or of such) is needed"
+        )
     curves, rows = {}, []
     for scene, shots in scenes.items():
         values = predictor.all(shots)
@@ -32,7 +38,12 @@ def recommend(predictor: Predictor, path: Path, error: float, folder: Path) -> d
         print(_sentence(shots, values, sure[best], error))
         curves[scene] = (shots, values)
         for place, (shot, value, share) in enumerate(zip(shots, values, sure)):
-            row = {"scene": scene, "ratio": f"{shot.ratio:g}", "potential": f"{value:.4f}", "confidence": f"{share:.4f}"}
+            row = {
+                "scene": scene,
+                "ratio": f"{shot.ratio:g}",
+                "potential": f"{value:.4f}",
+                "confidence": f"{share:.4f}",
+            }
             rows.append(row | {"recommended": int(place == best)})
     write_table(folder / "exposures.csv", rows)
     _draw(folder / "curve.png", curves, error)
@@ -43,9 +54,13 @@ def recommend(predictor: Predictor, path: Path, error: float, folder: Path) -> d
 
 
 def confidence(values: Sequence[float], error: float) -> list[float]:
-    """The probability of each shot to be truly the best, if predictions err independently and normally with a standard deviation."""
+    """The probability of each shot to be truly the best, if predictions err independently and
+    normally with a standard deviation.
+    """
     points = np.linspace(-8, 8, 1601)
-    below = norm.cdf(points + np.subtract.outer(values, values)[..., None] / error)  # [k,j,P]: shot j below shot k, which errs by P
+    below = norm.cdf(
+        points + np.subtract.outer(values, values)[..., None] / error
+    )  # [k,j,P]: shot j below shot k, which errs by P
     below[np.diag_indices(len(values))] = 1
     shares = (below.prod(1) * norm.pdf(points)).sum(1)
     return (shares / shares.sum()).tolist()
@@ -54,8 +69,15 @@ def confidence(values: Sequence[float], error: float) -> list[float]:
 def _sentence(shots: Sequence[Shot], values: list[float], sure: float, error: float) -> str:
     best = int(np.argmax(values))
     ratio = f"{shots[best].ratio:g}"
-    near = [f"{shot.ratio:g}" for shot, value in zip(shots, values) if value > values[best] - error and shot is not shots[best]]
-    text = f"{shots[best].scene}: take ratio {ratio} (exposure T/{ratio}), potential {values[best]:.3f}, confidence {sure:.0%}"
+    near = [
+        f"{shot.ratio:g}"
+        for shot, value in zip(shots, values)
+        if value > values[best] - error and shot is not shots[best]
+    ]
+    text = (
+        f"{shots[best].scene}: take ratio {ratio} (exposure T/{ratio}), potential "
+        f"{values[best]:.3f}, confidence {sure:.0%}"
+    )
     return text + (f"; within the error of it: {', '.join(near)}" if near else "")
 
 

@@ -1,4 +1,6 @@
-"""Judge shots before restoring them: `score` all, `select` the best ones (and restore only these), `expose`: which exposure to choose."""
+"""Judge shots before restoring them: `score` all, `select` the best ones (and restore only these),
+`expose`: which exposure to choose.
+"""
 
 import math
 import shutil
@@ -33,7 +35,9 @@ RESTORER = "image_deblur"
 
 
 class Judged(NamedTuple):
-    """A shot and what IRP says of it. path: of a picture on disk (None: a video's frame); time: seconds into the video."""
+    """A shot and what IRP says of it. path: of a picture on disk (None: a video's frame); time:
+    seconds into the video.
+    """
 
     name: str
     potential: float
@@ -46,13 +50,18 @@ def main(config: InferenceConfig) -> None:
     """Run the task; everything lands in OUTPUT_DIR."""
     folder = config.output_dir or ROOT / "experiment" / f"irp_{config.task}"
     if config.ratio is not None and config.ratio < 1 or config.error <= 0:
-        raise UserError(f"--ratio {config.ratio} must be at least 1, --error {config.error} above 0")
+        raise UserError(
+            f"--ratio {config.ratio} must be at least 1, --error {config.error} above 0"
+        )
     path = config.data_path
     if path is None:
         path = sample_stacks() / "scene1"
         print(f"no --data_path: a stack of the embedded sample, {path}")
     if path.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"results would lie among the shots, as {path} lies in {folder}: choose another --output_dir")
+        raise UserError(
+            f"results would lie among the shots, as {path} lies in {folder}: choose another "
+            "--output_dir"
+        )
     predictor = load(config.weights, config.device, config.precision)
     with distributed.only_run(folder):
         if config.task == "expose":
@@ -83,7 +92,10 @@ def rank(config: InferenceConfig, predictor: Predictor, path: Path, folder: Path
     if kept:
         _write_selected(config, predictor, folder, source, kept)
     _draw_sheet(folder / "contact_sheet.png", source, ranked, kept)
-    print(f"results: {folder} (look at contact_sheet.png" + (" and curve.png)" if len(judged) > 1 else ")"))
+    print(
+        f"results: {folder} (look at contact_sheet.png"
+        + (" and curve.png)" if len(judged) > 1 else ")")
+    )
     return ranked
 
 
@@ -95,15 +107,22 @@ def keep_count(text: str, count: int) -> int:
     except ValueError:
         value = math.nan
     if not (0 < value <= 100 if percent else value >= 1 and value == int(value)):
-        raise UserError(f"--keep {text!r} must be a number of shots, or a share of them from 1% to 100%")
+        raise UserError(
+            f"--keep {text!r} must be a number of shots, or a share of them from 1% to 100%"
+        )
     return min(count, max(1, round(count * value / 100) if percent else int(value)))
 
 
 class _Source:
-    """Shots to judge, one after the other: (name, 8-bit pixels [H,W,3] as stored, ratio, path or None, time or None)."""
+    """Shots to judge, one after the other: (name, 8-bit pixels [H,W,3] as stored, ratio, path or
+    None, time or None).
+    """
 
     def __init__(self, path: Path, leave_out: Path, ratio: float | None):
-        self.video, self.ratio = VideoFile(path) if path.is_file() and is_video(path) else None, ratio or 1.0
+        self.video, self.ratio = (
+            VideoFile(path) if path.is_file() and is_video(path) else None,
+            ratio or 1.0,
+        )
         self.root, self.ratios = path if path.is_dir() else path.parent, {}
         if self.video:
             self.count, self.files = self.video.count, {}
@@ -111,8 +130,14 @@ class _Source:
             self.count, self.files = 1, {path.stem: path}
         elif path.is_dir():
             if ratio is None:
-                self.ratios = {shot.path: shot.ratio for shots in find_shots(path).values() for shot in shots}
-            self.files = {name: file for name, file in pictures_by_name(path, leave_out).items() if file in self.ratios or not self.ratios}
+                self.ratios = {
+                    shot.path: shot.ratio for shots in find_shots(path).values() for shot in shots
+                }
+            self.files = {
+                name: file
+                for name, file in pictures_by_name(path, leave_out).items()
+                if file in self.ratios or not self.ratios
+            }
             self.count = len(self.files)
         else:
             raise UserError(f"there is no image, folder of images or video file at {path}")
@@ -120,7 +145,13 @@ class _Source:
     def __iter__(self) -> Iterator[tuple]:
         if self.video:
             for number, (moment, frame) in enumerate(self.video.timed()):
-                yield f"frame_{number:06d}", frame, self.ratio, None, float(moment * self.video.time_base)
+                yield (
+                    f"frame_{number:06d}",
+                    frame,
+                    self.ratio,
+                    None,
+                    float(moment * self.video.time_base),
+                )
         for name, file in self.files.items():
             yield name, read_8bit(file), self.ratios.get(file, self.ratio), file, None
 
@@ -134,7 +165,13 @@ class _Source:
 
 
 def _judged(
-    predictor: Predictor, source: _Source, name: str, pixels: np.ndarray, ratio: float, path: Path | None, time: float | None
+    predictor: Predictor,
+    source: _Source,
+    name: str,
+    pixels: np.ndarray,
+    ratio: float,
+    path: Path | None,
+    time: float | None,
 ) -> Judged:
     try:
         return Judged(name, predictor(to_tensor(pixels), ratio), ratio, path, time)
@@ -144,18 +181,31 @@ def _judged(
 
 def _summary(ranked: list[Judged], kept: list[Judged]) -> Iterator[str]:
     values = [shot.potential for shot in ranked]
-    yield f"{len(ranked)} shots, potential {values[-1]:.3f} to {values[0]:.3f}, median {np.median(values):.3f}"
+    yield (
+        f"{len(ranked)} shots, potential {values[-1]:.3f} to {values[0]:.3f}, median "
+        f"{np.median(values):.3f}"
+    )
     if len(ranked) > 1:
-        yield f"best: {ranked[0].name} ({values[0]:.3f}); worst: {ranked[-1].name} ({values[-1]:.3f})"
+        yield (
+            f"best: {ranked[0].name} ({values[0]:.3f}); worst: {ranked[-1].name} ({values[-1]:.3f})"
+        )
     if kept:
-        yield f"selected {len(kept)}: {', '.join(shot.name for shot in kept[:5])}{', ...' if len(kept) > 5 else ''}"
+        yield (
+            f"selected {len(kept)}: "
+            f"{', '.join(shot.name for shot in kept[:5])}{', ...' if len(kept) > 5 else ''}"
+        )
 
 
 def _write_table(path: Path, ranked: list[Judged], kept: list[Judged]) -> None:
     """A line per shot, the best first."""
     names, rows = {shot.name for shot in kept}, []
     for place, shot in enumerate(ranked):
-        row = {"rank": place + 1, "name": shot.name, "potential": f"{shot.potential:.4f}", "ratio": f"{shot.ratio:g}"}
+        row = {
+            "rank": place + 1,
+            "name": shot.name,
+            "potential": f"{shot.potential:.4f}",
+            "ratio": f"{shot.ratio:g}",
+        }
         row |= {"seconds": f"{shot.time:.3f}"} if shot.time is not None else {}
         rows.append(row | ({"selected": int(shot.name in names)} if kept else {}))
     write_table(path, rows)
@@ -165,11 +215,16 @@ def _check_selection(folder: Path) -> None:
     """Raises UserError for folders in the place of the selection that no run made."""
     for part in (folder / "selected", folder / "restored"):
         if part.exists() and not (folder / "config.yaml").is_file():
-            raise UserError(f"{part} is there already, and not from an earlier run: choose another --output_dir")
+            raise UserError(
+                f"{part} is there already, and not from an earlier run: choose another --output_dir"
+            )
 
 
-def _write_selected(config: InferenceConfig, predictor: Predictor, folder: Path, source: _Source, kept: list[Judged]) -> None:
-    """OUTPUT_DIR/selected: pictures as they are, frames of a video as PNG; with --restore also OUTPUT_DIR/restored.
+def _write_selected(
+    config: InferenceConfig, predictor: Predictor, folder: Path, source: _Source, kept: list[Judged]
+) -> None:
+    """OUTPUT_DIR/selected: pictures as they are, frames of a video as PNG; with --restore also
+    OUTPUT_DIR/restored.
 
     An earlier selection goes when the new one is whole, so that two never mix and none is lost.
     """
@@ -182,10 +237,15 @@ def _write_selected(config: InferenceConfig, predictor: Predictor, folder: Path,
             if shot.path is None:
                 write_image(Path(temporary, "selected", f"{shot.name}.png"), pixels)
             else:
-                with atomic_path(Path(temporary, "selected", shot.path.relative_to(source.root))) as copy:
+                with atomic_path(
+                    Path(temporary, "selected", shot.path.relative_to(source.root))
+                ) as copy:
                     shutil.copyfile(shot.path, copy)
             if restore:
-                write_image(Path(temporary, "restored", f"{shot.name}.png"), restore(as_bright(pixels, shot.ratio)))
+                write_image(
+                    Path(temporary, "restored", f"{shot.name}.png"),
+                    restore(as_bright(pixels, shot.ratio)),
+                )
             bar.update()
         for part in ("selected", "restored"):
             shutil.rmtree(folder / part, ignore_errors=True)
@@ -199,14 +259,21 @@ def _restorer(config: InferenceConfig, predictor: Predictor) -> Callable[[np.nda
     from methods.irp.restorers import deblur  # scikit-image's restoration takes a second to import
 
     network = load_network(config.restorer or RESTORER, ImageNetwork).to(predictor.device)
-    return lambda pixels: to_8bit(deblur(network, predictor.device, predictor.dtype, to_tensor(pixels)))
+    return lambda pixels: to_8bit(
+        deblur(network, predictor.device, predictor.dtype, to_tensor(pixels))
+    )
 
 
 def _draw_sheet(path: Path, source: _Source, ranked: list[Judged], kept: list[Judged]) -> None:
-    """All shots in the order of their potential, or the best and the worst; of select what was kept and what was not."""
+    """All shots in the order of their potential, or the best and the worst; of select what was kept
+    and what was not.
+    """
     if kept:
         others = [shot for shot in ranked if shot not in kept]
-        parts = {"selected": spread(kept, SHOWN), "left out": spread(others, SHOWN) if others else []}
+        parts = {
+            "selected": spread(kept, SHOWN),
+            "left out": spread(others, SHOWN) if others else [],
+        }
     elif len(ranked) <= 2 * SHOWN:
         parts = {"": ranked}
     else:
@@ -219,7 +286,10 @@ def _draw_sheet(path: Path, source: _Source, ranked: list[Judged], kept: list[Ju
     rows = {}
     for part, shots in parts.items():
         for start in range(0, len(shots), COLUMNS):
-            heads = {_head(places[shot.name], shot): small[shot.name] for shot in shots[start : start + COLUMNS]}
+            heads = {
+                _head(places[shot.name], shot): small[shot.name]
+                for shot in shots[start : start + COLUMNS]
+            }
             rows[part if start == 0 else " " * len(rows)] = heads
     contact_sheet_of_rows(path, rows, SIDE)
 
@@ -236,8 +306,16 @@ def _draw_curve(path: Path, judged: list[Judged], kept: list[Judged]) -> None:
     figure, axes = new_curve("seconds" if timed else "picture, in the order of the names")
     axes.xaxis.get_major_locator().set_params(integer=not timed)
     potentials = [shot.potential for shot in judged]
-    axes.plot(steps, potentials, linewidth=1 if timed else 0, marker="." if len(judged) < 100 or not timed else "")
-    middle, reach = (max(potentials) + min(potentials)) / 2, max(max(potentials) - min(potentials), LEAST_SPAN) * 0.55
+    axes.plot(
+        steps,
+        potentials,
+        linewidth=1 if timed else 0,
+        marker="." if len(judged) < 100 or not timed else "",
+    )
+    middle, reach = (
+        (max(potentials) + min(potentials)) / 2,
+        max(max(potentials) - min(potentials), LEAST_SPAN) * 0.55,
+    )
     axes.set_ylim(middle - reach, middle + reach)
     chosen = [(step, shot.potential) for step, shot in zip(steps, judged) if shot in kept]
     if chosen:

@@ -1,4 +1,6 @@
-"""What the tasks of inference.py draw: shots as bright as at ratio 1, in squares of a contact sheet, and curves."""
+"""What the tasks of inference.py draw: shots as bright as at ratio 1, in squares of a contact
+sheet, and curves.
+"""
 
 from pathlib import Path
 
@@ -20,12 +22,18 @@ def squared(pixels: np.ndarray) -> np.ndarray:
     """A picture in a white square of SIDE px."""
     picture = resize_to(pixels, SIDE)
     rows, columns = (SIDE - side for side in picture.shape[:2])
-    return np.pad(picture, ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2), (0, 0)), constant_values=255)
+    return np.pad(
+        picture,
+        ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2), (0, 0)),
+        constant_values=255,
+    )
 
 
 def new_curve(label: str):
     """(figure, axes) of potentials against what a label says."""
-    from matplotlib.figure import Figure  # the object interface needs no display and no global state
+    from matplotlib.figure import (
+        Figure,
+    )  # the object interface needs no display and no global state
 
     figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
     axes = figure.subplots()

@@ -1,9 +1,12 @@
-"""What the labels are made with: restorers, and how the quality of what they give becomes one number.
+"""What the labels are made with: restorers, and how the quality of what they give becomes one
+number.
 
-quality = (clip((PSNR - 15) / 20, 0, 1) + max(SSIM, 0)) / 2 of the restored picture against the sharp one (protocol `image`); the label of a
-shot is the mean quality over the restorers. denoise: non-local means (scikit-image) that know the sensor's noise. deblur: a network on the
-denoised picture. deconvolve: an oracle, Richardson-Lucy on the denoised picture in linear light with the blur kernels that the generator
-knows; it tells blur that can be undone from a picture that is merely soft.
+quality = (clip((PSNR - 15) / 20, 0, 1) + max(SSIM, 0)) / 2 of the restored picture against the
+sharp one (protocol `image`); the label of a shot is the mean quality over the restorers. denoise:
+non-local means (scikit-image) that know the sensor's noise. deblur: a network on the denoised
+picture. deconvolve: an oracle, Richardson-Lucy on the denoised picture in linear light with the
+blur kernels that the generator knows; it tells blur that can be undone from a picture that is
+merely soft.
 """
 
 import functools
@@ -27,11 +30,17 @@ from utils.protocol import PROTOCOLS
 from utils.tiling import OVERLAP, restore_tiled, tile_for
 
 PSNR_RANGE = (15.0, 35.0)  # dB that become 0 and 1
-MOST_ITERATIONS, LEAST_ITERATIONS, NOISE_PER_ITERATION = 20, 3, 0.25  # of Richardson-Lucy: fewer where there is more noise
+MOST_ITERATIONS, LEAST_ITERATIONS, NOISE_PER_ITERATION = (
+    20,
+    3,
+    0.25,
+)  # of Richardson-Lucy: fewer where there is more noise
 DARKEST = 1e-4  # of the light, so that Richardson-Lucy never divides by nothing
 LEAST_SHARE = 0.05  # of a pixel's light in the picture, below which Richardson-Lucy leaves it alone
 LEAST_EXTENT = 1.5  # px; shorter blur is left alone
-Restorer = Callable[[np.ndarray, float, Exposure], np.ndarray]  # denoised picture, its noise before, exposure -> restored [h,w,3]
+Restorer = Callable[
+    [np.ndarray, float, Exposure], np.ndarray
+]  # denoised picture, its noise before, exposure -> restored [h,w,3]
 
 
 def denoise(bright: np.ndarray, noise: float) -> np.ndarray:
@@ -40,7 +49,9 @@ def denoise(bright: np.ndarray, noise: float) -> np.ndarray:
     return np.float32(denoise_nl_means(bright, h=0.8 * noise, sigma=noise, **patch))
 
 
-def find_restorers(names: list[str], weights: list[Path], device: torch.device, dtype: torch.dtype) -> dict[str, Restorer]:
+def find_restorers(
+    names: list[str], weights: list[Path], device: torch.device, dtype: torch.dtype
+) -> dict[str, Restorer]:
     """Name -> restorer; of several networks each has the name of its file behind `deblur_`."""
     found: dict[str, Restorer] = {}
     for name in names:
@@ -66,25 +77,46 @@ def quality(restored: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
     return scores | {"quality": (level + max(scores["ssim"], 0)) / 2}
 
 
-def deblur(network: ImageNetwork, device: torch.device, dtype: torch.dtype, image: Tensor) -> Tensor:
-    """The restored image [3,H,W] of one in [0,1], not clamped; in tiles where memory asks for it."""
+def deblur(
+    network: ImageNetwork, device: torch.device, dtype: torch.dtype, image: Tensor
+) -> Tensor:
+    """The restored image [3,H,W] of one in [0,1], not clamped; in tiles where memory asks for
+    it.
+    """
 
     def restore(part: Tensor) -> Tensor:
         with torch.inference_mode(), autocast(device, dtype):
             return network(part).float()
 
-    tile = tile_for(image.shape[-2:], network.bytes_per_pixel, available_memory(device), OVERLAP, network.multiple)
+    tile = tile_for(
+        image.shape[-2:],
+        network.bytes_per_pixel,
+        available_memory(device),
+        OVERLAP,
+        network.multiple,
+    )
     return restore_tiled(restore, image[None], tile, OVERLAP, network.multiple, device)[0]
 
 
 def _deblur(
-    network: ImageNetwork, device: torch.device, dtype: torch.dtype, denoised: np.ndarray, noise: float, exposure: Exposure
+    network: ImageNetwork,
+    device: torch.device,
+    dtype: torch.dtype,
+    denoised: np.ndarray,
+    noise: float,
+    exposure: Exposure,
 ) -> np.ndarray:
-    return deblur(network, device, dtype, torch.from_numpy(denoised).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    return (
+        deblur(network, device, dtype, torch.from_numpy(denoised).permute(2, 0, 1))
+        .permute(1, 2, 0)
+        .numpy()
+    )
 
 
 def _deconvolve(denoised: np.ndarray, noise: float, exposure: Exposure) -> np.ndarray:
-    iterations = int(np.clip(NOISE_PER_ITERATION / max(noise, 1e-6), LEAST_ITERATIONS, MOST_ITERATIONS))
+    iterations = int(
+        np.clip(NOISE_PER_ITERATION / max(noise, 1e-6), LEAST_ITERATIONS, MOST_ITERATIONS)
+    )
     linear = STANDARD.linear(denoised)
     restored = np.zeros_like(linear)
     for kernel, weight in zip(exposure.kernels, exposure.weights):
@@ -104,13 +136,19 @@ def _richardson_lucy(linear: np.ndarray, kernel: np.ndarray, iterations: int) ->
 
 
 def richardson_lucy(blurred: np.ndarray, kernel: np.ndarray, iterations: int) -> np.ndarray:
-    """The picture [H,W,C] that, correlated with a kernel [K,K] (K odd), gives the blurred one; light above 0.
+    """The picture [H,W,C] that, correlated with a kernel [K,K] (K odd), gives the blurred one;
+    light above 0.
 
-    What lies up to K/2 px outside is estimated, too, from the part of it that was blurred into the picture (Bertero and Boccacci, A&A
-    2005). scikit-image's function takes it for black instead, which leaves rings of twice the blur's length.
+    What lies up to K/2 px outside is estimated, too, from the part of it that was blurred into the
+    picture (Bertero and Boccacci, A&A 2005). scikit-image's function takes it for black instead,
+    which leaves rings of twice the blur's length.
     """
     reach, size = len(kernel) // 2, blurred.shape[:2]
-    padded = np.pad(blurred, ((reach, reach), (reach, reach), (0, 0)), "reflect" if min(size) > reach else "symmetric")
+    padded = np.pad(
+        blurred,
+        ((reach, reach), (reach, reach), (0, 0)),
+        "reflect" if min(size) > reach else "symmetric",
+    )
     estimate = torch.from_numpy(np.ascontiguousarray(padded.transpose(2, 0, 1), np.float32))
     inside = np.s_[..., reach : reach + size[0], reach : reach + size[1]]
     observed, seen = estimate[inside].clone(), torch.zeros(estimate.shape[1:])
@@ -119,13 +157,19 @@ def richardson_lucy(blurred: np.ndarray, kernel: np.ndarray, iterations: int) ->
     response = torch.fft.rfft2(torch.from_numpy(np.ascontiguousarray(kernel, np.float32)), shape)
 
     def filtered(image: Tensor, factor: Tensor, start: int) -> Tensor:
-        whole = torch.fft.irfft2(torch.fft.rfft2(image, shape) * factor, shape).roll((start, start), (-2, -1))
+        whole = torch.fft.irfft2(torch.fft.rfft2(image, shape) * factor, shape).roll(
+            (start, start), (-2, -1)
+        )
         return whole[..., : seen.shape[0], : seen.shape[1]]
 
-    share = filtered(seen, response, -reach).clamp(min=0)  # of a pixel's light that fell into the picture
+    share = filtered(seen, response, -reach).clamp(
+        min=0
+    )  # of a pixel's light that fell into the picture
     for _ in range(iterations):
         ratio = torch.zeros_like(estimate)
-        ratio[inside] = observed / filtered(estimate, response.conj(), reach)[inside].clamp(min=DARKEST / 10)
+        ratio[inside] = observed / filtered(estimate, response.conj(), reach)[inside].clamp(
+            min=DARKEST / 10
+        )
         correction = filtered(ratio, response, -reach) / share.clamp(min=LEAST_SHARE)
         estimate = estimate * torch.where(share > LEAST_SHARE, correction, 1.0).clamp(min=0)
     return estimate[inside].clamp(0, 1).permute(1, 2, 0).numpy()

@@ -17,10 +17,14 @@ def stacks_or_sample(data_path: Path | None) -> Stacks:
 
 
 def sample_stacks() -> Path:
-    """dataset/sample_irp: stacks of four pictures, made by generate.py irp on the first call (ten seconds); a stopped call goes on."""
+    """dataset/sample_irp: stacks of four pictures, made by generate.py irp on the first call (ten
+    seconds); a stopped call goes on.
+    """
     from methods.irp import generate  # it needs all the restorers
 
     folder = ROOT / "dataset" / "sample_irp"
     if not (folder / "splits.json").is_file():
-        generate.main(GenerateConfig(sample_pictures(), folder, source="pictures", height=192, width=192))
+        generate.main(
+            GenerateConfig(sample_pictures(), folder, source="pictures", height=192, width=192)
+        )
     return folder

@@ -1,4 +1,6 @@
-"""Score a predictor: correlation of its values with the labels, beside simple measures of sharpness."""
+"""Score a predictor: correlation of its values with the labels, beside simple measures of
+sharpness.
+"""
 
 from pathlib import Path
 
@@ -23,20 +25,39 @@ FOLDER = ROOT / "experiment" / "irp_test"
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
     if config.table:
-        run_table(TABLES, config, FOLDER, lambda config: None)  # no row has a figure to compare with
+        run_table(
+            TABLES, config, FOLDER, lambda config: None
+        )  # no row has a figure to compare with
         return None
-    predictor, found = load(config.weights, config.device, config.precision), stacks_or_sample(config.data_path)
+    predictor, found = (
+        load(config.weights, config.device, config.precision),
+        stacks_or_sample(config.data_path),
+    )
     shots = found.of(config.partition)
     scenes, labels = [shot.scene for shot in shots], [shot.label for shot in shots]
     values = {"irp": predictor.all(shots, config.workers)}
     if config.baselines:
-        measured = [_measured(shot) for shot in Progress(shots, "measuring", unit="shot", leave=False)]
+        measured = [
+            _measured(shot) for shot in Progress(shots, "measuring", unit="shot", leave=False)
+        ]
         values |= {name: [row[name] for row in measured] for name in MEASURES}
     figures = {name: score_potentials(scenes, column, labels) for name, column in values.items()}
-    for name in MEASURES & figures.keys():  # another scale: only its ranks and its course can be compared
-        figures[name] = {metric: figure for metric, figure in figures[name].items() if not metric.startswith("rmse")}
+    for name in (
+        MEASURES & figures.keys()
+    ):  # another scale: only its ranks and its course can be compared
+        figures[name] = {
+            metric: figure
+            for metric, figure in figures[name].items()
+            if not metric.startswith("rmse")
+        }
     rows = [
-        {"name": shot.name, "scene": shot.scene, "ratio": shot.ratio, "label": shot.label, **dict(zip(values, row))}
+        {
+            "name": shot.name,
+            "scene": shot.scene,
+            "ratio": shot.ratio,
+            "label": shot.label,
+            **dict(zip(values, row)),
+        }
         for shot, row in zip(shots, zip(*values.values()))
     ]
     remark = "; ".join(filter(None, (f"partition {config.partition}", found.remark)))
@@ -49,7 +70,14 @@ def main(config: TestConfig) -> Scores | None:
     print(scores.table())
     if config.report:
         pictures = {"predicted potential against the label": read_8bit(folder / "scatter.png")}
-        write_report(folder / "report.html", "IRP: how well restoration is foretold", [], scores.facts, scores.table(), pictures)
+        write_report(
+            folder / "report.html",
+            "IRP: how well restoration is foretold",
+            [],
+            scores.facts,
+            scores.table(),
+            pictures,
+        )
     print(f"results: {folder} (look at scatter.png)")
     return scores
 
@@ -68,7 +96,14 @@ def _draw(path: Path, shots: tuple[Shot, ...], values: list[float]) -> None:
     figure = Figure(figsize=(6.5, 5), dpi=110, layout="constrained")
     axes = figure.subplots()
     ratios = [shot.ratio for shot in shots]
-    points = axes.scatter([shot.label for shot in shots], values, 12, ratios, cmap="viridis", norm=LogNorm(min(ratios), max(ratios) + 1e-6))
+    points = axes.scatter(
+        [shot.label for shot in shots],
+        values,
+        12,
+        ratios,
+        cmap="viridis",
+        norm=LogNorm(min(ratios), max(ratios) + 1e-6),
+    )
     axes.axline((0, 0), slope=1, color="grey", linewidth=1)
     axes.set(xlabel="label", ylabel="predicted potential", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     bar = figure.colorbar(points, label="exposure ratio")

@@ -1,4 +1,6 @@
-"""Score restored files of real pairs: registration first (protocols realblur, kohler), all cores."""
+"""Score restored files of real pairs: registration first (protocols realblur, kohler), all
+cores.
+"""
 
 from data.photo_catalog import find_results
 from methods.sbdd.config import TestConfig
@@ -17,7 +19,11 @@ def main(config: TestConfig) -> Scores:
 
 
 def find_triples(config: TestConfig) -> list[Triple]:
-    """The pictures of all folders, paired by name; raises UserError that names what is missing or left over."""
+    """The pictures of all folders, paired by name; raises UserError that names what is missing or
+    left over.
+    """
     check_given(config.restored_dir, config.sharp_dir)
     output = config.output_dir or config.restored_dir / "scores"
-    return find_results(config.restored_dir, config.sharp_dir, config.blurry_dir, config.protocol, leave_out=output)
+    return find_results(
+        config.restored_dir, config.sharp_dir, config.blurry_dir, config.protocol, leave_out=output
+    )

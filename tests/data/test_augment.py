@@ -11,8 +11,14 @@ def test_motion_blur_is_a_transform_among_others():
     torch.manual_seed(0)
     picture = tv_tensors.Image(torch.randint(0, 256, (3, 60, 70), dtype=torch.uint8))
     mask = tv_tensors.Mask(torch.randint(0, 5, (60, 70)))
-    blurred, same = v2.Compose([v2.RandomHorizontalFlip(0), RandomMotionBlur(1.0, (8, 12))])(picture, mask)
-    assert isinstance(blurred, tv_tensors.Image) and blurred.dtype == torch.uint8 and blurred.shape == picture.shape
+    blurred, same = v2.Compose([v2.RandomHorizontalFlip(0), RandomMotionBlur(1.0, (8, 12))])(
+        picture, mask
+    )
+    assert (
+        isinstance(blurred, tv_tensors.Image)
+        and blurred.dtype == torch.uint8
+        and blurred.shape == picture.shape
+    )
     assert torch.equal(same, mask)
     assert blurred.float().std() < 0.6 * picture.float().std()
     unchanged = RandomMotionBlur(0.0)(picture)
@@ -31,9 +37,10 @@ def test_motion_blur_follows_torchs_seed_and_keeps_light():
     torch.manual_seed(3)
     kernel = blur.make_params([noise])["kernel"]
     light = noise.pow(2.2)
-    small = torch.nn.functional.conv2d(torch.nn.functional.pad(light[None], (32,) * 4, mode="reflect")[0][:, None], kernel[None, None])[
-        :, 0
-    ]
+    small = torch.nn.functional.conv2d(
+        torch.nn.functional.pad(light[None], (32,) * 4, mode="reflect")[0][:, None],
+        kernel[None, None],
+    )[:, 0]
     assert torch.allclose(results[0], small.pow(1 / 2.2), atol=2e-3)
 
 

@@ -18,7 +18,9 @@ def test_every_layout_is_recognised_and_paired(make_videos, layout):
     assert [video.name for video in found.videos] == ["v_2", "v_10"]  # natural order
     assert [len(video.blurry) for video in found.videos] == [3, 12]
     for video in found.videos:
-        assert [int(frame.split("_")[-1]) for frame in video.frames] == list(range(len(video.frames)))
+        assert [int(frame.split("_")[-1]) for frame in video.frames] == list(
+            range(len(video.frames))
+        )
         if layout != "frames":
             assert [path.stem for path in video.sharp] == video.frames
             difference = read_image(video.blurry[1]).astype(int) - read_image(video.sharp[1])
@@ -33,9 +35,13 @@ def test_one_folder_of_frames_is_one_video(make_videos):
 
 def test_gopro_blur_is_an_explicit_choice(make_videos):
     root = make_videos("gopro")
-    assert {path.parent.name for path in find_videos(root, gopro_blur="blur_gamma").videos[0].blurry} == {"blur_gamma"}
+    assert {
+        path.parent.name for path in find_videos(root, gopro_blur="blur_gamma").videos[0].blurry
+    } == {"blur_gamma"}
     shutil.rmtree(root / "a" / "blur")
-    with pytest.raises(UserError, match="video a has no folder blur, only blur_gamma: choose it with --gopro_blur"):
+    with pytest.raises(
+        UserError, match="video a has no folder blur, only blur_gamma: choose it with --gopro_blur"
+    ):
         find_videos(root)
 
 
@@ -73,11 +79,18 @@ def damage_cases():
     return [
         (remove("gt/a/00002.png"), "video a: found 5 pairs, 1 without ground truth: 00002"),
         (remove("blur/b/00001.png"), "video b: found 6 pairs, 1 without a blurry frame: 00001"),
-        (rename, "video a: found 5 pairs, 1 without ground truth: 00077; 1 without a blurry frame: 00002"),
+        (
+            rename,
+            "video a: found 5 pairs, 1 without ground truth: 00077; 1 without a blurry frame: "
+            "00002",
+        ),
         (twice, "video a: two frames are called 00002"),
         (other_size, "video b: .*00003.png is 32x30, but its first frame 32x24"),
         (lambda root: shutil.rmtree(root / "gt" / "b"), "video b is in .*blur but not in .*gt"),
-        (lambda root: [path.unlink() for path in (root / "blur/a").iterdir()], "video a has no frames"),
+        (
+            lambda root: [path.unlink() for path in (root / "blur/a").iterdir()],
+            "video a has no frames",
+        ),
     ]
 
 

@@ -21,28 +21,44 @@ def videos(tmp_path, monkeypatch):
     monkeypatch.setattr("data.exposures.STEP", 2)  # px: DIS sees a little more than 3 at places
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(60, 200))
-    texture = np.real(np.fft.ifft2(np.fft.fft2(rows) * np.exp(-80 * (np.fft.fftfreq(60)[:, None] ** 2 + np.fft.fftfreq(200) ** 2))))
+    texture = np.real(
+        np.fft.ifft2(
+            np.fft.fft2(rows)
+            * np.exp(-80 * (np.fft.fftfreq(60)[:, None] ** 2 + np.fft.fftfreq(200) ** 2))
+        )
+    )
     texture = np.uint8(128 + 100 * texture / np.abs(texture).max())
     for frame in range(FRAMES):
         for name, shift in (("moving", 3 * frame), ("still", 0)):
             pixels = np.roll(texture, shift, 1)[:, 70:150]
-            write_image(tmp_path / "sharp" / name / f"{frame}.png", np.repeat(pixels[..., None], 3, 2))
+            write_image(
+                tmp_path / "sharp" / name / f"{frame}.png", np.repeat(pixels[..., None], 3, 2)
+            )
     return find_videos(tmp_path / "sharp", "frames").videos
 
 
 def make(videos, tmp_path, **others):
-    return ExposedVideos(videos, **{"frames": 5, "size": 32, "seed": 1, "cache": tmp_path / "cache"} | others)
+    return ExposedVideos(
+        videos, **{"frames": 5, "size": 32, "seed": 1, "cache": tmp_path / "cache"} | others
+    )
 
 
 def test_the_high_rate_holds_the_frames_and_moments_between(videos, tmp_path):
     video = high_rate(videos[0], tmp_path / "cache")
-    assert video.rate == 2 and video.frames.shape == (2 * FRAMES - 1, 60, 80, 3) and video.real_frames == FRAMES
+    assert (
+        video.rate == 2
+        and video.frames.shape == (2 * FRAMES - 1, 60, 80, 3)
+        and video.real_frames == FRAMES
+    )
     inner = np.s_[8:-8, 8:-8]
     moved = np.roll(video.frames[10].astype(int), 1, 1), np.roll(video.frames[10].astype(int), 2, 1)
     error = np.abs(video.frames[11] - (moved[0] + moved[1]) / 2)[inner].mean()  # 1.5 px further
     assert error < 1.0
     made = (tmp_path / "cache").stat().st_mtime_ns
-    assert high_rate(videos[0], tmp_path / "cache").rate == 2 and (tmp_path / "cache").stat().st_mtime_ns == made
+    assert (
+        high_rate(videos[0], tmp_path / "cache").rate == 2
+        and (tmp_path / "cache").stat().st_mtime_ns == made
+    )
     assert high_rate(videos[1], tmp_path / "cache").rate == 1  # nothing moves
     assert high_rate(videos[0], tmp_path / "cache", max_frames=10).real_frames == 10
 
@@ -57,11 +73,16 @@ def test_clips_depend_on_the_seed_the_epoch_and_the_index_alone(videos, tmp_path
 
 
 def test_pairs_are_clips_of_one_frame(videos, tmp_path):
-    pairs, clips = ExposedFrames(videos, 32, 1, tmp_path / "cache"), make(videos, tmp_path, frames=1)
+    pairs, clips = (
+        ExposedFrames(videos, 32, 1, tmp_path / "cache"),
+        make(videos, tmp_path, frames=1),
+    )
     assert len(pairs) == len(clips)
     for index in range(6):
         pair, clip = pairs[3, index], clips[3, index]
-        assert torch.equal(pair["blurry"], clip["blurry"][0]) and torch.equal(pair["sharp"], clip["sharp"][0])
+        assert torch.equal(pair["blurry"], clip["blurry"][0]) and torch.equal(
+            pair["sharp"], clip["sharp"][0]
+        )
         assert pair["name"] == f"{clip['video']}/{clip['frames'][0]}"
 
 
@@ -78,9 +99,13 @@ def test_blur_is_none_mild_and_strong_and_still_scenes_stay_sharp(videos, tmp_pa
 
 
 @pytest.mark.parametrize(("encoded_share", "response"), [(0, STANDARD), (1, NO_RESPONSE)])
-def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(videos, tmp_path, monkeypatch, encoded_share, response):
+def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(
+    videos, tmp_path, monkeypatch, encoded_share, response
+):
     """A mean of light, or, as GoPro's `blur`, of pixel values."""
-    monkeypatch.setattr("data.exposures.degrade", lambda rng, clip, **shares: np.round(clip * 255) / 255)
+    monkeypatch.setattr(
+        "data.exposures.degrade", lambda rng, clip, **shares: np.round(clip * 255) / 255
+    )
     monkeypatch.setattr("data.exposures.crop_and_turn", lambda images, size, rng: images)
     monkeypatch.setattr("data.exposures.UNBLURRED_SHARE", 0)
     monkeypatch.setattr("data.exposures.PLAIN_SHARE", 1)
@@ -91,11 +116,18 @@ def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(videos, tmp_pat
         numbers = [int(number) for number in item["frames"]]
         assert len(set(np.diff(numbers))) == 1 and abs(numbers[1] - numbers[0]) >= 3
         sharp = item["sharp"][2].numpy().transpose(1, 2, 0)
-        offsets = [left for left in range(21) if np.abs(frames[numbers[2]][:, left : left + 60] - sharp).max() < 1e-6]
+        offsets = [
+            left
+            for left in range(21)
+            if np.abs(frames[numbers[2]][:, left : left + 60] - sharp).max() < 1e-6
+        ]
         assert len(offsets) == 1
         blurry = item["blurry"][2].numpy().transpose(1, 2, 0)
         part = np.s_[:, offsets[0] : offsets[0] + 60]
-        around = [[frame[part] for frame in frames[numbers[2] - half : numbers[2] + half + 1]] for half in (1, 2)]
+        around = [
+            [frame[part] for frame in frames[numbers[2] - half : numbers[2] + half + 1]]
+            for half in (1, 2)
+        ]
         means = [mean_in_linear_light(exposed, response) for exposed in around]
         assert min(np.abs(mean - blurry).max() for mean in means) < 0.5 / 255 + 1e-4
 
@@ -122,4 +154,8 @@ def test_a_mixture_keeps_its_share():
     mixture = Mixture(Named("main", 500), Named("other", 7), 0.2, seed=0)
     names = [mixture[0, index] for index in range(500)]
     assert len(mixture) == 500 and 60 < names.count("other") < 140
-    assert names == [mixture[0, index] for index in range(500)] != [mixture[1, index] for index in range(500)]
+    assert (
+        names
+        == [mixture[0, index] for index in range(500)]
+        != [mixture[1, index] for index in range(500)]
+    )

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from data.synthesis.kernels import KINDS, fit_kernel, kernel_of_path, kernel_sheet, load_kernels, random_kernel, tremor
+from data.synthesis.kernels import (
+    KINDS,
+    fit_kernel,
+    kernel_of_path,
+    kernel_sheet,
+    load_kernels,
+    random_kernel,
+    tremor,
+)
 from utils.errors import UserError
 from utils.image import write_image
 
@@ -11,9 +19,15 @@ from utils.image import write_image
 def test_kernels_are_kernels(kind):
     for seed in range(20):
         kernel = random_kernel(np.random.default_rng(seed), 65, kind)
-        assert kernel.shape == (65, 65) and kernel.min() >= 0 and kernel.sum() == pytest.approx(1, abs=1e-5)
+        assert (
+            kernel.shape == (65, 65)
+            and kernel.min() >= 0
+            and kernel.sum() == pytest.approx(1, abs=1e-5)
+        )
         y, x = np.mgrid[:65, :65]
-        assert (kernel * y).sum() == pytest.approx(32, abs=0.05) and (kernel * x).sum() == pytest.approx(32, abs=0.05)
+        assert (kernel * y).sum() == pytest.approx(32, abs=0.05) and (
+            kernel * x
+        ).sum() == pytest.approx(32, abs=0.05)
         assert np.array_equal(kernel, random_kernel(np.random.default_rng(seed), 65, kind))
 
 
@@ -25,13 +39,20 @@ def test_length_is_the_extent():
 
 
 def test_tremor_has_the_asked_size_and_band():
-    """About 15 px in half a second at 1000 px focal length; the velocity's power between 8 and 12 Hz stands out of its neighbourhood."""
+    """About 15 px in half a second at 1000 px focal length; the velocity's power between 8 and 12
+    Hz stands out of its neighbourhood.
+    """
     paths = [tremor(np.random.default_rng(seed)) for seed in range(200)]
     extents = [np.ptp(path, axis=0).max() for path in paths]
     assert 4 < np.median(extents) < 20
-    power = np.mean([np.abs(np.fft.rfft(np.diff(path, axis=0), axis=0)).sum(1) ** 2 for path in paths], axis=0)
+    power = np.mean(
+        [np.abs(np.fft.rfft(np.diff(path, axis=0), axis=0)).sum(1) ** 2 for path in paths], axis=0
+    )
     hertz = np.arange(len(power)) * 2  # 0.5 s
-    assert power[(hertz >= 8) & (hertz <= 12)].mean() > 1.5 * power[(hertz >= 16) & (hertz <= 24)].mean()
+    assert (
+        power[(hertz >= 8) & (hertz <= 12)].mean()
+        > 1.5 * power[(hertz >= 16) & (hertz <= 24)].mean()
+    )
     assert power[hertz > 45].max() < 0.05 * power[1:4].max()
 
 
@@ -49,11 +70,17 @@ def test_published_files_are_read(tmp_path):
     kernel[4, 1:6] = 2
     savemat(tmp_path / "kernel0002.mat", {"K": kernel})
     np.save(tmp_path / "kernel0010.npy", kernel)
-    write_image(tmp_path / "drawn.png", np.repeat(np.uint8(kernel[:, :, None] * 100), 3, 2)[:8])  # an even side
+    write_image(
+        tmp_path / "drawn.png", np.repeat(np.uint8(kernel[:, :, None] * 100), 3, 2)[:8]
+    )  # an even side
     found = load_kernels(tmp_path, 15)
     assert list(found) == ["drawn", "kernel0002", "kernel0010"]
     for array in found.values():
-        assert array.shape == (15, 15) and array.sum() == pytest.approx(1) and array.max() == pytest.approx(0.2)
+        assert (
+            array.shape == (15, 15)
+            and array.sum() == pytest.approx(1)
+            and array.max() == pytest.approx(0.2)
+        )
     (tmp_path / "some.txt").write_text("kernel0010.npy\n\nkernel0002.mat\n")
     assert list(load_kernels(tmp_path / "some.txt", 15)) == ["kernel0010", "kernel0002"]
     lists = tmp_path / "lists"
@@ -91,4 +118,6 @@ def test_bad_kernels_are_named(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="no kernels"):
         load_kernels(tmp_path / "none", 15)
-    assert fit_kernel(np.eye(17) * (np.abs(np.arange(17) - 8) < 3), 7).sum() == pytest.approx(1)  # an empty rim may go
+    assert fit_kernel(np.eye(17) * (np.abs(np.arange(17) - 8) < 3), 7).sum() == pytest.approx(
+        1
+    )  # an empty rim may go

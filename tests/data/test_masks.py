@@ -20,11 +20,21 @@ ONE, TWO = box(2, 8, 3, 9), box(10, 18, 12, 25)
 
 
 def test_detectron_results(tmp_path):
-    np.savez(tmp_path / "GOPR0001_000047.npz", pred_masks=np.stack([ONE, TWO]), scores=np.float32([0.95, 0.99]), pred_classes=[1, 1])
+    np.savez(
+        tmp_path / "GOPR0001_000047.npz",
+        pred_masks=np.stack([ONE, TWO]),
+        scores=np.float32([0.95, 0.99]),
+        pred_classes=[1, 1],
+    )
     objects = find_masks(tmp_path)("GOPR0001/000047", PICTURE)
-    assert np.array_equal(objects.masks, [ONE, TWO]) and objects.scores.tolist() == pytest.approx([0.95, 0.99])
+    assert np.array_equal(objects.masks, [ONE, TWO]) and objects.scores.tolist() == pytest.approx(
+        [0.95, 0.99]
+    )
     assert np.array_equal(objects.chosen(least_area=10).masks, [TWO, ONE])  # the best first
-    assert len(objects.chosen(least_area=50).masks) == 1 and len(objects.chosen(least_area=10, most=1).masks) == 1
+    assert (
+        len(objects.chosen(least_area=50).masks) == 1
+        and len(objects.chosen(least_area=10, most=1).masks) == 1
+    )
     assert len(objects.chosen(least_score=0.97, least_area=10).masks) == 1
     with pytest.raises(UserError, match="no masks for other: looked for other.npz in"):
         find_masks(tmp_path)("other", PICTURE)
@@ -65,7 +75,9 @@ def test_label_maps(tmp_path):
 def test_label_maps_per_frame(tmp_path):
     for frame in range(10):
         (tmp_path / "video").mkdir(exist_ok=True)
-        Image.fromarray(np.uint8(np.roll(ONE, frame, 1))).save(tmp_path / "video" / f"{frame:05d}.png")
+        Image.fromarray(np.uint8(np.roll(ONE, frame, 1))).save(
+            tmp_path / "video" / f"{frame:05d}.png"
+        )
     assert np.array_equal(find_masks(tmp_path)("video/00003", PICTURE).masks, [np.roll(ONE, 3, 1)])
 
 
@@ -94,7 +106,9 @@ def test_coco_instances(tmp_path):
     path.write_text(json.dumps(content))
     objects = find_masks(path)("train/photo", PICTURE)
     assert np.array_equal(objects.masks[1], ONE) and (objects.masks[0] == TWO).mean() > 0.95
-    assert objects.scores.tolist() == [1, 0.5] and len(find_masks(path)("empty", PICTURE).masks) == 0
+    assert (
+        objects.scores.tolist() == [1, 0.5] and len(find_masks(path)("empty", PICTURE).masks) == 0
+    )
     with pytest.raises(UserError, match="does not list missing"):
         find_masks(path)("missing", PICTURE)
     content["annotations"][0]["image_id"] = 99

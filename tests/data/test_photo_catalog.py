@@ -23,21 +23,32 @@ def write(tmp_path):
 @pytest.mark.parametrize(
     ("files", "names"),
     [
-        (("v1/blur/1.png", "v1/sharp/1.png", "v2/blur/1.png", "v2/sharp/1.png"), ["v1_1", "v2_1"]),  # GoPro
-        (("input/a-1.png", "input/b.png", "target/a-1.png", "target/b.png"), ["a-1", "b"]),  # HIDE, RealBlur and GoPro repackaged
+        (
+            ("v1/blur/1.png", "v1/sharp/1.png", "v2/blur/1.png", "v2/sharp/1.png"),
+            ["v1_1", "v2_1"],
+        ),  # GoPro
+        (
+            ("input/a-1.png", "input/b.png", "target/a-1.png", "target/b.png"),
+            ["a-1", "b"],
+        ),  # HIDE, RealBlur and GoPro repackaged
         (("val_blur/000/0.png", "val_sharp/000/0.png"), ["000_0"]),  # REDS
         (("train/train_blur_jpeg/000/0.jpg", "train/train_sharp/000/0.png"), ["train_000_0"]),
         (("scene001/blur/blur_2.png", "scene001/gt/gt_2.png"), ["scene001_2"]),  # RealBlur
         (("v/input/00.jpg", "v/GT/00.jpg"), ["v_00"]),  # DVD
         (("blurry/a_0.png", "sharp/a_0.png", "contact_sheet.png"), ["a_0"]),  # generate.py sbdd
-        (("a.png", "trip/b.jpg", "trip/b.png"), ["a", "trip/b.jpg", "trip/b.png"]),  # somebody's photos
+        (
+            ("a.png", "trip/b.jpg", "trip/b.png"),
+            ["a", "trip/b.jpg", "trip/b.png"],
+        ),  # somebody's photos
     ],
 )
 def test_layouts(write, files, names):
     found = find_pairs(write(*files)).pictures
     assert [picture.name for picture in found] == names
     sharp = any("sharp" in file or "target" in file or "gt" in file.lower() for file in files)
-    assert all((picture.sharp is not None) == sharp and picture.blurry.is_file() for picture in found)
+    assert all(
+        (picture.sharp is not None) == sharp and picture.blurry.is_file() for picture in found
+    )
     if sharp:
         assert all(picture.blurry != picture.sharp and picture.sharp.is_file() for picture in found)
 
@@ -45,7 +56,9 @@ def test_layouts(write, files, names):
 def test_exact_blurs_are_never_exchanged(write):
     root = write("v/blur_gamma/1.png", "v/sharp/1.png")
     assert find_pairs(root).pictures[0].blurry.parent.name == "blur_gamma"  # the only one there is
-    with pytest.raises(UserError, match="holds the blurry folders blur_gamma: choose one with --blur_folder"):
+    with pytest.raises(
+        UserError, match="holds the blurry folders blur_gamma: choose one with --blur_folder"
+    ):
         find_pairs(root, "blur")
     write("v/blur/1.png")
     assert find_pairs(root).pictures[0].blurry.parent.name == "blur"
@@ -54,14 +67,19 @@ def test_exact_blurs_are_never_exchanged(write):
 
 def test_what_has_no_partner_is_named(write):
     root = write("input/a.png", "input/b.png", "input/c.png", "target/a.png", "target/d.png")
-    with pytest.raises(UserError, match="found 1 pairs, 2 without ground truth: b, c; 1 without a blurry frame: d"):
+    with pytest.raises(
+        UserError, match="found 1 pairs, 2 without ground truth: b, c; 1 without a blurry frame: d"
+    ):
         find_pairs(root)
     with pytest.raises(UserError, match="are the same picture a by their names"):
         find_pairs(write("input/a.jpg"))
 
 
 def test_needed_ground_truth_is_asked_for(write):
-    with pytest.raises(UserError, match="no ground truth in .*: folders called blur, .* and sharp, gt, target are looked for"):
+    with pytest.raises(
+        UserError,
+        match="no ground truth in .*: folders called blur, .* and sharp, gt, target are looked for",
+    ):
         find_pairs(write("photos/a.png"), need_sharp=True)
     with pytest.raises(UserError, match="no folder at .*nothing"):
         find_pairs(write("a.png") / "nothing")
@@ -74,5 +92,7 @@ def test_published_sets_are_recognised_by_their_number(monkeypatch, write):
 
 def test_results_leave_out_their_own_scores(write):
     root = write("out/a.png", "out/contact_sheet.png", "out/scores/panel.png", "gt/a.png")
-    (triple,) = find_results(root / "out", root / "gt", None, "image", leave_out=root / "out/scores")
+    (triple,) = find_results(
+        root / "out", root / "gt", None, "image", leave_out=root / "out/scores"
+    )
     assert (triple.name, triple.restored.name, triple.blurry) == ("a", "a.png", None)

@@ -1,4 +1,6 @@
-"""HyperCUT's folder: what is read, kept and refused; person boxes without executing anything; one augmentation for all eight pictures."""
+"""HyperCUT's folder: what is read, kept and refused; person boxes without executing anything; one
+augmentation for all eight pictures.
+"""
 
 import json
 import pickle
@@ -8,15 +10,30 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data.blur2vid import SequencePatches, WholeSequences, around_box, jittered, read_pictures, whole_sequence
-from data.sequences import collect_metadata, find_sequences, read_box, write_metadata, write_sequence
+from data.blur2vid import (
+    SequencePatches,
+    WholeSequences,
+    around_box,
+    jittered,
+    read_pictures,
+    whole_sequence,
+)
+from data.sequences import (
+    collect_metadata,
+    find_sequences,
+    read_box,
+    write_metadata,
+    write_sequence,
+)
 from utils.errors import UserError
 from utils.image import write_image
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three sequences of 40x48 px whose moment k has the value k/10 in its corner; all three partitions."""
+    """Three sequences of 40x48 px whose moment k has the value k/10 in its corner; all three
+    partitions.
+    """
     root = tmp_path / "set"
     rng = np.random.default_rng(0)
     for name in ("a", "b", "c"):
@@ -46,7 +63,9 @@ def test_partitions_and_orders(folder):
             entry["order"] = order
 
     found = find_sequences(edited(folder, change))
-    assert [sequence.id for sequence in found.of("all")] == ["a", "b", "c"] and found.of("val")[0].id == "b"
+    assert [sequence.id for sequence in found.of("all")] == ["a", "b", "c"] and found.of("val")[
+        0
+    ].id == "b"
     assert corners(whole_sequence(found.of("train")[0])[1]) == [7, 6, 5, 4, 3, 2, 1]
     assert corners(whole_sequence(found.of("train")[0], stored=True)[1]) == [1, 2, 3, 4, 5, 6, 7]
     assert corners(whole_sequence(found.of("val")[0])[1]) == [1, 2, 3, 4, 5, 6, 7]
@@ -62,9 +81,16 @@ def test_every_key_of_an_entry_is_kept(folder, tmp_path):
         content["licence"] = "none"
 
     found = find_sequences(edited(folder, change))
-    write_metadata(tmp_path / "elsewhere/new.json", found.name, (sequence.entry for sequence in found.sequences), found.others)
+    write_metadata(
+        tmp_path / "elsewhere/new.json",
+        found.name,
+        (sequence.entry for sequence in found.sequences),
+        found.others,
+    )
     again = find_sequences(folder, metadata=tmp_path / "elsewhere/new.json")
-    assert [sequence.entry for sequence in again.sequences] == json.loads((folder / "metadata.json").read_text())["data"]
+    assert [sequence.entry for sequence in again.sequences] == json.loads(
+        (folder / "metadata.json").read_text()
+    )["data"]
     content = json.loads((tmp_path / "elsewhere/new.json").read_text())
     assert (content["name"], content["licence"]) == ("set", "none")
 
@@ -79,15 +105,27 @@ def test_a_metadata_file_may_lie_anywhere(folder, tmp_path, monkeypatch):
     by_its_name = find_sequences(tmp_path / "order.json")
     named = find_sequences(None, "set", tmp_path / "order.json")
     (tmp_path / "empty").mkdir()
-    assert find_sequences(tmp_path / "empty", metadata=tmp_path / "order.json").folder == tmp_path / "dataset/set"
+    assert (
+        find_sequences(tmp_path / "empty", metadata=tmp_path / "order.json").folder
+        == tmp_path / "dataset/set"
+    )
     assert by_its_name.folder == named.folder == tmp_path / "dataset/set"
 
 
 DAMAGES = [
-    (lambda content: content["data"][1].update(order="backwards"), "entry b: unknown order 'backwards'"),
-    (lambda content: content["data"][1].update(partition="valid"), "unknown partition 'valid', did you mean val"),
+    (
+        lambda content: content["data"][1].update(order="backwards"),
+        "entry b: unknown order 'backwards'",
+    ),
+    (
+        lambda content: content["data"][1].update(partition="valid"),
+        "unknown partition 'valid', did you mean val",
+    ),
     (lambda content: content["data"][1].pop("frame007_path"), "entry b: frame007_path is missing"),
-    (lambda content: content["data"][1].update(frame008_path="b/sharp/0000_8.png"), "more than 7 frames"),
+    (
+        lambda content: content["data"][1].update(frame008_path="b/sharp/0000_8.png"),
+        "more than 7 frames",
+    ),
     (lambda content: content.update(frame_per_seq=9), "sequences of 9 frames"),
     (
         lambda content: content["data"][1].update(frame003_path="b/sharp/gone.png"),
@@ -105,7 +143,9 @@ DAMAGES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "sentence"), DAMAGES, ids=[sentence[:20] for _, sentence in DAMAGES])
+@pytest.mark.parametrize(
+    ("change", "sentence"), DAMAGES, ids=[sentence[:20] for _, sentence in DAMAGES]
+)
 def test_metadata_that_makes_no_sense(folder, change, sentence):
     with pytest.raises(UserError, match=sentence):
         find_sequences(edited(folder, change))
@@ -117,8 +157,12 @@ def test_what_is_missing_is_said(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no metadata at"):
         find_sequences(tmp_path / "empty")
-    with pytest.raises(UserError, match="no sequences of the partition train .it has train 0, test 1, val 2"):
-        find_sequences(edited(folder, lambda content: content["data"][0].update(partition="val"))).of("train")
+    with pytest.raises(
+        UserError, match="no sequences of the partition train .it has train 0, test 1, val 2"
+    ):
+        find_sequences(
+            edited(folder, lambda content: content["data"][0].update(partition="val"))
+        ).of("train")
     (folder / "metadata.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="no metadata of sequences"):
         find_sequences(folder)
@@ -136,12 +180,17 @@ def test_three_sources_fill_three_partitions(folder):
         collect_metadata(folder)
         found = find_sequences(folder)
         assert {sequence.partition for sequence in found.sequences} == {"train", "val", "test"}
-    assert len({sequence.partition for sequence in found.sequences if sequence.id.startswith("x_")}) == 1
+    assert (
+        len({sequence.partition for sequence in found.sequences if sequence.id.startswith("x_")})
+        == 1
+    )
 
 
 def test_boxed_and_unboxed_do_not_fit_into_one_batch(folder):
     (folder / "box.pkl").write_bytes(pickle.dumps({"bbox": [10, 10, 30, 30]}))
-    found = find_sequences(edited(folder, lambda content: content["data"][0].update(bbox="box.pkl"))).of("all")
+    found = find_sequences(
+        edited(folder, lambda content: content["data"][0].update(bbox="box.pkl"))
+    ).of("all")
     with pytest.raises(UserError, match="1 of 3 sequences have a box"):
         SequencePatches(found, 32, 1, [])
     assert len(SequencePatches(found, 192, 1, [])) == 3
@@ -149,7 +198,9 @@ def test_boxed_and_unboxed_do_not_fit_into_one_batch(folder):
 
 def test_a_loaders_worker_hands_over_the_sentence(folder):
     (folder / "a/sharp/0000_3.png").write_bytes(b"no picture")
-    loader = DataLoader(WholeSequences(find_sequences(folder).of("train")), batch_size=None, num_workers=1)
+    loader = DataLoader(
+        WholeSequences(find_sequences(folder).of("train")), batch_size=None, num_workers=1
+    )
     with pytest.raises(UserError) as caught:
         list(loader)
     assert str(caught.value).endswith(".webp, .ppm)") and "Traceback" not in str(caught.value)
@@ -167,7 +218,11 @@ class Evil:
 
 
 def test_boxes_are_read_without_executing_anything(tmp_path, capsys):
-    for name, box in (("list", [1, 2.5, 30, 40]), ("scored", np.array([1, 2.5, 30, 40, 0.9])), ("nested", np.float32([[1, 2.5, 30, 40]]))):
+    for name, box in (
+        ("list", [1, 2.5, 30, 40]),
+        ("scored", np.array([1, 2.5, 30, 40, 0.9])),
+        ("nested", np.float32([[1, 2.5, 30, 40]])),
+    ):
         (tmp_path / name).write_bytes(pickle.dumps({"bbox": box, "other": np.float64(3)}))
         assert read_box(tmp_path / name).tolist() == [1, 2.5, 30, 40]
     for name, content, sentence in (
@@ -186,7 +241,9 @@ def test_boxes_are_read_without_executing_anything(tmp_path, capsys):
 
 
 def test_the_crop_around_a_box_by_hand():
-    """Box (10, 20, 30, 40) of 48x60: half the way to the border is 5, 10, 39, 50; corners are truncated."""
+    """Box (10, 20, 30, 40) of 48x60: half the way to the border is 5, 10, 39, 50; corners are
+    truncated.
+    """
     picture = np.arange(60 * 48, dtype=np.float32).reshape(60, 48, 1).repeat(3, 2)
     (crop,) = around_box([picture], np.array([10, 20, 30, 40.0]), 0.5, (40, 34))
     assert np.array_equal(crop, picture[10:50, 5:39])
@@ -196,13 +253,17 @@ def test_the_crop_around_a_box_by_hand():
 
 def test_a_box_is_one_draw_for_all_eight_and_fixed_in_tests(folder):
     (folder / "box.pkl").write_bytes(pickle.dumps({"bbox": [10, 10, 30, 30, 0.5]}))
-    found = find_sequences(edited(folder, lambda content: [entry.update(bbox="box.pkl") for entry in content["data"]]))
+    found = find_sequences(
+        edited(folder, lambda content: [entry.update(bbox="box.pkl") for entry in content["data"]])
+    )
     for number in (2, 3):  # all moments alike
         source = (folder / "a/sharp/0000_1.png").read_bytes()
         (folder / f"a/sharp/0000_{number}.png").write_bytes(source)
     blurry, frames = whole_sequence(found.of("train")[0])
     assert (
-        blurry.shape == (3, 192, 160) and torch.equal(frames[0], frames[1]) and torch.equal(whole_sequence(found.of("train")[0])[1], frames)
+        blurry.shape == (3, 192, 160)
+        and torch.equal(frames[0], frames[1])
+        and torch.equal(whole_sequence(found.of("train")[0])[1], frames)
     )
     patches = SequencePatches(found.of("train"), 32, 1, ["affine", "jitter", "noise"])
     items = [patches[epoch, 0] for epoch in range(6)]
@@ -212,7 +273,9 @@ def test_a_box_is_one_draw_for_all_eight_and_fixed_in_tests(folder):
 
 
 def test_one_draw_for_all_eight(tmp_path):
-    """Eight equal pictures stay equal whatever happens to them; an item depends on (seed, epoch, index) alone."""
+    """Eight equal pictures stay equal whatever happens to them; an item depends on (seed, epoch,
+    index) alone.
+    """
     picture = np.random.default_rng(0).random((48, 56, 3))
     write_sequence(tmp_path, "a", picture, [picture] * 7)
     collect_metadata(tmp_path, {"a": "train"})
@@ -220,13 +283,21 @@ def test_one_draw_for_all_eight(tmp_path):
     patches = SequencePatches(found, 32, 1, ["affine", "jitter", "noise", "turn"])
     seen = [patches[epoch, 0] for epoch in range(12)]
     for item in seen:
-        assert item["blurry"].shape == (3, 32, 32) and 0 <= item["frames"].min() <= item["frames"].max() <= 1
+        assert (
+            item["blurry"].shape == (3, 32, 32)
+            and 0 <= item["frames"].min() <= item["frames"].max() <= 1
+        )
         assert all(torch.equal(item["blurry"], frame) for frame in item["frames"])
-    assert torch.equal(patches[3, 0]["blurry"], seen[3]["blurry"]) and len({float(item["blurry"].sum()) for item in seen}) == 12
+    assert (
+        torch.equal(patches[3, 0]["blurry"], seen[3]["blurry"])
+        and len({float(item["blurry"].sum()) for item in seen}) == 12
+    )
     plain = SequencePatches(found, 32, 1, [])[0, 0]["blurry"]
     whole = torch.from_numpy(np.round(picture * 255) / 255).permute(2, 0, 1).float()
     windows = whole.unfold(1, 32, 1).unfold(2, 32, 1)  # [3,17,25,32,32]
-    assert ((windows - plain[:, None, None]).abs().amax((0, 3, 4)) < 1e-6).any()  # a window of the picture, unchanged
+    assert (
+        (windows - plain[:, None, None]).abs().amax((0, 3, 4)) < 1e-6
+    ).any()  # a window of the picture, unchanged
 
 
 def test_patches_larger_than_the_picture_are_refused(folder):
@@ -238,4 +309,6 @@ def test_jitter_keeps_differences_between_moments():
     images = torch.rand(8, 3, 6, 6, generator=torch.Generator().manual_seed(0)) * 0.2 + 0.4
     images[1] = images[0]
     changed = jittered(images, np.random.default_rng(0))
-    assert torch.equal(changed[0], changed[1]) and not torch.allclose(changed[0], changed[2], atol=1e-3)
+    assert torch.equal(changed[0], changed[1]) and not torch.allclose(
+        changed[0], changed[2], atol=1e-3
+    )

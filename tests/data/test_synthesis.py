@@ -29,8 +29,12 @@ def picture():
 
 def test_response_by_hand():
     assert Response().linear(np.float32([0.5]))[0] == pytest.approx(0.5**2.2)
-    assert Response().encoded(np.float32([0.25, 2, -1])).tolist() == pytest.approx([0.25 ** (1 / 2.2), 1, 0])
-    black_and_white = mean_in_linear_light([np.zeros((1, 1, 3), np.float32), np.ones((1, 1, 3), np.float32)])
+    assert Response().encoded(np.float32([0.25, 2, -1])).tolist() == pytest.approx(
+        [0.25 ** (1 / 2.2), 1, 0]
+    )
+    black_and_white = mean_in_linear_light(
+        [np.zeros((1, 1, 3), np.float32), np.ones((1, 1, 3), np.float32)]
+    )
     assert black_and_white[0, 0].tolist() == pytest.approx([0.5 ** (1 / 2.2)] * 3)
 
 
@@ -46,12 +50,22 @@ def test_static_scene_stays_sharp(picture):
 
 
 def test_translation_is_a_box_blur_in_linear_light(picture):
-    blurry, sharp = moved_clip(picture, straight(8), 3, 1.0, (40, 60))  # 8 px, 9 moments of 8/9 px each
+    blurry, sharp = moved_clip(
+        picture, straight(8), 3, 1.0, (40, 60)
+    )  # 8 px, 9 moments of 8/9 px each
     window = Response().linear(picture)[20:60]
     offsets = (np.arange(9) - 4) * 8 / 9
     columns = np.arange(20, 80)
     expected = np.mean(
-        [cv2.remap(window, *np.meshgrid(np.float32(columns + dx), np.float32(np.arange(40))), cv2.INTER_CUBIC) for dx in offsets], axis=0
+        [
+            cv2.remap(
+                window,
+                *np.meshgrid(np.float32(columns + dx), np.float32(np.arange(40))),
+                cv2.INTER_CUBIC,
+            )
+            for dx in offsets
+        ],
+        axis=0,
     )
     assert np.abs(Response().linear(blurry[1]) - expected)[4:-4, 4:-4].max() < 0.01
     assert np.abs(sharp[1] - picture[20:60, 20:80]).max() < 1e-5
@@ -67,9 +81,14 @@ def test_light_is_conserved_and_time_can_run_backwards(picture):
 
 
 def test_trajectories_have_the_asked_speed_and_are_repeatable():
-    lengths = [smooth_trajectory(np.random.default_rng(seed), 5, 4.0).length(0, 4) / 4 for seed in range(200)]
+    lengths = [
+        smooth_trajectory(np.random.default_rng(seed), 5, 4.0).length(0, 4) / 4
+        for seed in range(200)
+    ]
     assert np.mean(lengths) == pytest.approx(4, rel=0.1)
-    one, two = (smooth_trajectory(np.random.default_rng(7), 5, 4.0, 0.1).at(np.arange(5)) for _ in range(2))
+    one, two = (
+        smooth_trajectory(np.random.default_rng(7), 5, 4.0, 0.1).at(np.arange(5)) for _ in range(2)
+    )
     assert np.array_equal(one, two)
     assert np.abs(one[2]).max() < 1e-12  # the origin is the middle frame
     assert smooth_trajectory(np.random.default_rng(0), 5, 0.0).length(0, 4) == 0
@@ -79,15 +98,26 @@ def panning_frames(count: int, step: float) -> list[np.ndarray]:
     noise = np.random.default_rng(1).random((120, 200, 3), dtype=np.float32)
     scene = cv2.GaussianBlur(noise, (0, 0), 2) * 3 - 1
     x, y = np.meshgrid(np.arange(120, dtype=np.float32) + 20, np.arange(80, dtype=np.float32) + 20)
-    return [cv2.remap(scene, x + np.float32(step * index), y, cv2.INTER_CUBIC).clip(0, 1) for index in range(count)]
+    return [
+        cv2.remap(scene, x + np.float32(step * index), y, cv2.INTER_CUBIC).clip(0, 1)
+        for index in range(count)
+    ]
 
 
 def test_a_moment_between_two_frames_is_half_way():
     first, middle, second = panning_frames(3, 2.0)  # 4 px from first to second
     between = InBetween(first, second)
     inner = (slice(12, -12), slice(12, -12))
-    assert np.abs(between.at(0.5) - middle)[inner].mean() < 0.01 < 0.05 < np.abs(first - middle)[inner].mean()
-    assert np.abs(between.at(0.0) - first)[inner].max() < 1e-3 and np.abs(between.at(1.0) - second)[inner].max() < 1e-3
+    assert (
+        np.abs(between.at(0.5) - middle)[inner].mean()
+        < 0.01
+        < 0.05
+        < np.abs(first - middle)[inner].mean()
+    )
+    assert (
+        np.abs(between.at(0.0) - first)[inner].max() < 1e-3
+        and np.abs(between.at(1.0) - second)[inner].max() < 1e-3
+    )
     assert between.motion == pytest.approx(4, abs=0.3)
 
 
@@ -129,7 +159,9 @@ def test_a_scene_that_stands_still_is_sharp(picture):
     blurry, sharp = scene_clip(scene, 3, 0.8, (40, 60))
     assert np.array_equal(blurry, sharp)
     plain, _ = moved_clip(picture, straight(0), 3, 0.8, (40, 60))
-    assert np.abs(sharp - plain)[:, 15:25, 25:35].max() < 1e-4  # the object itself lies where it lay
+    assert (
+        np.abs(sharp - plain)[:, 15:25, 25:35].max() < 1e-4
+    )  # the object itself lies where it lay
 
 
 def test_only_the_moving_object_is_blurred_and_it_covers_the_background(picture):
@@ -144,15 +176,21 @@ def test_only_the_moving_object_is_blurred_and_it_covers_the_background(picture)
     # inside the object, far from its outline, the blur is the object's own box blur
     linear = Response().linear(picture)
     columns = [linear[34:46, 50 - k : 51 - k] for k in (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5)]
-    assert np.abs(Response().linear(blurry[1])[24:36, 40:41] - np.mean(columns, axis=0)).max() < 0.02
+    assert (
+        np.abs(Response().linear(blurry[1])[24:36, 40:41] - np.mean(columns, axis=0)).max() < 0.02
+    )
 
 
 def test_light_of_a_scene_is_that_of_its_moments(picture):
-    """The blur is the mean of the parts' blurs, whatever their number, and running backwards changes nothing."""
+    """The blur is the mean of the parts' blurs, whatever their number, and running backwards
+    changes nothing.
+    """
     scene = scene_of(picture, square(picture), straight(4, 1), [straight(-6, 3)])
     mean, sharp = scene.expose(1, 0.9, (40, 60), parts=7)
     assert len(sharp) == 7
-    parts = [scene.expose(1 + 0.9 * ((part + 0.5) / 7 - 0.5), 0.9 / 7, (40, 60))[0] for part in range(7)]
+    parts = [
+        scene.expose(1 + 0.9 * ((part + 0.5) / 7 - 0.5), 0.9 / 7, (40, 60))[0] for part in range(7)
+    ]
     assert np.abs(mean - np.mean(parts, axis=0)).max() < 2e-3
     assert np.abs(sharp[3] - scene.view(1, (40, 60))).max() < 1e-6
     back = scene_of(picture, square(picture), straight(-4, -1), [straight(6, -3)])
@@ -161,6 +199,14 @@ def test_light_of_a_scene_is_that_of_its_moments(picture):
 
 def test_a_rotating_camera_with_a_long_lens_shifts(picture):
     shift = scene_of(picture, square(picture), straight(5, -2), [straight(3)])
-    far, near = (scene_of(picture, square(picture), straight(5, -2), [straight(3)], focal=focal) for focal in (1e5, 60.0))
+    far, near = (
+        scene_of(picture, square(picture), straight(5, -2), [straight(3)], focal=focal)
+        for focal in (1e5, 60.0)
+    )
     reference = shift.view(1.8, (40, 60))
-    assert np.abs(far.view(1.8, (40, 60)) - reference).max() < 2e-3 < 0.02 < np.abs(near.view(1.8, (40, 60)) - reference).max()
+    assert (
+        np.abs(far.view(1.8, (40, 60)) - reference).max()
+        < 2e-3
+        < 0.02
+        < np.abs(near.view(1.8, (40, 60)) - reference).max()
+    )

@@ -1,6 +1,8 @@
-"""Wrote srn_tiny.model-523000.{index,data-00000-of-00001} once: python -m tests.golden.make_srn_checkpoint, with TensorFlow 2.19 installed.
+"""Wrote srn_tiny.model-523000.{index,data-00000-of-00001} once: python -m
+tests.golden.make_srn_checkpoint, with TensorFlow 2.19 installed.
 
-An SRN (color) of width 1 under the published variable names, with some of the optimiser's slots, saved as SRN's own program does it.
+An SRN (color) of width 1 under the published variable names, with some of the optimiser's slots,
+saved as SRN's own program does it.
 """
 
 from tests.golden.fill import fill_state_dict
@@ -35,13 +37,25 @@ def main() -> None:
     values = fill_state_dict(variables())
     everything = [tf.compat.v1.Variable(value, name=name) for name, value in values.items()]
     first = values["g_net/enc1_1/weights"]
-    everything += [tf.compat.v1.Variable(first * 0, name=f"g_net/enc1_1/weights/{slot}") for slot in ("Adam", "Adam_1")]
-    everything += [tf.compat.v1.Variable(0.9, name="beta1_power"), tf.compat.v1.Variable(0.999, name="beta2_power")]
+    everything += [
+        tf.compat.v1.Variable(first * 0, name=f"g_net/enc1_1/weights/{slot}")
+        for slot in ("Adam", "Adam_1")
+    ]
+    everything += [
+        tf.compat.v1.Variable(0.9, name="beta1_power"),
+        tf.compat.v1.Variable(0.999, name="beta2_power"),
+    ]
     everything += [tf.compat.v1.Variable(523000, name="Variable", dtype=tf.int64)]
     with tf.compat.v1.Session() as session:
         session.run(tf.compat.v1.global_variables_initializer())
         saver = tf.compat.v1.train.Saver(everything)
-        saver.save(session, "tests/golden/srn_tiny.model", global_step=523000, write_meta_graph=False, write_state=False)
+        saver.save(
+            session,
+            "tests/golden/srn_tiny.model",
+            global_step=523000,
+            write_meta_graph=False,
+            write_state=False,
+        )
 
 
 if __name__ == "__main__":

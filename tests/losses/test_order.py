@@ -1,4 +1,6 @@
-"""Losses on sequences: the authors' values and gradient, numbers worked by hand, and what they must not notice."""
+"""Losses on sequences: the authors' values and gradient, numbers worked by hand, and what they must
+not notice.
+"""
 
 import math
 
@@ -12,7 +14,9 @@ from models.published import load_published
 @pytest.fixture
 def frames():
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, 7, 3, 5, 6, generator=generator), torch.randn(2, 7, 3, 5, 6, generator=generator)
+    return torch.randn(2, 7, 3, 5, 6, generator=generator), torch.randn(
+        2, 7, 3, 5, 6, generator=generator
+    )
 
 
 def test_ordering_loss_is_the_authors(golden):
@@ -20,40 +24,65 @@ def test_ordering_loss_is_the_authors(golden):
     apart, together = ordering(vectors["sides"])
     assert abs(apart - vectors["loss_diff"]) <= vectors.tolerance("loss_diff")
     assert abs(together - vectors["loss_same"]) <= vectors.tolerance("loss_same")
-    assert abs(0.5 * apart + 0.5 * together - vectors["loss_total"]) <= vectors.tolerance("loss_total")
+    assert abs(0.5 * apart + 0.5 * together - vectors["loss_total"]) <= vectors.tolerance(
+        "loss_total"
+    )
 
 
 def test_ordering_loss_by_hand():
     apart, together = ordering(torch.tensor([[1.0, -2.0, 3.0, 0.0, -1.0, 2.0]]))
     softplus = [math.log(1 + math.exp(value)) for value in (-2, 0, -2, -3, 1, 3)]
-    assert apart == pytest.approx(sum(softplus[:3]) / 3) and together == pytest.approx(sum(softplus[3:]) / 3)
+    assert apart == pytest.approx(sum(softplus[:3]) / 3) and together == pytest.approx(
+        sum(softplus[3:]) / 3
+    )
 
 
 def test_losses_of_one_scale_are_the_authors(golden):
-    vectors, judge = golden("hypercut_losses"), load_published("hypercut", golden("hypercut").state())
+    vectors, judge = (
+        golden("hypercut_losses"),
+        load_published("hypercut", golden("hypercut").state()),
+    )
     values, truth = vectors.manifest["values"], vectors["gt"]
     predicted = vectors["pred_0"].requires_grad_()
     total = order_invariant(predicted, truth) / 7 + 0.2 * one_sided(judge(predicted))
     total.backward()
     assert total.item() == pytest.approx(values["jin_hypercut"]["total"], abs=1e-6)
-    assert (predicted.grad[0, 0, :, ::2, ::2] - vectors["grad_jin_hypercut_frame1"]).abs().max() < 1e-7
+    assert (
+        predicted.grad[0, 0, :, ::2, ::2] - vectors["grad_jin_hypercut_frame1"]
+    ).abs().max() < 1e-7
     predicted = predicted.detach()
-    assert float(order_invariant(predicted, truth) / 7) == pytest.approx(values["jin_order_inv"]["total"], abs=1e-6)
-    assert float(naive(predicted, truth) / 7) == pytest.approx(values["jin_naive"]["total"], abs=1e-6)
+    assert float(order_invariant(predicted, truth) / 7) == pytest.approx(
+        values["jin_order_inv"]["total"], abs=1e-6
+    )
+    assert float(naive(predicted, truth) / 7) == pytest.approx(
+        values["jin_naive"]["total"], abs=1e-6
+    )
     x1, x2, y1, y2 = vectors["oil_in"]
     pair = [torch.stack((one, one, two), 1) for one, two in ((x1, x2), (y1, y2))]
-    assert float(order_invariant(*pair)) == pytest.approx(values["order_invariant_loss_raw"], abs=1e-6)
+    assert float(order_invariant(*pair)) == pytest.approx(
+        values["order_invariant_loss_raw"], abs=1e-6
+    )
 
 
 def test_losses_over_scales_are_the_authors(golden):
-    """Purohit: the sum over four scales of the sum over pairs or frames, divided by four alone; the target is every second pixel."""
+    """Purohit: the sum over four scales of the sum over pairs or frames, divided by four alone; the
+    target is every second pixel.
+    """
     vectors = golden("hypercut_losses")
     values, scales = (
         vectors.manifest["values"],
-        [(vectors[f"pred_{level}"], vectors["gt"][..., :: 2**level, :: 2**level]) for level in range(4)],
+        [
+            (vectors[f"pred_{level}"], vectors["gt"][..., :: 2**level, :: 2**level])
+            for level in range(4)
+        ],
     )
-    means = {name: float(sum(loss(*scale) for scale in scales) / 4) for name, loss in (("naive", naive), ("order_inv", order_invariant))}
-    assert means["order_inv"] == pytest.approx(values["purohit_order_inv"]["order_inv_loss"], abs=1e-5)
+    means = {
+        name: float(sum(loss(*scale) for scale in scales) / 4)
+        for name, loss in (("naive", naive), ("order_inv", order_invariant))
+    }
+    assert means["order_inv"] == pytest.approx(
+        values["purohit_order_inv"]["order_inv_loss"], abs=1e-5
+    )
     assert means["naive"] == pytest.approx(values["purohit_naive"]["char_loss"], abs=1e-5)
 
 
@@ -62,7 +91,9 @@ def test_order_invariance(frames):
     swapped = truth.clone()
     swapped[:, [1, 5]] = truth[:, [5, 1]]  # one pair alone
     assert torch.equal(order_invariant(predicted, truth), order_invariant(predicted, swapped))
-    assert torch.allclose(order_invariant(predicted, truth), order_invariant(predicted.flip(1), truth))
+    assert torch.allclose(
+        order_invariant(predicted, truth), order_invariant(predicted.flip(1), truth)
+    )
     assert order_invariant(truth.flip(1), truth) == 0 < order_invariant(predicted, truth)
     assert naive(truth, truth) == pytest.approx(7e-3) and naive(truth.flip(1), truth) > 1
 
@@ -73,7 +104,9 @@ def test_the_centre_has_no_loss_unless_asked_for(frames):
     changed[:, 3] += 1
     assert torch.equal(order_invariant(changed, truth), order_invariant(predicted, truth))
     difference = order_invariant(changed, truth, centre=True) - order_invariant(predicted, truth)
-    assert difference == pytest.approx(float((changed[:, 3] - truth[:, 3]).square().mean()), rel=1e-5)
+    assert difference == pytest.approx(
+        float((changed[:, 3] - truth[:, 3]).square().mean()), rel=1e-5
+    )
     assert naive(changed, truth) != naive(predicted, truth)
 
 

@@ -13,10 +13,14 @@ from utils.checkpoint import save_weights
 
 @pytest.fixture
 def weights(tmp_path):
-    """A function that writes a small network's weights; NAFNet without a name. It changes the picture visibly."""
+    """A function that writes a small network's weights; NAFNet without a name. It changes the
+    picture visibly.
+    """
 
     def make(name: str = "nafnet", file: str = "small.safetensors", **arguments) -> Path:
-        default = {"nafnet": {"width": 8, "encoder": [1], "middle": 1, "decoder": [1], "training_size": 32}}
+        default = {
+            "nafnet": {"width": 8, "encoder": [1], "middle": 1, "decoder": [1], "training_size": 32}
+        }
         arguments = arguments or default.get(name, {})
         torch.manual_seed(0)
         network = build(name, **arguments)
@@ -32,7 +36,12 @@ def weights(tmp_path):
 @pytest.fixture
 def restore(weights, tmp_path):
     def run(path, **options):
-        given = {"data_path": path, "weights": weights(), "output_dir": tmp_path / "out", "device": "cpu"} | options
+        given = {
+            "data_path": path,
+            "weights": weights(),
+            "output_dir": tmp_path / "out",
+            "device": "cpu",
+        } | options
         return inference.main(InferenceConfig(**given))
 
     return run

@@ -14,7 +14,9 @@ import torch
 from losses.pixel import weighted_sum
 from methods.cdvd_tsp import inference, test, train
 from methods.cdvd_tsp.config import InferenceConfig, TrainConfig
-from methods.cdvd_tsp.config import TestConfig as ScoreConfig  # pytest would collect a class called Test...
+from methods.cdvd_tsp.config import (
+    TestConfig as ScoreConfig,
+)  # pytest would collect a class called Test...
 from models import build
 from models.published import load_published
 from utils import config as config_module
@@ -27,19 +29,32 @@ from utils.image import read_image, to_8bit, to_tensor, write_image
 def restore(small_network, tmp_path):
     def run(data_path, **options):
         main = inference.main
-        return main(InferenceConfig(**{"data_path": data_path, "weights": small_network(), "output_dir": tmp_path / "out"} | options))
+        return main(
+            InferenceConfig(
+                **{
+                    "data_path": data_path,
+                    "weights": small_network(),
+                    "output_dir": tmp_path / "out",
+                }
+                | options
+            )
+        )
 
     return run
 
 
 def outputs(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png") if path.parent != folder)
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*.png") if path.parent != folder
+    )
 
 
 def test_without_ground_truth_every_frame_comes_back(make_videos, restore, tmp_path, capsys):
     root = make_videos("frames", {"a": 6, "b": 5}, size=(23, 37))  # odd sizes
     assert restore(root) is None
-    assert outputs(tmp_path / "out") == [f"{video}/{frame}.png" for video, count in (("a", 6), ("b", 5)) for frame in range(count)]
+    assert outputs(tmp_path / "out") == [
+        f"{video}/{frame}.png" for video, count in (("a", 6), ("b", 5)) for frame in range(count)
+    ]
     assert read_image(tmp_path / "out/a/0.png").shape == (23, 37, 3)
     assert "no ground truth, so no metrics were computed" in capsys.readouterr().out
 
@@ -54,19 +69,39 @@ def test_with_ground_truth_the_ends_are_left_out_as_published(make_videos, resto
     assert restore(root, border=True).protocol == "cdvd" and len(outputs(tmp_path / "out")) == 7
 
 
-@pytest.mark.parametrize(("protocol", "scored"), [("cdvd", ["a/00002", "a/00003", "b/00000"]), ("image", None)])
-def test_what_is_scored_does_not_depend_on_the_stages(make_videos, small_network, tmp_path, protocol, scored):
-    """One stage restores all but one frame at each end; the protocol says which count, for restoring and for files from elsewhere."""
+@pytest.mark.parametrize(
+    ("protocol", "scored"), [("cdvd", ["a/00002", "a/00003", "b/00000"]), ("image", None)]
+)
+def test_what_is_scored_does_not_depend_on_the_stages(
+    make_videos, small_network, tmp_path, protocol, scored
+):
+    """One stage restores all but one frame at each end; the protocol says which count, for
+    restoring and for files from elsewhere.
+    """
     root, out = make_videos("clips", {"a": 6, "b": 1}), tmp_path / "out"
-    scores = test.main(ScoreConfig(data_path=root, weights=small_network(stages=1), output_dir=out, protocol=protocol))
+    scores = test.main(
+        ScoreConfig(
+            data_path=root, weights=small_network(stages=1), output_dir=out, protocol=protocol
+        )
+    )
     names = [row["name"] for row in scores.rows]
     assert names == (scored or [*(f"a/0000{frame}" for frame in range(6)), "b/00000"])
-    again = test.main(ScoreConfig(restored_dir=out, sharp_dir=root / "gt", blurry_dir=root / "blur", protocol=protocol))
-    assert [row["name"] for row in again.rows] == names and again.mean == scores.mean and again.input_mean == scores.input_mean
+    again = test.main(
+        ScoreConfig(
+            restored_dir=out, sharp_dir=root / "gt", blurry_dir=root / "blur", protocol=protocol
+        )
+    )
+    assert (
+        [row["name"] for row in again.rows] == names
+        and again.mean == scores.mean
+        and again.input_mean == scores.input_mean
+    )
 
 
 def test_borders_are_filled_as_published(make_videos, restore, small_network, tmp_path):
-    """Frames 0, 1 are put before the first and the last two after the last: checked against the windowed network."""
+    """Frames 0, 1 are put before the first and the last two after the last: checked against the
+    windowed network.
+    """
     root = make_videos("frames", {"a": 4}, size=(24, 32))
     restore(root)
     frames = [to_tensor(read_image(root / f"a/{index}.png")) for index in (0, 1, 0, 1, 2, 3, 2, 3)]
@@ -90,7 +125,9 @@ def test_existing_results_are_skipped_on_request(make_videos, restore, tmp_path,
     (tmp_path / "out/b/3.png").unlink()
     restore(root, skip_existing=True)
     assert "a: all 5 results exist, skipped" in capsys.readouterr().out
-    assert (tmp_path / "out/a/0.png").stat().st_mtime_ns == stamp and (tmp_path / "out/b/3.png").is_file()
+    assert (tmp_path / "out/a/0.png").stat().st_mtime_ns == stamp and (
+        tmp_path / "out/b/3.png"
+    ).is_file()
 
 
 def test_own_frames_are_never_overwritten(make_videos, restore):
@@ -117,7 +154,11 @@ def test_weights_of_another_network_are_refused(golden, make_videos, restore, tm
 def test_frames_too_large_for_the_memory_get_a_sentence(make_videos, restore, monkeypatch):
     monkeypatch.setattr(inference, "available_memory", lambda device: 500_000)
     # 24x32 frames at 500 + 60*4 bytes per pixel need 568,320 bytes
-    with pytest.raises(UserError, match="a: frames of 32x24 need about .* the largest size of this shape that fits is about 30x22"):
+    with pytest.raises(
+        UserError,
+        match="a: frames of 32x24 need about .* the largest size of this shape that fits is "
+        "about 30x22",
+    ):
         restore(make_videos("frames"))
 
 
@@ -136,30 +177,60 @@ def test_default_data_means_the_published_folders(monkeypatch, tmp_path, make_vi
 
 
 def test_published_size_scores_equal_an_independent_recomputation(golden, make_videos, tmp_path):
-    """Everything once more the slow way: windows by hand, rounding by numpy, SSIM by scikit-image."""
+    """Everything once more the slow way: windows by hand, rounding by numpy, SSIM by
+    scikit-image.
+    """
     from skimage.metrics import structural_similarity
 
     root = make_videos("clips", {"a": 6}, size=(36, 44))
     torch.save(golden("cdvd_tsp").state(), tmp_path / "w.pt")
-    scores = test.main(ScoreConfig(data_path=root, weights=tmp_path / "w.pt", output_dir=tmp_path / "out"))
+    scores = test.main(
+        ScoreConfig(data_path=root, weights=tmp_path / "w.pt", output_dir=tmp_path / "out")
+    )
     network = load_published("cdvd_tsp", golden("cdvd_tsp").state())
-    frames = [np.float32(cv2.imread(str(path))[..., ::-1]) / 255 for path in sorted((root / "blur/a").iterdir())]
+    frames = [
+        np.float32(cv2.imread(str(path))[..., ::-1]) / 255
+        for path in sorted((root / "blur/a").iterdir())
+    ]
     for row, middle in zip(scores.rows, (2, 3), strict=True):
         clip = np.stack(frames[middle - 2 : middle + 3]).transpose(0, 3, 1, 2)
         with torch.inference_mode():
-            output = network(torch.from_numpy(clip)[None])[0].numpy().transpose(1, 2, 0).astype(np.float64)
+            output = (
+                network(torch.from_numpy(clip)[None])[0]
+                .numpy()
+                .transpose(1, 2, 0)
+                .astype(np.float64)
+            )
         restored = np.rint(np.clip(output, 0, 1) * 255)[4:-4, 4:-4]
-        sharp = cv2.imread(str(root / f"gt/a/0000{middle}.png"))[4:-4, 4:-4, ::-1].astype(np.float64)
-        assert row["psnr"] == pytest.approx(10 * np.log10(255**2 / np.mean((restored - sharp) ** 2)), abs=2e-3)
-        settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": -1}
-        assert row["ssim"] == pytest.approx(structural_similarity(restored, sharp, **settings), abs=1e-4)
-    assert json.loads((tmp_path / "out/scores.json").read_text())["mean"]["psnr"] == np.mean([row["psnr"] for row in scores.rows])
+        sharp = cv2.imread(str(root / f"gt/a/0000{middle}.png"))[4:-4, 4:-4, ::-1].astype(
+            np.float64
+        )
+        assert row["psnr"] == pytest.approx(
+            10 * np.log10(255**2 / np.mean((restored - sharp) ** 2)), abs=2e-3
+        )
+        settings = {
+            "gaussian_weights": True,
+            "sigma": 1.5,
+            "use_sample_covariance": False,
+            "data_range": 255,
+            "channel_axis": -1,
+        }
+        assert row["ssim"] == pytest.approx(
+            structural_similarity(restored, sharp, **settings), abs=1e-4
+        )
+    assert json.loads((tmp_path / "out/scores.json").read_text())["mean"]["psnr"] == np.mean(
+        [row["psnr"] for row in scores.rows]
+    )
 
 
 def test_scoring_files_needs_no_network(make_videos, restore, tmp_path):
     root = make_videos("clips", {"a": 6, "b": 8})
     restored = restore(root)
-    folders = {"blurry_dir": root / "blur", "sharp_dir": root / "gt", "restored_dir": tmp_path / "out"}
+    folders = {
+        "blurry_dir": root / "blur",
+        "sharp_dir": root / "gt",
+        "restored_dir": tmp_path / "out",
+    }
     again = test.main(ScoreConfig(**folders, output_dir=tmp_path / "again"))
     assert again.mean == restored.mean and again.input_mean == restored.input_mean
     (tmp_path / "out/b/00004.png").unlink()
@@ -206,9 +277,14 @@ def test_training_runs_resumes_and_its_weights_restore(experiments, restore, mak
     train.main(tiny("--epochs", "2"))
     train.main(tiny("--save", "parts"))
     train.main(tiny("--save", "parts", "--epochs", "2", "--resume"))
-    whole, parts = (torch.load(experiments / name / "last.pt", weights_only=True) for name in ("cdvd_tsp_tiny", "parts"))
+    whole, parts = (
+        torch.load(experiments / name / "last.pt", weights_only=True)
+        for name in ("cdvd_tsp_tiny", "parts")
+    )
     assert whole["step"] == parts["step"] == 8
-    assert all(torch.equal(whole["network"][key], parts["network"][key]) for key in whole["network"])
+    assert all(
+        torch.equal(whole["network"][key], parts["network"][key]) for key in whole["network"]
+    )
     restore(make_videos("frames"), weights=experiments / "parts" / "last.safetensors")
     assert len(outputs(tmp_path / "out")) == 13
     assert "save: parts" in (experiments / "parts" / "config.yaml").read_text()
@@ -216,9 +292,24 @@ def test_training_runs_resumes_and_its_weights_restore(experiments, restore, mak
 
 def test_a_few_steps_lower_the_published_loss(experiments, make_videos):
     root = make_videos("clips", {"a": 5, "b": 5}, size=(40, 48))
-    for path in (root / "blur").rglob("*.png"):  # a defect that few steps can mend: everything is too dark
-        write_image(path, (read_image(root / "gt" / path.relative_to(root / "blur")) * 0.8).astype(np.uint8))
-    config = tiny("--data_path", str(root), "--val_path", str(root), "--patch_size", "32", "--loss", "1*L1+2*HEM", "--max_batches", "40")
+    for path in (root / "blur").rglob(
+        "*.png"
+    ):  # a defect that few steps can mend: everything is too dark
+        write_image(
+            path, (read_image(root / "gt" / path.relative_to(root / "blur")) * 0.8).astype(np.uint8)
+        )
+    config = tiny(
+        "--data_path",
+        str(root),
+        "--val_path",
+        str(root),
+        "--patch_size",
+        "32",
+        "--loss",
+        "1*L1+2*HEM",
+        "--max_batches",
+        "40",
+    )
     before = train.CascadeTask(config).evaluate().metrics["psnr"]
     metrics = train.main(config)
     assert metrics["psnr"] > before + 1
@@ -245,7 +336,13 @@ def test_published_loss_is_on_all_stages_side_by_side():
 
 def test_published_rates():
     config = parse(TrainConfig, "cdvd_tsp", "train", ["--config", "paper"])
-    assert (config.lr, config.flow_lr, config.epochs, config.batch_size, config.patch_size) == (1e-4, 1e-6, 500, 8, 256)
+    assert (config.lr, config.flow_lr, config.epochs, config.batch_size, config.patch_size) == (
+        1e-4,
+        1e-6,
+        500,
+        8,
+        256,
+    )
     task = train.CascadeTask.__new__(train.CascadeTask)
     task.config, task.steps_per_epoch, task.base_rates = config, 683, [config.lr, config.flow_lr]
     assert task.schedule(200 * 683 - 1).rates == (1e-4, 1e-6)
@@ -254,8 +351,12 @@ def test_published_rates():
 
 
 def test_warm_start_trains_on_single_frames(experiments, monkeypatch):
-    """The first steps neither estimate flow nor look at neighbours, and teach what a stage does with a still."""
-    task = train.CascadeTask(tiny("--warm_start", "2", "--warm_batch_size", "3", "--gate", "--loss", "1*PSNR"))
+    """The first steps neither estimate flow nor look at neighbours, and teach what a stage does
+    with a still.
+    """
+    task = train.CascadeTask(
+        tiny("--warm_start", "2", "--warm_batch_size", "3", "--gate", "--loss", "1*PSNR")
+    )
     phase = task.schedule(1)
     batch = next(iter(task.loader(phase, 1)))
     assert batch["blurry"].shape == (3, 1, 3, 64, 64)
@@ -263,7 +364,12 @@ def test_warm_start_trains_on_single_frames(experiments, monkeypatch):
     monkeypatch.setattr(task.network.flow, "flow_between", None)
     losses = task.step(batch, [torch.Generator()] * 3, step=1)
     still = task.network.restore_still(batch["blurry"][:, 0])
-    expected = torch.stack([10 * torch.log10(((a - b) ** 2).mean() + 1e-3) for a, b in zip(still, batch["sharp"][:, 0])]).mean()
+    expected = torch.stack(
+        [
+            10 * torch.log10(((a - b) ** 2).mean() + 1e-3)
+            for a, b in zip(still, batch["sharp"][:, 0])
+        ]
+    ).mean()
     torch.testing.assert_close(losses["PSNR"], expected)
     assert next(iter(task.loader(task.schedule(2), 2)))["blurry"].shape == (2, 5, 3, 64, 64)
     train.main(tiny("--warm_start", "2", "--epochs", "1"))  # and the loop changes over
@@ -281,57 +387,105 @@ def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make
     assert next(iter(metrics)) == "worst_gain" and set(validation.examples) == {"a", "b", "same"}
     rows, inner_stage1 = {}, {}
     for video in ("a", "b", "same"):
-        frames = [[to_tensor(read_image(path)) for path in sorted((root / kind / video).iterdir())] for kind in ("blur", "gt")]
-        padded = [torch.nn.functional.pad(frame, (0, 6, 0, 2), mode="reflect") for frame in frames[0]]
+        frames = [
+            [to_tensor(read_image(path)) for path in sorted((root / kind / video).iterdir())]
+            for kind in ("blur", "gt")
+        ]
+        padded = [
+            torch.nn.functional.pad(frame, (0, 6, 0, 2), mode="reflect") for frame in frames[0]
+        ]
         seen = {}
 
         def observe(stage, frame, seen=seen):
             seen.setdefault(stage, []).append(frame[0, :, :30, :42])
 
         with torch.inference_mode():
-            restored = [frame[0, :, :30, :42] for frame in task.network.stream((frame[None] for frame in padded), observe)]
+            restored = [
+                frame[0, :, :30, :42]
+                for frame in task.network.stream((frame[None] for frame in padded), observe)
+            ]
 
         def psnr(one, two):
             return 10 * np.log10(1 / ((one - two)[:, 4:-4, 4:-4] ** 2).mean().item())
 
         inner = list(zip(restored, frames[0][2:-2], frames[1][2:-2], strict=True))
         rows[video] = [
-            (psnr(ours, sharp), psnr(blurry, sharp) if video != "same" else 100, psnr(ours, blurry)) for ours, blurry, sharp in inner
+            (psnr(ours, sharp), psnr(blurry, sharp) if video != "same" else 100, psnr(ours, blurry))
+            for ours, blurry, sharp in inner
         ]
-        inner_stage1[video] = [psnr(ours, sharp) for ours, sharp in zip(seen[1][1:-1], frames[1][2:-2], strict=True)]
-    assert metrics["psnr_stage1"] == pytest.approx(np.mean(sum(inner_stage1.values(), [])), abs=1e-3)
+        inner_stage1[video] = [
+            psnr(ours, sharp) for ours, sharp in zip(seen[1][1:-1], frames[1][2:-2], strict=True)
+        ]
+    assert metrics["psnr_stage1"] == pytest.approx(
+        np.mean(sum(inner_stage1.values(), [])), abs=1e-3
+    )
     gains = [np.mean([ours - before for ours, before, _ in rows[video]]) for video in ("a", "b")]
     assert metrics["worst_gain"] == pytest.approx(min(gains), abs=1e-3)
     assert metrics["mean_gain"] == pytest.approx(
-        np.mean([ours - before for video in ("a", "b") for ours, before, _ in rows[video]]), abs=1e-3
+        np.mean([ours - before for video in ("a", "b") for ours, before, _ in rows[video]]),
+        abs=1e-3,
     )
-    assert metrics["psnr"] == pytest.approx(np.mean([ours for video in rows.values() for ours, _, _ in video]), abs=1e-3)
-    assert metrics["least_fidelity"] == pytest.approx(np.mean([fidelity for _, _, fidelity in rows["same"]]), abs=1e-3)
+    assert metrics["psnr"] == pytest.approx(
+        np.mean([ours for video in rows.values() for ours, _, _ in video]), abs=1e-3
+    )
+    assert metrics["least_fidelity"] == pytest.approx(
+        np.mean([fidelity for _, _, fidelity in rows["same"]]), abs=1e-3
+    )
 
 
 def test_validation_takes_the_same_kind_of_blur(make_videos):
     root = make_videos("gopro", {"a": 6})
     for path in root.glob("*/blur"):
         shutil.move(path, path.with_name("blur_gamma"))
-    (video,) = train.CascadeTask(tiny("--val_path", str(root), "--gopro_blur", "blur_gamma")).validation_set
+    (video,) = train.CascadeTask(
+        tiny("--val_path", str(root), "--gopro_blur", "blur_gamma")
+    ).validation_set
     assert video.blurry[0].parent.name == "blur_gamma"
 
 
 def test_two_processes_train_as_one(make_videos, tmp_path):
-    """torchrun with the same total batch: losses, validation and weights of one process. Batches of 3 are shared 2 + 1."""
+    """torchrun with the same total batch: losses, validation and weights of one process. Batches of
+    3 are shared 2 + 1.
+    """
     root = make_videos("clips", {"a": 6, "b": 6}, size=(40, 48))
-    words = ["--config", "tiny", "--data_path", root, "--val_path", root, "--patch_size", "32", "--loss", "1*L1+2*HEM"]
+    words = [
+        "--config",
+        "tiny",
+        "--data_path",
+        root,
+        "--val_path",
+        root,
+        "--patch_size",
+        "32",
+        "--loss",
+        "1*L1+2*HEM",
+    ]
     words += ["--batch_size", "3", "--max_batches", "5", "--average", "0.9", "--save"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for name, start in (("one", [sys.executable]), ("two", launcher)):
         command = [*start, "train.py", "cdvd_tsp", *words, tmp_path / name]
         subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    one, two = (np.loadtxt(tmp_path / name / "loss.csv", delimiter=",", skiprows=1) for name in ("one", "two"))
+    one, two = (
+        np.loadtxt(tmp_path / name / "loss.csv", delimiter=",", skiprows=1)
+        for name in ("one", "two")
+    )
     assert np.allclose(one, two, rtol=1e-5)
-    one, two = (np.loadtxt(tmp_path / name / "metrics.csv", delimiter=",", skiprows=1) for name in ("one", "two"))
+    one, two = (
+        np.loadtxt(tmp_path / name / "metrics.csv", delimiter=",", skiprows=1)
+        for name in ("one", "two")
+    )
     assert np.allclose(one, two, rtol=1e-5)
-    one, two = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two"))
+    one, two = (
+        torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two")
+    )
     for part in ("network", "average"):
         for key, value in one[part].items():
             assert torch.allclose(value.float(), two[part][key].float(), rtol=1e-4, atol=1e-6), key
@@ -346,7 +500,18 @@ def test_unreadable_losses_are_named(text):
 
 def test_training_without_flow_weights_is_loud(make_videos, capsys):
     root = make_videos("clips")
-    words = ["--data_path", str(root), "--patch_size", "16", "--val_path", str(root), "--width", "4", "--device", "cpu"]
+    words = [
+        "--data_path",
+        str(root),
+        "--patch_size",
+        "16",
+        "--val_path",
+        str(root),
+        "--width",
+        "4",
+        "--device",
+        "cpu",
+    ]
     train.CascadeTask(parse(TrainConfig, "cdvd_tsp", "train", words))
     assert "flow network starts from random values" in capsys.readouterr().err
 
@@ -359,9 +524,13 @@ def test_the_sample_is_made_once_and_whole(monkeypatch, tmp_path):
     files = sorted(path for path in folder.rglob("*.png"))
     assert len(files) == 2 * 2 * sample.FRAMES
     stamps = [path.stat().st_mtime_ns for path in files]
-    assert sample.sample_folder() == folder and [path.stat().st_mtime_ns for path in files] == stamps
+    assert (
+        sample.sample_folder() == folder and [path.stat().st_mtime_ns for path in files] == stamps
+    )
     shutil.rmtree(folder)
-    monkeypatch.setattr(sample, "write_clip", lambda *arguments: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        sample, "write_clip", lambda *arguments: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         sample.sample_folder()
     assert not folder.exists() and list((tmp_path / "dataset").iterdir()) == []
@@ -369,25 +538,49 @@ def test_the_sample_is_made_once_and_whole(monkeypatch, tmp_path):
 
 
 def test_frames_beyond_the_budget_are_restored_in_tiles(make_videos, restore, monkeypatch, capsys):
-    """One stage of finite reach gives the same frame to a grey level, one with channel attention on average; an error where not even the
-    flow fits."""
+    """One stage of finite reach gives the same frame to a grey level, one with channel attention on
+    average; an error where not even the flow fits.
+    """
     root = make_videos("frames", {"a": 3}, size=(400, 496))
     predictor = inference.load(InferenceConfig())
     network = predictor.network
     torch.manual_seed(0)
-    residual = build("cdvd_tsp", stages=1, width=8, blocks=1, kernel_size=3, downscale=2, global_skip=True, flow="dis").eval()
+    residual = build(
+        "cdvd_tsp",
+        stages=1,
+        width=8,
+        blocks=1,
+        kernel_size=3,
+        downscale=2,
+        global_skip=True,
+        flow="dis",
+    ).eval()
     flow = network.stream_bytes_per_pixel * 400 * 496
-    monkeypatch.setattr(inference, "available_memory", lambda device: (flow + network.reconstruction_bytes_per_pixel * 401 * 401) / 0.7)
+    monkeypatch.setattr(
+        inference,
+        "available_memory",
+        lambda device: (flow + network.reconstruction_bytes_per_pixel * 401 * 401) / 0.7,
+    )
     triplet = [to_tensor(read_image(root / f"a/{index}.png"))[None] for index in range(3)]
     with torch.inference_mode():
         whole = network.restore_triplet(*triplet)
         inference.fit_memory(predictor, (400, 496), "a")
-        assert network.tile == 400 and "a: frames of 496x400 are restored in tiles of 400 px" in capsys.readouterr().out
+        assert (
+            network.tile == 400
+            and "a: frames of 496x400 are restored in tiles of 400 px" in capsys.readouterr().out
+        )
         tiled = network.restore_triplet(*triplet)
         residual_whole, residual.tile = residual.restore_triplet(*triplet), 400
         residual_tiled = residual.restore_triplet(*triplet)
     assert not torch.equal(whole, tiled) and (whole - tiled).abs().mean() <= 1 / 255
-    assert not torch.equal(residual_whole, residual_tiled) and (residual_whole - residual_tiled).abs().max() <= 1 / 255
+    assert (
+        not torch.equal(residual_whole, residual_tiled)
+        and (residual_whole - residual_tiled).abs().max() <= 1 / 255
+    )
     monkeypatch.setattr(inference, "available_memory", lambda device: flow)
-    with pytest.raises(UserError, match=r"a: frames of 496x400 need about 0.1 GB for the flow alone, .* that fits is about 414x334"):
+    with pytest.raises(
+        UserError,
+        match=r"a: frames of 496x400 need about 0.1 GB for the flow alone, .* that fits is about "
+        r"414x334",
+    ):
         restore(root)

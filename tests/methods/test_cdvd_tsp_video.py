@@ -22,15 +22,36 @@ from utils.video import VideoFile
 @pytest.fixture
 def restore(small_network, tmp_path):
     def run(data_path, **options):
-        options = {"data_path": data_path, "weights": small_network(), "output_dir": tmp_path / "out", "device": "cpu"} | options
+        options = {
+            "data_path": data_path,
+            "weights": small_network(),
+            "output_dir": tmp_path / "out",
+            "device": "cpu",
+        } | options
         return inference.main(InferenceConfig(**options))
 
     return run
 
 
 def door(data_path, weights, output_dir, *more, **options):
-    words = ["--data_path", str(data_path), "--weights", str(weights), "--output_dir", str(output_dir), "--device", "cpu", *more]
-    return subprocess.Popen([sys.executable, "inference.py", "cdvd_tsp", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
+    words = [
+        "--data_path",
+        str(data_path),
+        "--weights",
+        str(weights),
+        "--output_dir",
+        str(output_dir),
+        "--device",
+        "cpu",
+        *more,
+    ]
+    return subprocess.Popen(
+        [sys.executable, "inference.py", "cdvd_tsp", *words],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def test_a_clip_with_sound_goes_in_and_comes_out(restore, tmp_path, capsys):
@@ -38,9 +59,13 @@ def test_a_clip_with_sound_goes_in_and_comes_out(restore, tmp_path, capsys):
     path = make_file(tmp_path / "phone.mp4", times, sound=True)
     restore(path)
     again = VideoFile(tmp_path / "out/phone.mp4")
-    assert [round(float(moment * again.time_base) * 1000) for moment, _ in again.timed()] == times  # every frame, its time
+    assert [
+        round(float(moment * again.time_base) * 1000) for moment, _ in again.timed()
+    ] == times  # every frame, its time
     assert sound_packets(tmp_path / "out/phone.mp4") == sound_packets(path)
-    assert (tmp_path / "out/report.html").is_file() and (tmp_path / "out/contact_sheet.png").is_file()
+    assert (tmp_path / "out/report.html").is_file() and (
+        tmp_path / "out/contact_sheet.png"
+    ).is_file()
     assert "8 frames in" in capsys.readouterr().out
     restore(path, skip_existing=True)
     assert "exists, skipped" in capsys.readouterr().out
@@ -75,14 +100,20 @@ def test_own_file_is_never_overwritten(restore, tmp_path):
 def test_ctrl_c_leaves_a_playable_part_and_earlier_results(small_network, tmp_path):
     (tmp_path / "in").mkdir()
     make_file(tmp_path / "in/a.mp4", [0, 40, 80])
-    make_file(tmp_path / "in/b.mp4", [index * 40 for index in range(300)], size=(240, 320))  # takes far longer than the test waits
-    process = door(tmp_path / "in", small_network(width=12, blocks=2, kernel_size=5), tmp_path / "out")
+    make_file(
+        tmp_path / "in/b.mp4", [index * 40 for index in range(300)], size=(240, 320)
+    )  # takes far longer than the test waits
+    process = door(
+        tmp_path / "in", small_network(width=12, blocks=2, kernel_size=5), tmp_path / "out"
+    )
     deadline = time.monotonic() + 120
     partial = tmp_path / "out/b.partial.mp4"
     while not partial.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(2)
-    for _ in range(3):  # Python drops an interrupt that arrives inside a destructor: a user presses the keys again
+    for _ in range(
+        3
+    ):  # Python drops an interrupt that arrives inside a destructor: a user presses the keys again
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
@@ -104,7 +135,14 @@ def limit_file_size():
 
 def test_no_room_left_is_one_sentence(small_network, tmp_path):
     path = make_file(tmp_path / "in.mp4", [index * 40 for index in range(12)], size=(240, 320))
-    process = door(path, small_network(), tmp_path / "out", "--no_report", "--lossless", preexec_fn=limit_file_size)
+    process = door(
+        path,
+        small_network(),
+        tmp_path / "out",
+        "--no_report",
+        "--lossless",
+        preexec_fn=limit_file_size,
+    )
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1 and "File too large" in errors and "Traceback" not in errors
     assert not (tmp_path / "out/in.mkv").exists()

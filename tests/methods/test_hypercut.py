@@ -1,4 +1,6 @@
-"""The hypercut doors: training learns, scores are those of the formula, new orders keep everything else, bad input is one sentence."""
+"""The hypercut doors: training learns, scores are those of the formula, new orders keep everything
+else, bad input is one sentence.
+"""
 
 import json
 from dataclasses import replace
@@ -16,7 +18,13 @@ from utils.checkpoint import save_weights
 from utils.config import parse
 from utils.errors import UserError
 
-NARROW = {"width": 8, "blocks": 1, "activation": "leaky_relu", "plane": "affine", "values": "imagenet_rgb"}
+NARROW = {
+    "width": 8,
+    "blocks": 1,
+    "activation": "leaky_relu",
+    "plane": "affine",
+    "values": "imagenet_rgb",
+}
 
 
 @pytest.fixture
@@ -27,7 +35,14 @@ def folder(make_sequences):
 @pytest.fixture
 def weights(tmp_path):
     torch.manual_seed(3)
-    save_weights(tmp_path / "w.safetensors", build("hypercut", **NARROW), "hypercut", NARROW, "hypercut", dtype=torch.float32)
+    save_weights(
+        tmp_path / "w.safetensors",
+        build("hypercut", **NARROW),
+        "hypercut",
+        NARROW,
+        "hypercut",
+        dtype=torch.float32,
+    )
     return tmp_path / "w.safetensors"
 
 
@@ -42,26 +57,46 @@ def raw_scores(folder, weights, entry):
     from utils.image import read_image, to_tensor
 
     network: HyperCUT = load(weights)
-    frames = torch.stack([to_tensor(read_image(folder / entry[f"frame{number:03d}_path"])) for number in range(1, 8)])
+    frames = torch.stack(
+        [to_tensor(read_image(folder / entry[f"frame{number:03d}_path"])) for number in range(1, 8)]
+    )
     with torch.inference_mode():
         return network(network.seen(frames[None]))[0]
 
 
 def test_training_learns(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "ROOT", tmp_path)
-    config = TrainConfig(folder, network=NARROW, save="run", epochs=60, val_every=60, batch_size=2, image_size=48, augment=[], lr=3e-3)
+    config = TrainConfig(
+        folder,
+        network=NARROW,
+        save="run",
+        epochs=60,
+        val_every=60,
+        batch_size=2,
+        image_size=48,
+        augment=[],
+        lr=3e-3,
+    )
     config = replace(config, workers=0, device="cpu")
     metrics = train.main(config)
     rows = (tmp_path / "experiment/run/loss.csv").read_text().splitlines()
-    assert sum(map(float, rows[-1].split(",")[1:3])) < 0.6 < np.log(2)  # ln 2 where all scores are 0
+    assert (
+        sum(map(float, rows[-1].split(",")[1:3])) < 0.6 < np.log(2)
+    )  # ln 2 where all scores are 0
     assert set(metrics) == {"all", "hit_1_7", "hit_2_6", "hit_3_5", "con@2", "con@3"}
     network = load(tmp_path / "experiment/run/last.safetensors")
-    assert isinstance(network, HyperCUT) and network.plane == "affine" and network.values == "imagenet_rgb"
+    assert (
+        isinstance(network, HyperCUT)
+        and network.plane == "affine"
+        and network.values == "imagenet_rgb"
+    )
 
 
 def test_the_plane_is_not_trained(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "ROOT", tmp_path)
-    task = train.OrderingTask(TrainConfig(folder, network=NARROW, batch_size=2, image_size=48, workers=0, device="cpu"))
+    task = train.OrderingTask(
+        TrainConfig(folder, network=NARROW, batch_size=2, image_size=48, workers=0, device="cpu")
+    )
     before = task.network.hyperplane.clone()
     batch = {key: value[None] for key, value in task.training_set[0, 0].items() if key == "frames"}
     sum(task.step(batch, [], 0).values()).backward()
@@ -71,20 +106,36 @@ def test_the_plane_is_not_trained(folder, tmp_path, monkeypatch):
 
 def test_scores_of_the_door(folder, weights, tmp_path):
     edited(folder, lambda entries: [entry.update(order="reverse") for entry in entries])
-    scores = test.main(TestConfig(folder, weights=weights, output_dir=tmp_path / "out", workers=0, device="cpu"))
+    scores = test.main(
+        TestConfig(folder, weights=weights, output_dir=tmp_path / "out", workers=0, device="cpu")
+    )
     entry = json.loads((folder / "metadata.json").read_text())["data"][4]
     raw = raw_scores(folder, weights, entry)
     forth, back = raw[1::2], raw[::2]  # the stored order, reversed
     row = scores.rows[0]
-    assert row["name"] == "s4" and [row["hit_1_7"], row["hit_2_6"], row["hit_3_5"]] == (forth * back < 0).float().tolist()
+    assert (
+        row["name"] == "s4"
+        and [row["hit_1_7"], row["hit_2_6"], row["hit_3_5"]] == (forth * back < 0).float().tolist()
+    )
     assert row["con@3"] == float(len(set(forth.sign().tolist())) == 1)
     written = json.loads((tmp_path / "out/scores.json").read_text())
     assert written["n"] == 2 and "partition test" in written["remark"] and written["sha256"]
-    assert len(test.main(TestConfig(folder, weights=weights, partition="all", output_dir=tmp_path / "all", workers=0)).rows) == 6
+    assert (
+        len(
+            test.main(
+                TestConfig(
+                    folder, weights=weights, partition="all", output_dir=tmp_path / "all", workers=0
+                )
+            ).rows
+        )
+        == 6
+    )
 
 
 def test_new_order(folder, weights, tmp_path):
-    """reverse where all three pairs, as stored, are negative; everything else as it was; train, test, val; twice the same."""
+    """reverse where all three pairs, as stored, are negative; everything else as it was; train,
+    test, val; twice the same.
+    """
 
     def change(entries):
         entries[0]["note"] = "kept"
@@ -92,22 +143,46 @@ def test_new_order(folder, weights, tmp_path):
             entry["order"] = order
 
     edited(folder, change)
-    before = {entry["id"]: entry for entry in json.loads((folder / "metadata.json").read_text())["data"]}
-    path = generate.main(GenerateConfig(folder, weights=weights, save_path=tmp_path / "new.json", workers=0, device="cpu"))
+    before = {
+        entry["id"]: entry for entry in json.loads((folder / "metadata.json").read_text())["data"]
+    }
+    path = generate.main(
+        GenerateConfig(
+            folder, weights=weights, save_path=tmp_path / "new.json", workers=0, device="cpu"
+        )
+    )
     content = json.loads(path.read_text())
-    assert list(content) == ["name", "frame_per_seq", "data"] and content["name"] == "set" and content["frame_per_seq"] == 7
-    assert [entry["partition"] for entry in content["data"]] == ["train"] * 2 + ["test"] * 2 + ["val"] * 2
+    assert (
+        list(content) == ["name", "frame_per_seq", "data"]
+        and content["name"] == "set"
+        and content["frame_per_seq"] == 7
+    )
+    assert [entry["partition"] for entry in content["data"]] == ["train"] * 2 + ["test"] * 2 + [
+        "val"
+    ] * 2
     for entry in content["data"]:
         negative = bool((raw_scores(folder, weights, entry)[::2] < 0).all())
-        assert entry == {**before[entry["id"]], "order": "reverse" if negative else before[entry["id"]]["order"]}
+        assert entry == {
+            **before[entry["id"]],
+            "order": "reverse" if negative else before[entry["id"]]["order"],
+        }
     first = path.read_bytes()
-    again = generate.main(GenerateConfig(folder, metadata=path, weights=weights, save_path=tmp_path / "again.json", workers=0))
-    assert [entry["order"] for entry in json.loads(again.read_text())["data"]] == [entry["order"] for entry in content["data"]]
+    again = generate.main(
+        GenerateConfig(
+            folder, metadata=path, weights=weights, save_path=tmp_path / "again.json", workers=0
+        )
+    )
+    assert [entry["order"] for entry in json.loads(again.read_text())["data"]] == [
+        entry["order"] for entry in content["data"]
+    ]
     assert path.read_bytes() == first
 
 
 def test_the_metadata_that_is_read_is_never_written_over(folder, weights, tmp_path):
-    for path, sentence in ((folder / "metadata.json", "is the metadata that is read"), (tmp_path, "is a folder")):
+    for path, sentence in (
+        (folder / "metadata.json", "is the metadata that is read"),
+        (tmp_path, "is a folder"),
+    ):
         with pytest.raises(UserError, match=sentence):
             generate.main(GenerateConfig(folder, weights=weights, save_path=path, workers=0))
 
@@ -116,14 +191,23 @@ def test_negated_plane_reverses_the_rest(folder, weights, tmp_path):
     """What one plane leaves as stored, its negative reverses, where the pairs agree."""
     network = load(weights)
     network.hyperplane.neg_()
-    save_weights(tmp_path / "n.safetensors", network, "hypercut", NARROW, "hypercut", dtype=torch.float32)
+    save_weights(
+        tmp_path / "n.safetensors", network, "hypercut", NARROW, "hypercut", dtype=torch.float32
+    )
     orders = []
     for name in ("w", "n"):
-        options = {"weights": tmp_path / f"{name}.safetensors", "save_path": tmp_path / f"{name}.json", "workers": 0}
+        options = {
+            "weights": tmp_path / f"{name}.safetensors",
+            "save_path": tmp_path / f"{name}.json",
+            "workers": 0,
+        }
         content = json.loads(generate.main(GenerateConfig(folder, **options)).read_text())
         orders.append({entry["id"]: entry["order"] for entry in content["data"]})
     entries = json.loads((folder / "metadata.json").read_text())["data"]
-    agree = {entry["id"]: len(set(raw_scores(folder, weights, entry)[::2].sign().tolist())) == 1 for entry in entries}
+    agree = {
+        entry["id"]: len(set(raw_scores(folder, weights, entry)[::2].sign().tolist())) == 1
+        for entry in entries
+    }
     for name, agrees in agree.items():
         assert (orders[0][name] == "reverse") + (orders[1][name] == "reverse") == int(agrees)
 
@@ -137,7 +221,9 @@ def test_bad_input(folder, weights, tmp_path, small_network):
     tiny = tmp_path / "tiny"
     write_sequence(tiny, "t", np.zeros((20, 30, 3)), [np.zeros((20, 30, 3))] * 7)
     collect_metadata(tiny, {"t": "test"})
-    with pytest.raises(UserError, match="sequence t: frames of 30x20 px: HyperCUT needs more than 32"):
+    with pytest.raises(
+        UserError, match="sequence t: frames of 30x20 px: HyperCUT needs more than 32"
+    ):
         test.main(TestConfig(tiny, weights=weights, workers=0))
 
 
@@ -152,10 +238,20 @@ def test_table_says_what_is_missing(capsys):
         (
             "train",
             TrainConfig,
-            "--dataset_name NAME --metadata_root metadata.json --num_epochs 3 --lr 1e-3 --lr_decay 2 --gamma 0.5 --exp_name x",
+            "--dataset_name NAME --metadata_root metadata.json --num_epochs 3 --lr 1e-3 "
+            "--lr_decay 2 --gamma 0.5 --exp_name x",
         ),
-        ("test", TestConfig, "--dataset_name NAME --metadata_root metadata.json --pretrained_path W"),
-        ("generate", GenerateConfig, "--dataset_name NAME --metadata_root metadata.json --save_path OUT.json --pretrained_path W"),
+        (
+            "test",
+            TestConfig,
+            "--dataset_name NAME --metadata_root metadata.json --pretrained_path W",
+        ),
+        (
+            "generate",
+            GenerateConfig,
+            "--dataset_name NAME --metadata_root metadata.json --save_path OUT.json "
+            "--pretrained_path W",
+        ),
     ],
 )
 def test_published_spellings(door, config_class, line):

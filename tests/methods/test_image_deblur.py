@@ -32,7 +32,9 @@ def test_a_single_photo(restore, weights, tmp_path, capsys):
     with torch.inference_mode():
         expected = predictor.network(image[None])[0].clamp(0, 1) * 255
     assert np.abs(restored - expected.permute(1, 2, 0).numpy()).max() <= 0.51
-    assert (tmp_path / "out/report.html").is_file() and (tmp_path / "out/contact_sheet.png").is_file()
+    assert (tmp_path / "out/report.html").is_file() and (
+        tmp_path / "out/contact_sheet.png"
+    ).is_file()
     assert "restored 1 picture in" in capsys.readouterr().out
 
 
@@ -40,7 +42,9 @@ def test_folders_keep_their_shape_and_namesakes_their_endings(restore, identity,
     for name in ("a.png", "trip/a.png", "trip/deep/b.jpg", "twin.jpg", "twin.png"):
         write_image(tmp_path / "in" / name, smooth())
     restore(tmp_path / "in")
-    written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")} - {"contact_sheet.png"}
+    written = {
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")
+    } - {"contact_sheet.png"}
     assert written == {"a.png", "trip/a.png", "trip/deep/b.png", "twin.jpg.png", "twin.png.png"}
 
 
@@ -54,26 +58,41 @@ def test_photos_come_out_upright_with_what_can_be_kept(restore, identity, tmp_pa
     turned.save(folder / "turned.png", exif=exif, icc_profile=b"profile of some screen")
     alpha = np.uint8(np.arange(40 * 56).reshape(40, 56) % 256)
     Image.fromarray(np.dstack((pixels, alpha))).save(folder / "alpha.png")
-    Image.fromarray(pixels).convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "palette.png")
+    Image.fromarray(pixels).convert("P", palette=Image.Palette.ADAPTIVE).save(
+        folder / "palette.png"
+    )
     Image.fromarray(pixels).convert("CMYK").save(folder / "cmyk.jpg", quality=98)
     Image.fromarray(pixels).convert("L").save(folder / "grey.png")
     deep = (pixels.astype(np.uint16) * 257) + 3
     write_image(folder / "deep.png", np.minimum(deep, 65535))
-    cv2.imwrite(str(folder / "deep_alpha.png"), np.dstack((pixels.astype(np.uint16) * 256, alpha.astype(np.uint16) * 200)))
+    cv2.imwrite(
+        str(folder / "deep_alpha.png"),
+        np.dstack((pixels.astype(np.uint16) * 256, alpha.astype(np.uint16) * 200)),
+    )
     restore(folder)
     out = tmp_path / "out"
     assert np.array_equal(read_image(out / "turned.png"), pixels)
     with Image.open(out / "turned.png") as image:
-        assert image.info["icc_profile"] == b"profile of some screen" and dict(image.getexif()) == {0x0110: "a camera"}
+        assert image.info["icc_profile"] == b"profile of some screen" and dict(image.getexif()) == {
+            0x0110: "a camera"
+        }
     with Image.open(out / "alpha.png") as image:
         assert np.array_equal(np.asarray(image), np.dstack((pixels, alpha)))
     assert np.array_equal(read_image(out / "palette.png"), read_image(folder / "palette.png"))
     assert np.abs(read_image(out / "cmyk.png").astype(int) - pixels).mean() < 4
     with Image.open(out / "grey.png") as image:
-        assert image.mode == "L" and np.array_equal(np.asarray(image), read_image(folder / "grey.png")[..., 0])
-    assert np.array_equal(read_image(out / "deep.png"), read_image(folder / "deep.png")) and read_image(out / "deep.png").dtype == np.uint16
+        assert image.mode == "L" and np.array_equal(
+            np.asarray(image), read_image(folder / "grey.png")[..., 0]
+        )
+    assert (
+        np.array_equal(read_image(out / "deep.png"), read_image(folder / "deep.png"))
+        and read_image(out / "deep.png").dtype == np.uint16
+    )
     both = cv2.imread(str(out / "deep_alpha.png"), cv2.IMREAD_UNCHANGED)
-    assert np.array_equal(both, cv2.imread(str(folder / "deep_alpha.png"), cv2.IMREAD_UNCHANGED)) and both.shape[2] == 4
+    assert (
+        np.array_equal(both, cv2.imread(str(folder / "deep_alpha.png"), cv2.IMREAD_UNCHANGED))
+        and both.shape[2] == 4
+    )
 
 
 def test_tiles_give_the_whole_result(weights, tmp_path):
@@ -81,12 +100,21 @@ def test_tiles_give_the_whole_result(weights, tmp_path):
     config = InferenceConfig(weights=weights("mimo_unet", width=8, blocks=1), device="cpu")
     image = to_tensor(smooth((150, 260)))
     whole = inference.predict(inference.load(config), image)
-    tiled = inference.load(InferenceConfig(weights=config.weights, device="cpu", tile=96, tile_overlap=40))
+    tiled = inference.load(
+        InferenceConfig(weights=config.weights, device="cpu", tile=96, tile_overlap=40)
+    )
     calls = []
-    assert (inference.predict(tiled, image, lambda: calls.append(1)) - whole).abs().max() < 0.5 / 255
+    assert (
+        inference.predict(tiled, image, lambda: calls.append(1)) - whole
+    ).abs().max() < 0.5 / 255
     assert len(calls) == 2 * 4
     with pytest.raises(UserError, match="--tile 64 must be larger than two overlaps of 40 px"):
-        inference.predict(inference.load(InferenceConfig(weights=config.weights, device="cpu", tile=64, tile_overlap=40)), image)
+        inference.predict(
+            inference.load(
+                InferenceConfig(weights=config.weights, device="cpu", tile=64, tile_overlap=40)
+            ),
+            image,
+        )
 
 
 def test_memory_decides_on_tiles(weights):
@@ -95,12 +123,18 @@ def test_memory_decides_on_tiles(weights):
     tile = inference.tile_of(predictor, (4000, 6000))
     assert 128 < tile < 400 and tile % predictor.network.multiple == 0
     with pytest.raises(UserError, match="not enough memory: 0.00 GB are free, tiles of .* px need"):
-        inference.tile_of(inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.001)), (4000, 6000))
+        inference.tile_of(
+            inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.001)),
+            (4000, 6000),
+        )
 
 
 def test_ensemble_is_the_mean_over_flips_and_turns(weights):
     image = to_tensor(smooth((24, 40)))
-    single, ensemble = (inference.load(InferenceConfig(weights=weights(), device="cpu", ensemble=on)) for on in (False, True))
+    single, ensemble = (
+        inference.load(InferenceConfig(weights=weights(), device="cpu", ensemble=on))
+        for on in (False, True)
+    )
     slow = []
     for turns in range(4):
         for mirror in (False, True):
@@ -110,7 +144,9 @@ def test_ensemble_is_the_mean_over_flips_and_turns(weights):
             slow.append(torch.rot90(result.flip(2) if mirror else result, -turns, (1, 2)))
     assert (inference.predict(ensemble, image) - sum(slow) / 8).abs().max() < 1e-5
     for way in range(8):
-        assert torch.equal(inference.turned_back(inference.turned(image[None], way), way), image[None])
+        assert torch.equal(
+            inference.turned_back(inference.turned(image[None], way), way), image[None]
+        )
 
 
 def test_gamma_is_put_around_the_network(weights, monkeypatch):
@@ -122,25 +158,43 @@ def test_gamma_is_put_around_the_network(weights, monkeypatch):
 
 
 def test_local_statistics_are_for_nafnet(weights):
-    on, off = (inference.load(InferenceConfig(weights=weights(), device="cpu", local_statistics=flag)) for flag in (True, False))
+    on, off = (
+        inference.load(InferenceConfig(weights=weights(), device="cpu", local_statistics=flag))
+        for flag in (True, False)
+    )
     image = to_tensor(smooth((120, 130)))
     assert (inference.predict(on, image) - inference.predict(off, image)).abs().max() > 1e-4
-    assert inference.load(InferenceConfig(weights=weights("light_dehaze", width=8), device="cpu")).network.multiple == 2
+    assert (
+        inference.load(
+            InferenceConfig(weights=weights("light_dehaze", width=8), device="cpu")
+        ).network.multiple
+        == 2
+    )
 
 
 def test_wrong_model_is_named_with_the_right_one(weights, tmp_path):
     nafnet = weights()
-    with pytest.raises(UserError, match=r"small.safetensors holds another NAFNet, not Restormer: leave --model out"):
+    with pytest.raises(
+        UserError, match=r"small.safetensors holds another NAFNet, not Restormer: leave --model out"
+    ):
         inference.load(InferenceConfig(weights=nafnet, model="Restormer", device="cpu"))
     lstm = weights("srn", "lstm.safetensors", variant="lstm", width=4)
-    assert inference.load(InferenceConfig(weights=lstm, model="SRN", device="cpu")).network.variant == "lstm"
-    assert inference.load(InferenceConfig(weights=lstm, model="lstm", device="cpu")).network.variant == "lstm"
+    assert (
+        inference.load(InferenceConfig(weights=lstm, model="SRN", device="cpu")).network.variant
+        == "lstm"
+    )
+    assert (
+        inference.load(InferenceConfig(weights=lstm, model="lstm", device="cpu")).network.variant
+        == "lstm"
+    )
     with pytest.raises(UserError, match=r"lstm.safetensors holds SRN \(lstm\), not color"):
         inference.load(InferenceConfig(weights=lstm, model="color", device="cpu"))
     plus = weights("mimo_unet", "plus.safetensors", width=4, blocks=20)
     with pytest.raises(UserError, match=r"plus.safetensors holds MIMO-UNet\+, not MIMO-UNet:"):
         inference.load(InferenceConfig(weights=plus, model="MIMO-UNet", device="cpu"))
-    with pytest.raises(UserError, match="holds a CDVDTSP, this command needs a network for single images"):
+    with pytest.raises(
+        UserError, match="holds a CDVDTSP, this command needs a network for single images"
+    ):
         inference.load(InferenceConfig(weights=Path("cdvd_tsp"), device="cpu"))
 
 
@@ -160,12 +214,16 @@ def test_deep_deblurs_folder_means_its_last_epoch(weights, tmp_path):
         state = {_theirs(key): value for key, value in network.state_dict().items()}
         (tmp_path / "models").mkdir(exist_ok=True)
         torch.save({"G": state, "D": None}, tmp_path / f"models/model-{epoch}.pt")
-    found = inference.load(InferenceConfig(weights=tmp_path, model="DeepDeblur", device="cpu")).network
+    found = inference.load(
+        InferenceConfig(weights=tmp_path, model="DeepDeblur", device="cpu")
+    ).network
     assert found.bodies[0][0].bias[0] == 10
 
 
 def _theirs(key: str) -> str:
-    key = key.replace("bodies.", "body_models.").replace("conv1", "body.0").replace("conv2", "body.2")
+    key = (
+        key.replace("bodies.", "body_models.").replace("conv1", "body.0").replace("conv2", "body.2")
+    )
     if key.startswith("lifts."):
         return f"conv_end_models.{int(key[6]) + 1}.uppath{key[7:]}"
     scale, rest = key.removeprefix("body_models.").split(".", 1)
@@ -182,7 +240,9 @@ def test_mistakes_are_one_sentence_and_results_stay(restore, tmp_path):
     first = (tmp_path / "out/0.png").stat().st_mtime_ns
     (tmp_path / "in/2.png").write_bytes(content)
     restore(tmp_path / "in", skip_existing=True)
-    assert (tmp_path / "out/0.png").stat().st_mtime_ns == first and (tmp_path / "out/2.png").is_file()
+    assert (tmp_path / "out/0.png").stat().st_mtime_ns == first and (
+        tmp_path / "out/2.png"
+    ).is_file()
     with pytest.raises(UserError, match="there is no .*nowhere"):
         restore(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -201,7 +261,12 @@ def test_a_video_is_restored_frame_by_frame(restore, identity, tmp_path):
     path = tmp_path / "clip.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt, stream.options = 56, 40, "yuv420p", {"crf": "8"}
+        stream.width, stream.height, stream.pix_fmt, stream.options = (
+            56,
+            40,
+            "yuv420p",
+            {"crf": "8"},
+        )
         for index in range(7):
             frame = av.VideoFrame.from_ndarray(np.roll(smooth(), index, 1), "rgb24")
             container.mux(stream.encode(frame))
@@ -217,18 +282,31 @@ def test_damaged_photos_of_a_folder_are_left_out_and_named(restore, identity, tm
         write_image(tmp_path / f"in/{name}.png", smooth())
     for name in ("b", "d"):
         (tmp_path / f"in/{name}.png").write_text("no picture")
-    with pytest.raises(UserError, match=r"2 of 4 pictures were left out: .*b\.png is not an image.*; .*d\.png is not"):
+    with pytest.raises(
+        UserError,
+        match=r"2 of 4 pictures were left out: .*b\.png is not an image.*; .*d\.png is not",
+    ):
         restore(tmp_path / "in")
-    assert (tmp_path / "out/a.png").exists() and (tmp_path / "out/c.png").exists() and (tmp_path / "out/report.html").exists()
+    assert (
+        (tmp_path / "out/a.png").exists()
+        and (tmp_path / "out/c.png").exists()
+        and (tmp_path / "out/report.html").exists()
+    )
 
 
 def test_results_never_become_input(restore, identity, tmp_path):
-    """Results below the input are left alone by the next run; results among the input are refused."""
+    """Results below the input are left alone by the next run; results among the input are
+    refused.
+    """
     for name in ("a.jpg", "b.png"):
         write_image(tmp_path / "in" / name, smooth())
     for _ in range(2):
         restore(tmp_path / "in", output_dir=tmp_path / "in/out")
-    assert sorted(path.name for path in (tmp_path / "in/out").glob("*.png")) == ["a.png", "b.png", "contact_sheet.png"]
+    assert sorted(path.name for path in (tmp_path / "in/out").glob("*.png")) == [
+        "a.png",
+        "b.png",
+        "contact_sheet.png",
+    ]
     for path in (tmp_path / "in", tmp_path / "in/a.jpg"):
         with pytest.raises(UserError, match="results would lie among the pictures"):
             restore(path, output_dir=tmp_path / "in")
@@ -247,7 +325,9 @@ def test_runs_are_weights_by_their_names(weights, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no weights at yours"):
         inference.find_weights(Path("yours"))
     write_image(tmp_path / "in/sub/a.png", smooth())
-    inference.main(InferenceConfig(tmp_path / "in", Path("mine"), device="cpu"))  # where DeepDeblur's program puts them
+    inference.main(
+        InferenceConfig(tmp_path / "in", Path("mine"), device="cpu")
+    )  # where DeepDeblur's program puts them
     assert (tmp_path / "experiment/mine/result/sub/a.png").is_file()
     inference.main(InferenceConfig(tmp_path / "in", small, device="cpu"))
     assert (tmp_path / "experiment/image_deblur_inference/sub/a.png").is_file()
@@ -259,13 +339,19 @@ def test_weights_at_hand_are_photo_networks_alone(weights, tmp_path, monkeypatch
     monkeypatch.setattr(inference, "SHIPPED", shelf)
     shelf.joinpath(inference.SHIPPED_WEIGHTS).write_bytes(weights().read_bytes())
     state = build("deep_deblur", width=4, blocks=1).state_dict()
-    torch.save({"G": {_theirs(key): value for key, value in state.items()}}, shelf / "deep_deblur_gopro.pt")
+    torch.save(
+        {"G": {_theirs(key): value for key, value in state.items()}}, shelf / "deep_deblur_gopro.pt"
+    )
     for path in (Path(__file__).parents[1] / "golden").glob("srn_tiny.model-523000.*"):
         (shelf / "srn_color" / path.name).write_bytes(path.read_bytes())
     (shelf / "video.safetensors").write_bytes(weights("pwc_net", "video.safetensors").read_bytes())
     (shelf / "half.pth").write_bytes((shelf / "deep_deblur_gopro.pt").read_bytes()[:999])
     (shelf / "README.md").write_text("about")
-    assert [path.name for path in inference.weights_at_hand()] == [inference.SHIPPED_WEIGHTS, "deep_deblur_gopro.pt", "srn_color"]
+    assert [path.name for path in inference.weights_at_hand()] == [
+        inference.SHIPPED_WEIGHTS,
+        "deep_deblur_gopro.pt",
+        "srn_color",
+    ]
     said = capsys.readouterr().out
     assert said.count("note: left out") == 1 and "half.pth" in said
 
@@ -296,19 +382,27 @@ def test_odd_photos(restore, identity, tmp_path):
     notes = Image.Exif()
     notes[0x0112], notes[0x0110] = 6, "a camera"
     folder.mkdir()
-    chunks = photo._chunk(b"eXIf", notes.tobytes().removeprefix(b"Exif\0\0")) + photo._chunk(b"iCCP", b"x\0\0" + zlib.compress(b"profile"))
+    chunks = photo._chunk(b"eXIf", notes.tobytes().removeprefix(b"Exif\0\0")) + photo._chunk(
+        b"iCCP", b"x\0\0" + zlib.compress(b"profile")
+    )
     (folder / "deep.png").write_bytes(png[:33] + chunks + png[33:])
     Image.fromarray(np.rot90(pixels)).save(folder / "side.tif", exif=notes)
     restore(folder)
     out = cv2.imread(str(tmp_path / "out/deep.png"), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(out, deep)
     with Image.open(tmp_path / "out/deep.png") as image:
-        assert image.info["icc_profile"] == b"profile" and dict(image.getexif()) == {0x0110: "a camera"}
-    assert np.array_equal(read_image(tmp_path / "out/side.png"), pixels) and image_size(folder / "side.tif") == (40, 56)
+        assert image.info["icc_profile"] == b"profile" and dict(image.getexif()) == {
+            0x0110: "a camera"
+        }
+    assert np.array_equal(read_image(tmp_path / "out/side.png"), pixels) and image_size(
+        folder / "side.tif"
+    ) == (40, 56)
 
 
 def test_shipped_network_improves_blurry_and_leaves_sharp_photos():
-    """The main job, on the embedded sample (never trained on) and on sharp pictures that come with scikit-image."""
+    """The main job, on the embedded sample (never trained on) and on sharp pictures that come with
+    scikit-image.
+    """
     import skimage.data
 
     from data.photo_catalog import find_pairs
@@ -319,7 +413,10 @@ def test_shipped_network_improves_blurry_and_leaves_sharp_photos():
     gains = []
     for picture in find_pairs(sample_folder()).pictures[::3]:
         blurry, sharp = (to_tensor(read_image(path)) for path in (picture.blurry, picture.sharp))
-        gains.append(psnr(to_8bit(inference.predict(predictor, blurry)), to_8bit(sharp)) - psnr(to_8bit(blurry), to_8bit(sharp)))
+        gains.append(
+            psnr(to_8bit(inference.predict(predictor, blurry)), to_8bit(sharp))
+            - psnr(to_8bit(blurry), to_8bit(sharp))
+        )
     assert np.mean(gains) > 0.7 and min(gains) > 0.2
     for name in ("coffee", "astronaut"):
         sharp = to_tensor(getattr(skimage.data, name)())

@@ -37,7 +37,9 @@ def test_equals_a_loop_over_pixels(impl):
             for dy in (-1, 0, 1):
                 for dx in (-1, 0, 1):
                     if 0 <= y + dy < 4 and 0 <= x + dx < 5:
-                        expected[:, (dy + 1) * 3 + dx + 1, y, x] = (first[:, :, y, x] * second[:, :, y + dy, x + dx]).mean(1)
+                        expected[:, (dy + 1) * 3 + dx + 1, y, x] = (
+                            first[:, :, y, x] * second[:, :, y + dy, x + dx]
+                        ).mean(1)
     torch.testing.assert_close(correlation(first, second, radius=1, impl=impl), expected)
 
 
@@ -52,5 +54,7 @@ def test_named_implementation_runs_or_raises():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
 def test_cupy_without_a_gpu_says_so():
     maps = torch.zeros(1, 1, 2, 2)
-    with pytest.raises(ValueError, match="impl='cupy' can't run: it needs tensors on a CUDA device"):
+    with pytest.raises(
+        ValueError, match="impl='cupy' can't run: it needs tensors on a CUDA device"
+    ):
         correlation(maps, maps, impl="cupy")

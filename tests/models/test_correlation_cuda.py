@@ -1,4 +1,6 @@
-"""The CUDA kernels: compiled for real cards without one, run on the CPU through a shim, and (where there is a GPU) on it."""
+"""The CUDA kernels: compiled for real cards without one, run on the CPU through a shim, and (where
+there is a GPU) on it.
+"""
 
 import ctypes
 import shutil
@@ -19,7 +21,10 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 def test_kernels_compile(architecture, value_code, radius):
     nvrtc = pytest.importorskip("cuda.bindings.nvrtc")
     _, program = nvrtc.nvrtcCreateProgram(SOURCE.read_bytes(), b"correlation.cu", 0, None, None)
-    options = [f"--gpu-architecture={architecture}".encode(), *(word.encode() for word in compile_options(radius, value_code))]
+    options = [
+        f"--gpu-architecture={architecture}".encode(),
+        *(word.encode() for word in compile_options(radius, value_code)),
+    ]
     (result,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
     _, size = nvrtc.nvrtcGetProgramLogSize(program)
     log = bytes(size + 1)  # NVRTC writes into it; a one-byte object would be CPython's shared one
@@ -37,18 +42,35 @@ def on_cpu(tmp_path_factory):
         pytest.skip("needs g++")
     folder = tmp_path_factory.mktemp("kernels")
     (folder / "kernels.cpp").write_text(
-        f'#include "{Path(__file__).with_name("cuda_on_cpu.h")}"\n#define RADIUS 2\n#define VALUE 0\n#include "{SOURCE}"\n'
+        f'#include "{Path(__file__).with_name("cuda_on_cpu.h")}"\n#define RADIUS 2\n#define '
+        f'VALUE 0\n#include "{SOURCE}"\n'
         'extern "C" void forward(float* a, float* b, float* v, int B, int C, int H, int W) {\n'
-        "  launch({(W + 31) / 32, (H + 3) / 4, B}, {8, 4, 5}, [=] { correlation_forward(a, b, v, C, H, W); }); }\n"
-        'extern "C" void backward(float* g, float* o, float* out, int B, int C, int H, int W, int mirrored) {\n'
-        "  launch({(W + 31) / 32, (H + 1) / 2, B}, {8, 2, 8}, [=] { correlation_backward(g, o, out, C, H, W, mirrored); }); }\n"
+        "  launch({(W + 31) / 32, (H + 3) / 4, B}, {8, 4, 5}, [=] { correlation_forward(a, b, v, "
+        "C, H, W); }); }\n"
+        'extern "C" void backward(float* g, float* o, float* out, int B, int C, int H, int W, '
+        "int mirrored) {\n"
+        "  launch({(W + 31) / 32, (H + 1) / 2, B}, {8, 2, 8}, [=] { correlation_backward(g, o, "
+        "out, C, H, W, mirrored); }); }\n"
     )
-    command = [compiler, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread", "-o", "kernels.so", "kernels.cpp"]
+    command = [
+        compiler,
+        "-std=c++20",
+        "-O1",
+        "-w",
+        "-shared",
+        "-fPIC",
+        "-pthread",
+        "-o",
+        "kernels.so",
+        "kernels.cpp",
+    ]
     subprocess.run(command, cwd=folder, check=True)
     return ctypes.CDLL(str(folder / "kernels.so"))
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 5, 7), (2, 9, 6, 37)])  # less than a tile; several tiles and chunks, none full
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 5, 7), (2, 9, 6, 37)]
+)  # less than a tile; several tiles and chunks, none full
 def test_kernels_compute_the_reference_values_and_gradients(on_cpu, shape):
     torch.manual_seed(0)
     first, second = (torch.randn(shape, requires_grad=True) for _ in range(2))
@@ -62,8 +84,12 @@ def test_kernels_compute_the_reference_values_and_gradients(on_cpu, shape):
     volume, gradients = torch.full_like(expected, 7.0), [torch.full(shape, 7.0) for _ in range(2)]
     on_cpu.forward(pointer(first), pointer(second), pointer(volume), *shape)
     torch.testing.assert_close(volume, expected.detach())
-    for mirrored, (other, gradient, reference) in enumerate([(second, gradients[0], first.grad), (first, gradients[1], second.grad)]):
-        on_cpu.backward(pointer(volume_gradient), pointer(other), pointer(gradient), *shape, mirrored)
+    for mirrored, (other, gradient, reference) in enumerate(
+        [(second, gradients[0], first.grad), (first, gradients[1], second.grad)]
+    ):
+        on_cpu.backward(
+            pointer(volume_gradient), pointer(other), pointer(gradient), *shape, mirrored
+        )
         torch.testing.assert_close(gradient, reference)
 
 
@@ -77,11 +103,16 @@ def test_gpu_values_and_gradients_equal_the_reference(dtype, shape, radius):
     maps = [torch.randn(shape, device="cuda").to(dtype) for _ in range(2)]
     ours, reference = ([values.clone().requires_grad_() for values in maps] for _ in range(2))
     exact = [values.detach().float().requires_grad_() for values in reference]
-    volume, expected = correlation(*ours, radius, impl="cupy"), correlation(*exact, radius, impl="reference")
+    volume, expected = (
+        correlation(*ours, radius, impl="cupy"),
+        correlation(*exact, radius, impl="reference"),
+    )
     gradient = torch.randn_like(expected).to(dtype)
     volume.backward(gradient)
     expected.backward(gradient.float())
-    tolerance = {"atol": 1e-5, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 1e-2, "rtol": 1e-2}
+    tolerance = (
+        {"atol": 1e-5, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 1e-2, "rtol": 1e-2}
+    )
     torch.testing.assert_close(volume.float(), expected, **tolerance)
     for one, two in zip(ours, exact):
         torch.testing.assert_close(one.grad.float(), two.grad, **tolerance)

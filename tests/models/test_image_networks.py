@@ -1,4 +1,6 @@
-"""Single-image networks against the authors' programs, and what training and tiling ask of all of them."""
+"""Single-image networks against the authors' programs, and what training and tiling ask of all of
+them.
+"""
 
 import numpy as np
 import pytest
@@ -37,17 +39,26 @@ def largest(difference: torch.Tensor) -> float:
 def test_results_are_the_authors(golden, name, memory):
     vectors = golden(name)
     network = load_published(name.split("_")[0], vectors.state()).to(memory_format=memory)
-    assert sum(parameter.numel() for parameter in network.parameters()) == vectors.manifest["param_count"]
+    assert (
+        sum(parameter.numel() for parameter in network.parameters())
+        == vectors.manifest["param_count"]
+    )
     with torch.inference_mode():
-        assert largest(network(vectors["x"].to(memory_format=memory)) - vectors["out"]) <= vectors.tolerance("out")
+        assert largest(
+            network(vectors["x"].to(memory_format=memory)) - vectors["out"]
+        ) <= vectors.tolerance("out")
 
 
 def test_nafnet_with_local_statistics_is_the_authors(golden):
     vectors = golden("nafnet_local_w32")
     network = load_published("nafnet", vectors.state(), training_size=64)
     with torch.inference_mode():
-        assert largest(network(vectors["x"])[..., ::2, ::2] - vectors["out"]) > 0.01  # the windows matter
-        assert largest(network.use_local_statistics()(vectors["x"])[..., ::2, ::2] - vectors["out"]) <= vectors.tolerance("out")
+        assert (
+            largest(network(vectors["x"])[..., ::2, ::2] - vectors["out"]) > 0.01
+        )  # the windows matter
+        assert largest(
+            network.use_local_statistics()(vectors["x"])[..., ::2, ::2] - vectors["out"]
+        ) <= vectors.tolerance("out")
 
 
 @pytest.mark.parametrize("window", [3, 4, 9])
@@ -56,25 +67,38 @@ def test_local_average_is_a_mean_over_windows(window):
     rows, columns = min(window, 7), window
     slow = F.avg_pool2d(features.double(), (rows, columns), 1)
     missing = [length - side for length, side in zip((7, 12), slow.shape[-2:])]
-    padding = [missing[1] // 2, missing[1] - missing[1] // 2, missing[0] // 2, missing[0] - missing[0] // 2]
+    padding = [
+        missing[1] // 2,
+        missing[1] - missing[1] // 2,
+        missing[0] // 2,
+        missing[0] - missing[0] // 2,
+    ]
     assert largest(local_average(features, window) - F.pad(slow, padding, mode="replicate")) < 1e-6
 
 
 def test_mimo_unet_is_the_authors(golden):
     vectors = golden("mimo_unet_plus")
     network = load_published("mimo_unet", vectors.state())
-    assert sum(parameter.numel() for parameter in network.parameters()) == 16_107_651 and network.dropout == 0.1
+    assert (
+        sum(parameter.numel() for parameter in network.parameters()) == 16_107_651
+        and network.dropout == 0.1
+    )
     with torch.inference_mode():
         for number, result in enumerate(network.forward_scales(vectors["x"])):
             assert largest(result - vectors[f"out_{number}"]) <= vectors.tolerance(f"out_{number}")
-    assert sum(parameter.numel() for parameter in build("mimo_unet", blocks=8).parameters()) == 6_807_171
+    assert (
+        sum(parameter.numel() for parameter in build("mimo_unet", blocks=8).parameters())
+        == 6_807_171
+    )
 
 
 @pytest.mark.parametrize(("name", "count"), [("srn_color", 6_881_251), ("srn_lstm", 8_056_609)])
 def test_srn_is_the_authors(golden, name, count):
     vectors = golden(name)
     variables = {key: value.numpy() for key, value in vectors.state().items()}
-    network = load_published("srn", {**variables, "g_net/enc1_1/weights/Adam": np.zeros(3), "Variable": np.array(523000)})
+    network = load_published(
+        "srn", {**variables, "g_net/enc1_1/weights/Adam": np.zeros(3), "Variable": np.array(523000)}
+    )
     assert sum(parameter.numel() for parameter in network.parameters()) == count
     with torch.inference_mode():
         results = network.forward_scales(vectors["x"].permute(0, 3, 1, 2))
@@ -93,7 +117,9 @@ def test_tensorflow_conventions_are_the_authors(golden, case):
         convolution.weight.data = vectors[f"{case}_k5"].permute(3, 2, 0, 1)
         torch.nn.init.zeros_(convolution.bias)
         results[f"conv5_s{stride}"] = convolution(x)
-    results["convT4_s2"] = F.conv_transpose2d(x, vectors[f"{case}_k4t"].permute(3, 2, 0, 1), stride=2, padding=1)
+    results["convT4_s2"] = F.conv_transpose2d(
+        x, vectors[f"{case}_k4t"].permute(3, 2, 0, 1), stride=2, padding=1
+    )
     for kind in ("up2", "down2", "odd", "same"):
         expected = vectors[f"{case}_resize_{kind}"]
         results[f"resize_{kind}"] = resize(x, expected.shape[1:3])
@@ -138,7 +164,9 @@ def test_budgets_of_the_networks_without_vectors():
 
 
 def test_no_blur_pads_as_keras_does():
-    """SAME at stride 2: output p is centred on input 2p + 1; the transposed layer is its adjoint."""
+    """SAME at stride 2: output p is centred on input 2p + 1; the transposed layer is its
+    adjoint.
+    """
     network = build("no_blur", width=1)
     down, up = network.downs[0].convolution, network.ups[0].convolution
     image = torch.zeros(1, 3, 8, 8)
@@ -161,29 +189,44 @@ def test_channel_norm_is_the_formula():
     torch.nn.init.normal_(norm.bias)
     x = torch.rand(2, 5, 3, 4)
     mean, variance = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
-    expected = (x - mean) / (variance + 1e-6).sqrt() * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+    expected = (x - mean) / (variance + 1e-6).sqrt() * norm.weight.view(-1, 1, 1) + norm.bias.view(
+        -1, 1, 1
+    )
     assert largest(norm(x) - expected) < 1e-5
-    assert norm(x.to(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
+    assert norm(x.to(memory_format=torch.channels_last)).is_contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_merged_attention_is_the_plain_one(memory):
-    """Values and gradients of the published order: normalise q and k, softmax, times v, 1x1 convolution."""
+    """Values and gradients of the published order: normalise q and k, softmax, times v, 1x1
+    convolution.
+    """
     torch.manual_seed(0)
     attention = ChannelAttention(8, 2)
     attention.temperature.data = torch.tensor([0.7, 1.9]).view(2, 1, 1)
     x = torch.rand(3, 8, 6, 5).to(memory_format=memory).requires_grad_()
 
     def plain(x):
-        q, k, v = (part.reshape(3, 2, 4, 30) for part in attention.qkv_depthwise(attention.qkv(x)).chunk(3, 1))
-        weights = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1) * attention.temperature).softmax(-1)
+        q, k, v = (
+            part.reshape(3, 2, 4, 30)
+            for part in attention.qkv_depthwise(attention.qkv(x)).chunk(3, 1)
+        )
+        weights = (
+            F.normalize(q, dim=-1)
+            @ F.normalize(k, dim=-1).transpose(-2, -1)
+            * attention.temperature
+        ).softmax(-1)
         return attention.output((weights @ v).reshape(3, 8, 6, 5))
 
     ours, theirs = attention(x), plain(x)
     assert largest(ours - theirs) < 1e-6
     direction = torch.rand_like(theirs)
     parameters = [x, *attention.parameters()]
-    for a, b in zip(*(torch.autograd.grad((result * direction).sum(), parameters) for result in (ours, theirs))):
+    for a, b in zip(
+        *(torch.autograd.grad((result * direction).sum(), parameters) for result in (ours, theirs))
+    ):
         assert largest(a - b) <= 1e-5 * max(1, largest(b))
 
 
@@ -202,13 +245,18 @@ def test_any_size_and_every_scale(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_padding_is_cut_off_again(name):
-    """The result of an image that needs no padding does not depend on the padding code: sides of a multiple give the inner result."""
+    """The result of an image that needs no padding does not depend on the padding code: sides of a
+    multiple give the inner result.
+    """
     torch.manual_seed(1)
     network = build(name, **SMALL[name]).eval()
     image = torch.rand(1, 3, 3 * network.multiple, 4 * network.multiple)
     with torch.inference_mode():
         whole = network(image)
-        full = max(network.forward_scales(image.reshape(-1, network.channels, *image.shape[-2:])), key=lambda result: result.shape[-1])
+        full = max(
+            network.forward_scales(image.reshape(-1, network.channels, *image.shape[-2:])),
+            key=lambda result: result.shape[-1],
+        )
     assert torch.equal(whole, full.reshape(whole.shape))
 
 
@@ -232,11 +280,21 @@ def test_tensorflow_checkpoint_loads_without_tensorflow(tmp_path):
     """Written by TensorFlow's own saver; see tests/golden/make_srn_checkpoint.py."""
     folder = __file__.rsplit("/", 2)[0] + "/golden"
     values = fill_state_dict(variables())
-    for source in (folder, f"{folder}/srn_tiny.model-523000", f"{folder}/srn_tiny.model-523000.index"):
+    for source in (
+        folder,
+        f"{folder}/srn_tiny.model-523000",
+        f"{folder}/srn_tiny.model-523000.index",
+    ):
         network = load(source)
         assert network.variant == "color"
-        assert np.array_equal(network.encoders[0][0].weight.detach().numpy(), values["g_net/enc1_1/weights"].transpose(3, 2, 0, 1))
-        assert np.array_equal(network.ups[1].weight.detach().numpy(), values["g_net/dec2_4/weights"].transpose(3, 2, 0, 1))
+        assert np.array_equal(
+            network.encoders[0][0].weight.detach().numpy(),
+            values["g_net/enc1_1/weights"].transpose(3, 2, 0, 1),
+        )
+        assert np.array_equal(
+            network.ups[1].weight.detach().numpy(),
+            values["g_net/dec2_4/weights"].transpose(3, 2, 0, 1),
+        )
         assert np.array_equal(network.output.bias.detach().numpy(), values["g_net/dec1_0/biases"])
 
 
@@ -258,7 +316,9 @@ def test_a_gpu_gives_the_same(name):
     image = torch.rand(1, 3, 48, 64)
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         expected = network(image)
-        ours = network.cuda().to(memory_format=torch.channels_last)(image.cuda().contiguous(memory_format=torch.channels_last))
+        ours = network.cuda().to(memory_format=torch.channels_last)(
+            image.cuda().contiguous(memory_format=torch.channels_last)
+        )
         with torch.autocast("cuda", torch.bfloat16):
             half = network(image.cuda())
     assert largest(ours.cpu() - expected) < 1e-3

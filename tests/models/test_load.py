@@ -14,7 +14,9 @@ from utils.errors import UserError
 def test_our_weights_build_their_network(tmp_path):
     arguments = {"stages": 1, "width": 4, "blocks": 1, "kernel_size": 3, "flow": "dis"}
     network = build("cdvd_tsp", **arguments)
-    save_weights(tmp_path / "w.safetensors", network, "cdvd_tsp", arguments, "cdvd_tsp", dtype=torch.float32)
+    save_weights(
+        tmp_path / "w.safetensors", network, "cdvd_tsp", arguments, "cdvd_tsp", dtype=torch.float32
+    )
     again = load(tmp_path / "w.safetensors")
     assert isinstance(again, CDVDTSP) and again.stages == 1 and not again.training
     for key, value in network.state_dict().items():

@@ -10,14 +10,20 @@ def test_flow_is_the_authors(golden, corners):
     vectors = golden("pwc")
     network = load_published("pwc_net", vectors.state(), align_corners=corners == "T")
     assert not network.training
-    assert sum(parameter.numel() for parameter in network.parameters()) == vectors.manifest["param_count"] == 9_374_274
+    assert (
+        sum(parameter.numel() for parameter in network.parameters())
+        == vectors.manifest["param_count"]
+        == 9_374_274
+    )
     with torch.inference_mode():
         flow = network(vectors["first"], vectors["second"])  # 70x100: not multiples of 64
     key = f"flow_ac{corners}"
     assert (flow - vectors[key]).abs().max() <= vectors.tolerance(key)
 
 
-@pytest.mark.parametrize("prefix", ["moduleNetwork.", "flow_net.moduleNetwork.", "module.moduleNetwork."])
+@pytest.mark.parametrize(
+    "prefix", ["moduleNetwork.", "flow_net.moduleNetwork.", "module.moduleNetwork."]
+)
 def test_wrapped_keys_are_understood(golden, prefix):
     state = golden("pwc").state()
     network = load_published("pwc_net", {prefix + key: value for key, value in state.items()})
@@ -27,7 +33,10 @@ def test_wrapped_keys_are_understood(golden, prefix):
 def test_dis_flow_finds_a_shift():
     torch.manual_seed(0)
     scene = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 120, 160), 5, 1)
-    first, second = scene[..., 10:106, 10:138], scene[..., 7:103, 14:142]  # second(p) = first(p + (4, -3)): flow (-4, 3)
+    first, second = (
+        scene[..., 10:106, 10:138],
+        scene[..., 7:103, 14:142],
+    )  # second(p) = first(p + (4, -3)): flow (-4, 3)
     flow = DISFlow()(first, second)
     assert flow.shape == (1, 2, 96, 128)
     inner = flow[0, :, 16:-16, 16:-16].flatten(1).median(1).values

@@ -8,7 +8,9 @@ from models.warp import warp
 @pytest.mark.parametrize(("padding", "key"), [("border", "warp"), ("zeros", "backward")])
 def test_values_are_the_authors(golden, corners, padding, key):
     vectors = golden("pwc")
-    warped, mask = warp(vectors["given_x"], vectors["given_flow"], padding, align_corners=corners == "T")
+    warped, mask = warp(
+        vectors["given_x"], vectors["given_flow"], padding, align_corners=corners == "T"
+    )
     assert torch.equal(mask, vectors[f"given_mask_ac{corners}"])
     assert (warped * mask - vectors[f"given_{key}_ac{corners}"]).abs().max() <= 1e-5
 
@@ -27,7 +29,9 @@ def test_whole_pixels_by_hand():
     warped, mask = warp(image, flow)
     torch.testing.assert_close(warped[0, 0, 1:, :3], image[0, 0, :2, 1:], atol=1e-5, rtol=0)
     assert mask[0, 0].tolist() == [[0, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]]
-    assert warped[0, 0, 0, 0] == image[0, 0, 0, 1]  # border: the row above the image is its first row
+    assert (
+        warped[0, 0, 0, 0] == image[0, 0, 0, 1]
+    )  # border: the row above the image is its first row
 
 
 def test_half_precision_is_sampled_in_float32():

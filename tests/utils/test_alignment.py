@@ -18,7 +18,9 @@ def test_figures_are_the_authors(vectors, name):
     assert ours.aligned
     assert ours.psnr == pytest.approx(values[name]["deblur_psnr"], abs=1e-3)
     assert ours.ssim == pytest.approx(values[name]["deblur_ssim"], abs=1e-4)
-    assert unaligned_psnr(images["blurred"], images["gt"]) == pytest.approx(values[name]["blur_psnr"], abs=1e-6)
+    assert unaligned_psnr(images["blurred"], images["gt"]) == pytest.approx(
+        values[name]["blur_psnr"], abs=1e-6
+    )
 
 
 def test_trajectory_figures_are_the_authors(vectors):
@@ -27,9 +29,13 @@ def test_trajectory_figures_are_the_authors(vectors):
     ours = compare_with_trajectory(images["kohler_restored"], frames)
     assert ours.psnr == pytest.approx(values["kohler"]["best_deblur_psnr"], abs=1e-3)
     assert ours.ssim == pytest.approx(values["kohler"]["best_deblur_ssim"], abs=1e-4)
-    assert unaligned_psnr(images["kohler_blur"], frames[ours.frame]) == pytest.approx(values["kohler"]["blur_psnr"], abs=1e-6)
+    assert unaligned_psnr(images["kohler_blur"], frames[ours.frame]) == pytest.approx(
+        values["kohler"]["blur_psnr"], abs=1e-6
+    )
     each = [compare_aligned(images["kohler_restored"], frame).psnr for frame in frames]
-    assert each == pytest.approx([frame["psnr"] for frame in values["kohler"]["per_frame"]], abs=1e-3)
+    assert each == pytest.approx(
+        [frame["psnr"] for frame in values["kohler"]["per_frame"]], abs=1e-3
+    )
 
 
 def test_the_same_image_is_infinitely_good(vectors):

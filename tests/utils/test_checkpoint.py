@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from utils.checkpoint import load_checkpoint, load_state, load_strict, read_description, save_checkpoint, save_weights, unwrap
+from utils.checkpoint import (
+    load_checkpoint,
+    load_state,
+    load_strict,
+    read_description,
+    save_checkpoint,
+    save_weights,
+    unwrap,
+)
 from utils.errors import UserError
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
@@ -27,7 +35,9 @@ def test_python_2_pickles_with_byte_strings(tmp_path):
     path = tmp_path / "old.tar"
     torch.save(STATE, path, _use_new_zipfile_serialization=False, pickle_protocol=2)
 
-    def as_byte_string(match: re.Match) -> bytes:  # BINUNICODE (X, 4-byte length) -> SHORT_BINSTRING (U, 1-byte length)
+    def as_byte_string(
+        match: re.Match,
+    ) -> bytes:  # BINUNICODE (X, 4-byte length) -> SHORT_BINSTRING (U, 1-byte length)
         return b"U" + struct.pack("<B", len(match[1])) + match[1]
 
     old = re.sub(
@@ -44,7 +54,9 @@ def test_python_2_pickles_with_byte_strings(tmp_path):
 def test_wrappers_and_prefixes_are_taken_off(wrapper):
     prefixed = {f"module.{key}": value for key, value in STATE.items()}
     assert equal(unwrap({"epoch": 3, wrapper: prefixed, "optimizer": {"lr": 1}}), STATE)
-    assert equal(unwrap({b"state_dict": {key.encode(): value for key, value in STATE.items()}}), STATE)
+    assert equal(
+        unwrap({b"state_dict": {key.encode(): value for key, value in STATE.items()}}), STATE
+    )
 
 
 def test_no_state_dict_inside():
@@ -74,7 +86,12 @@ def test_missing_file_says_where_to_look(tmp_path):
 def test_description_and_half_precision(tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, nn.Linear(3, 2), "linear", {"width": 3, "flow": "dis"}, "demo")
-    assert read_description(path) == {"network": "linear", "arguments": {"width": 3, "flow": "dis"}, "method": "demo", "version": "0.1"}
+    assert read_description(path) == {
+        "network": "linear",
+        "arguments": {"width": 3, "flow": "dis"},
+        "method": "demo",
+        "version": "0.1",
+    }
     assert load_state(path)["weight"].dtype == torch.float16
     network = nn.Linear(3, 2)
     load_strict(network, load_state(path), path)
@@ -83,9 +100,12 @@ def test_description_and_half_precision(tmp_path):
 
 def test_strict_loading_names_every_difference():
     with pytest.raises(UserError) as error:
-        load_strict(nn.Linear(3, 2), {"weight": torch.zeros(2, 4), "scale": torch.zeros(1)}, "file.pt")
+        load_strict(
+            nn.Linear(3, 2), {"weight": torch.zeros(2, 4), "scale": torch.zeros(1)}, "file.pt"
+        )
     assert str(error.value).startswith(
-        "file.pt does not fit Linear: 1 missing (bias); 1 extra (scale); 1 misshaped (weight (2, 4) instead of (2, 3))"
+        "file.pt does not fit Linear: 1 missing (bias); 1 extra (scale); 1 misshaped (weight (2, "
+        "4) instead of (2, 3))"
     )
 
 
@@ -104,9 +124,14 @@ def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 def test_what_half_precision_cannot_hold_stays_as_it_is(tmp_path):
-    """A variance of batch norm above 65504 would become infinite, and the layer would give zeros."""
+    """A variance of batch norm above 65504 would become infinite, and the layer would give
+    zeros.
+    """
     network = nn.BatchNorm2d(2)
     network.running_var.copy_(torch.tensor([1.0, 1e6]))
     save_weights(tmp_path / "w.safetensors", network, "n", {}, "m")
     state = load_state(tmp_path / "w.safetensors")
-    assert torch.equal(state["running_var"], network.running_var) and state["weight"].dtype == torch.float16
+    assert (
+        torch.equal(state["running_var"], network.running_var)
+        and state["weight"].dtype == torch.float16
+    )

@@ -36,14 +36,18 @@ class OtherDoorConfig:
 @pytest.fixture
 def demo(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(ALIASES, ("demo", "train"), {"--input_path": "--data_path", "-b": "--data_path"})
+    monkeypatch.setitem(
+        ALIASES, ("demo", "train"), {"--input_path": "--data_path", "-b": "--data_path"}
+    )
     return lambda *words: parse(DemoConfig, "demo", "train", list(words))
 
 
 def test_default_below_yaml_below_command_line(demo, tmp_path):
     assert demo() == DemoConfig(data_path=ROOT / "dataset/demo")
     (tmp_path / "mine.yaml").write_text("rate: 0.25\nsteps: 9\nmode: fast\n")
-    assert demo("--steps", "4", "--config", "mine.yaml") == DemoConfig(ROOT / "dataset/demo", rate=0.25, steps=4, mode="fast")
+    assert demo("--steps", "4", "--config", "mine.yaml") == DemoConfig(
+        ROOT / "dataset/demo", rate=0.25, steps=4, mode="fast"
+    )
 
 
 def test_paths_are_anchored_where_they_were_written(demo, tmp_path):
@@ -54,9 +58,19 @@ def test_paths_are_anchored_where_they_were_written(demo, tmp_path):
 
 
 def test_published_ways_to_write(demo):
-    assert demo("--border").border is True and demo("--no_border").border is False and demo("--border", "true").border is True
-    assert demo().corner is None and demo("--corner").corner is True and demo("--no_corner").corner is False
-    assert demo("--frames", "1", "2", "3").frames == [1, 2, 3] and demo("--frames", "5").frames == [5]
+    assert (
+        demo("--border").border is True
+        and demo("--no_border").border is False
+        and demo("--border", "true").border is True
+    )
+    assert (
+        demo().corner is None
+        and demo("--corner").corner is True
+        and demo("--no_corner").corner is False
+    )
+    assert demo("--frames", "1", "2", "3").frames == [1, 2, 3] and demo("--frames", "5").frames == [
+        5
+    ]
     assert demo("--rate=-2").rate == -2 and demo("--rate", "-1e-3").rate == -1e-3
     assert demo("--input_path=x").data_path == demo("-b", "x").data_path == Path("x")
     assert demo("--table").table == "all" and demo("--table", "DVD").table == "DVD"
@@ -101,7 +115,9 @@ def test_mistakes_in_yaml_are_named(demo, tmp_path, text, message):
 
 
 def test_yaml_keys_of_other_doors_and_sections(demo, tmp_path):
-    (tmp_path / "all.yaml").write_text("steps: 5\nepochs: 2\ntrain:\n  steps: 6\ntest:\n  steps: 7\n")
+    (tmp_path / "all.yaml").write_text(
+        "steps: 5\nepochs: 2\ntrain:\n  steps: 6\ntest:\n  steps: 7\n"
+    )
     assert demo("--config", "all.yaml").steps == 6
 
 
@@ -111,7 +127,12 @@ def test_a_file_over_another(demo, tmp_path):
     (tmp_path / "low.yaml").write_text("base: lowest.yaml\nsteps: 6\nweights: w.pt\n")
     (tmp_path / "high.yaml").write_text("base: low.yaml\nrate: 0.25\n")
     found = demo("--config", "high.yaml", "--steps", "7")
-    assert (found.rate, found.steps, found.mode, found.weights) == (0.25, 7, "fast", tmp_path / "w.pt")
+    assert (found.rate, found.steps, found.mode, found.weights) == (
+        0.25,
+        7,
+        "fast",
+        tmp_path / "w.pt",
+    )
     (tmp_path / "lowest.yaml").write_text("base: high.yaml\n")
     with pytest.raises(UserError, match="high.yaml lies over itself"):
         demo("--config", "high.yaml")
@@ -132,7 +153,10 @@ def test_help_has_meaning_default_and_alias(demo, capsys):
     with pytest.raises(SystemExit):
         demo("--help")
     text = " ".join(capsys.readouterr().out.split())
-    assert "rate per step (type: float, default: 0.5)" in text and "--data_path DATA_PATH, --input_path DATA_PATH, -b DATA_PATH" in text
+    assert (
+        "rate per step (type: float, default: 0.5)" in text
+        and "--data_path DATA_PATH, --input_path DATA_PATH, -b DATA_PATH" in text
+    )
 
 
 def test_nearest():
@@ -148,9 +172,18 @@ def test_every_alias_means_its_option(method, door):
     types = {field.name: field.type for field in dataclasses.fields(config_class)}
     for alias, ours in ALIASES[method, door].items():
         annotation = types[ours[2:]]
-        choices = next((get_args(kind) for kind in (annotation, *get_args(annotation)) if get_origin(kind) is Literal), ())
+        choices = next(
+            (
+                get_args(kind)
+                for kind in (annotation, *get_args(annotation))
+                if get_origin(kind) is Literal
+            ),
+            (),
+        )
         value = choices[-1] if choices else "3" if annotation in (int, float) else "value"
-        assert parse(config_class, method, door, [alias, value]) == parse(config_class, method, door, [ours, value]), alias
+        assert parse(config_class, method, door, [alias, value]) == parse(
+            config_class, method, door, [ours, value]
+        ), alias
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -48,7 +48,9 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     stored = {1: scene, 2: scene[:, ::-1], 3: scene[::-1, ::-1], 4: scene[::-1]}.get(orientation)
     if stored is None:
         turned = scene.transpose(1, 0, 2)
-        stored = {5: turned, 6: turned[::-1], 7: turned[::-1, ::-1], 8: turned[:, ::-1]}[orientation]
+        stored = {5: turned, 6: turned[::-1], 7: turned[::-1, ::-1], 8: turned[:, ::-1]}[
+            orientation
+        ]
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.jpg", exif=exif, quality=100)
@@ -60,7 +62,9 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
 @pytest.mark.parametrize("kind", ["png", "png16", "jpg"])
 def test_truncated_files_are_named(tmp_path, kind):
     path = tmp_path / f"cut.{kind[:3]}"
-    write_image(path, RNG.integers(0, 65536, (64, 64, 3)).astype(np.uint16 if kind == "png16" else np.uint8))
+    write_image(
+        path, RNG.integers(0, 65536, (64, 64, 3)).astype(np.uint16 if kind == "png16" else np.uint8)
+    )
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"{path.name} can't be read.*truncated"):
         read_image(path)
@@ -80,7 +84,9 @@ def test_rounding_is_the_authors(golden):
 
 
 def test_rounding_by_hand():
-    values = torch.tensor([-0.3, 0.5 / 255, 1.5 / 255, 2.4 / 255, 1.2]).view(1, 1, 5).expand(3, 1, 5)
+    values = (
+        torch.tensor([-0.3, 0.5 / 255, 1.5 / 255, 2.4 / 255, 1.2]).view(1, 1, 5).expand(3, 1, 5)
+    )
     assert to_8bit(values)[0, :, 0].tolist() == [0, 0, 2, 2, 255]  # halves to even
 
 
@@ -89,7 +95,10 @@ def test_padding_reflects_again_and_again(size):
     image = torch.arange(float(size[0] * size[1])).view(1, 1, *size)
     padded = pad_to_multiple(image, 8)
     assert all(side % 8 == 0 for side in padded.shape[-2:])
-    assert np.array_equal(padded[0, 0].numpy(), np.pad(image[0, 0].numpy(), [(0, -side % 8) for side in size], mode="reflect"))
+    assert np.array_equal(
+        padded[0, 0].numpy(),
+        np.pad(image[0, 0].numpy(), [(0, -side % 8) for side in size], mode="reflect"),
+    )
 
 
 def test_shrinking_keeps_the_proportions():

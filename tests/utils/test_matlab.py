@@ -9,8 +9,17 @@ from utils.matlab import read_matlab
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("kind", ["u1", "i1", "i2", "u2", "i4", "u4", "f4", "f8", "i8", "u8"])
 def test_arrays_are_those_that_scipy_reads(tmp_path, kind, compressed):
-    arrays = {"K": np.arange(60).reshape(3, 4, 5, 1), "one": np.array([[7]]), "long_name": np.arange(-3, 4), "none": np.zeros((0, 3))}
-    savemat(tmp_path / "a.mat", {name: array.astype(kind) for name, array in arrays.items()}, do_compression=compressed)
+    arrays = {
+        "K": np.arange(60).reshape(3, 4, 5, 1),
+        "one": np.array([[7]]),
+        "long_name": np.arange(-3, 4),
+        "none": np.zeros((0, 3)),
+    }
+    savemat(
+        tmp_path / "a.mat",
+        {name: array.astype(kind) for name, array in arrays.items()},
+        do_compression=compressed,
+    )
     expected = loadmat(tmp_path / "a.mat")
     for name in arrays:
         array = read_matlab(tmp_path / "a.mat", name)
@@ -18,9 +27,24 @@ def test_arrays_are_those_that_scipy_reads(tmp_path, kind, compressed):
 
 
 def test_what_is_no_array_of_numbers_is_said(tmp_path):
-    savemat(tmp_path / "a.mat", {"text": "abc", "cells": np.array([1, "x"], dtype=object), "fields": {"a": 1}, "turns": np.array([1j])})
-    for name, kind in (("text", "text"), ("cells", "a cell array"), ("fields", "a structure"), ("turns", "no real array")):
+    savemat(
+        tmp_path / "a.mat",
+        {
+            "text": "abc",
+            "cells": np.array([1, "x"], dtype=object),
+            "fields": {"a": 1},
+            "turns": np.array([1j]),
+        },
+    )
+    for name, kind in (
+        ("text", "text"),
+        ("cells", "a cell array"),
+        ("fields", "a structure"),
+        ("turns", "no real array"),
+    ):
         with pytest.raises(UserError, match=f"a.mat: {name} is {kind}, numbers are expected"):
             read_matlab(tmp_path / "a.mat", name)
-    with pytest.raises(UserError, match="a.mat holds text, cells, fields, turns, no array called K"):
+    with pytest.raises(
+        UserError, match="a.mat holds text, cells, fields, turns, no array called K"
+    ):
         read_matlab(tmp_path / "a.mat", "K")

@@ -5,28 +5,49 @@ from skimage.metrics import structural_similarity
 from utils.metrics import psnr, ssim, ssim3d
 
 
-@pytest.mark.parametrize("pair", [("noise", "noise_a", "noise_b"), ("image", "image_gt", "image_blur")])
+@pytest.mark.parametrize(
+    "pair", [("noise", "noise_a", "noise_b"), ("image", "image_gt", "image_blur")]
+)
 def test_figures_are_the_authors(golden, pair):
     vectors = golden("cdvd_metrics")
     name, first, second = pair
-    one, two, expected = vectors[first].numpy(), vectors[second].numpy(), vectors.manifest["values"][name]
+    one, two, expected = (
+        vectors[first].numpy(),
+        vectors[second].numpy(),
+        vectors.manifest["values"][name],
+    )
     inner = slice(4, -4)
     assert psnr(one, two) == pytest.approx(expected["psnr_full"], abs=1e-10)
-    assert psnr(one[inner, inner], two[inner, inner]) == pytest.approx(expected["psnr_crop4"], abs=1e-10)
+    assert psnr(one[inner, inner], two[inner, inner]) == pytest.approx(
+        expected["psnr_crop4"], abs=1e-10
+    )
     assert ssim(one, two) == pytest.approx(expected["ssim_full"], abs=1e-10)
-    assert ssim(one[inner, inner], two[inner, inner]) == pytest.approx(expected["ssim_crop4"], abs=1e-10)
+    assert ssim(one[inner, inner], two[inner, inner]) == pytest.approx(
+        expected["ssim_crop4"], abs=1e-10
+    )
 
 
-@pytest.mark.parametrize(("first", "second", "expected"), [("image_gt", "image_blur", 0.9460359), ("noise_a", "noise_b", 0.9726118)])
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [("image_gt", "image_blur", 0.9460359), ("noise_a", "noise_b", 0.9726118)],
+)
 def test_ssim3d_is_matlabs(golden, first, second, expected):
     vectors = golden("cdvd_metrics")
-    assert ssim3d(vectors[first].numpy(), vectors[second].numpy()) == pytest.approx(expected, abs=1e-7)
+    assert ssim3d(vectors[first].numpy(), vectors[second].numpy()) == pytest.approx(
+        expected, abs=1e-7
+    )
 
 
 def test_ssim_equals_scikit_image(golden):
     vectors = golden("cdvd_metrics")
     one, two = (vectors[key].numpy().astype(np.float64) for key in ("image_gt", "image_blur"))
-    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": -1}
+    settings = {
+        "gaussian_weights": True,
+        "sigma": 1.5,
+        "use_sample_covariance": False,
+        "data_range": 255,
+        "channel_axis": -1,
+    }
     assert ssim(one, two) == pytest.approx(structural_similarity(one, two, **settings), abs=1e-10)
 
 
@@ -41,9 +62,16 @@ def test_ssim3d_equals_a_loop_over_voxels():
     for place in np.ndindex(x.shape):
         a, b = (image[tuple(slice(i, i + 11) for i in place)] for image in padded)
         mean_a, mean_b = (window * a).sum(), (window * b).sum()
-        variance_a, variance_b = (window * (a - mean_a) ** 2).sum(), (window * (b - mean_b) ** 2).sum()
+        variance_a, variance_b = (
+            (window * (a - mean_a) ** 2).sum(),
+            (window * (b - mean_b) ** 2).sum(),
+        )
         covariance = (window * (a - mean_a) * (b - mean_b)).sum()
-        values.append((2 * mean_a * mean_b + c1) * (2 * covariance + c2) / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)))
+        values.append(
+            (2 * mean_a * mean_b + c1)
+            * (2 * covariance + c2)
+            / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))
+        )
     assert ssim3d(x, y) == pytest.approx(np.mean(values), abs=1e-9)
 
 

@@ -34,13 +34,20 @@ def test_what_ranks_nothing_scores_nothing():
 @pytest.mark.parametrize("name", list(MEASURES))
 def test_blur_lowers_every_measure(name):
     rng = np.random.default_rng(0)
-    picture = cv2.resize(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8), (96, 96), interpolation=cv2.INTER_CUBIC)
-    values = [MEASURES[name](cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture) for sigma in (0, 1.5, 4, 10)]
+    picture = cv2.resize(
+        rng.integers(0, 256, (24, 24, 3), dtype=np.uint8), (96, 96), interpolation=cv2.INTER_CUBIC
+    )
+    values = [
+        MEASURES[name](cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture)
+        for sigma in (0, 1.5, 4, 10)
+    ]
     assert values == sorted(values, reverse=True) and values[0] > 1.1 * values[-1]
 
 
 def test_measures_by_hand():
-    """A step of 100 grey levels: the Laplacian is 0, +100, -100, 0; Sobel's horizontal gradient 400 on two columns."""
+    """A step of 100 grey levels: the Laplacian is 0, +100, -100, 0; Sobel's horizontal gradient 400
+    on two columns.
+    """
     picture = np.zeros((8, 8, 3), np.uint8)
     picture[:, 4:] = 100
     laplacian = np.array([0, 0, 0, 100, -100, 0, 0, 0])

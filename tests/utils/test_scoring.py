@@ -10,7 +10,15 @@ import yaml
 from utils.config import ROOT
 from utils.errors import UserError
 from utils.image import write_image
-from utils.scoring import Triple, format_table, paper_row, read_tables, run_table, score_files, sha256
+from utils.scoring import (
+    Triple,
+    format_table,
+    paper_row,
+    read_tables,
+    run_table,
+    score_files,
+    sha256,
+)
 
 
 @pytest.fixture
@@ -21,7 +29,12 @@ def triples(tmp_path):
         sharp = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
         paths = [tmp_path / kind / f"{index}.png" for kind in ("restored", "sharp", "blurry")]
         for path, noise in zip(paths, (5, 0, 20)):
-            write_image(path, np.clip(sharp + rng.normal(0, noise, sharp.shape), 0, 255).astype(np.uint8) if noise else sharp)
+            write_image(
+                path,
+                np.clip(sharp + rng.normal(0, noise, sharp.shape), 0, 255).astype(np.uint8)
+                if noise
+                else sharp,
+            )
         found.append(Triple(f"v/{index}", *paths))
     return found
 
@@ -29,28 +42,47 @@ def triples(tmp_path):
 def test_files_hold_what_the_screen_says(triples, tmp_path):
     weights = tmp_path / "w.pt"
     weights.write_bytes(b"abc")
-    scores = score_files(triples, "cdvd", weights=weights, data_path=tmp_path, paper={"value": {"psnr": 30.0}})
+    scores = score_files(
+        triples, "cdvd", weights=weights, data_path=tmp_path, paper={"value": {"psnr": 30.0}}
+    )
     scores.write(tmp_path)
     summary = json.loads((tmp_path / "scores.json").read_text())
-    assert summary["protocol"] == "cdvd" and summary["n"] == 3 and summary["paper"] == {"psnr": 30.0}
-    assert summary["sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" == sha256(weights)
-    assert summary["mean"]["psnr"] == pytest.approx(np.mean([row["psnr"] for row in summary["rows"]]))
+    assert (
+        summary["protocol"] == "cdvd" and summary["n"] == 3 and summary["paper"] == {"psnr": 30.0}
+    )
+    assert (
+        summary["sha256"]
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        == sha256(weights)
+    )
+    assert summary["mean"]["psnr"] == pytest.approx(
+        np.mean([row["psnr"] for row in summary["rows"]])
+    )
     assert summary["input_mean"]["psnr"] < summary["mean"]["psnr"]
     with open(tmp_path / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["v/0", "v/1", "v/2"]
-    assert [float(row["input_ssim"]) for row in rows] == [row["input_ssim"] for row in summary["rows"]]
+    assert [float(row["input_ssim"]) for row in rows] == [
+        row["input_ssim"] for row in summary["rows"]
+    ]
     table = scores.table()
     assert (
-        f"{summary['mean']['psnr']:.2f}" in table and f"{summary['mean']['psnr'] - 30:+.2f}" in table and "protocol cdvd, 3 images" in table
+        f"{summary['mean']['psnr']:.2f}" in table
+        and f"{summary['mean']['psnr'] - 30:+.2f}" in table
+        and "protocol cdvd, 3 images" in table
     )
 
 
 def test_identical_images_are_infinite_in_valid_json(triples, tmp_path):
     same = [Triple(triple.name, triple.sharp, triple.sharp) for triple in triples]
     score_files(same, "image").write(tmp_path)
-    summary = json.loads((tmp_path / "scores.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert summary["mean"] == {"psnr": "inf", "ssim": 1.0, "ssim3d": pytest.approx(1.0)} and summary["input_mean"] is None
+    summary = json.loads(
+        (tmp_path / "scores.json").read_text(), parse_constant=lambda name: pytest.fail(name)
+    )
+    assert (
+        summary["mean"] == {"psnr": "inf", "ssim": 1.0, "ssim3d": pytest.approx(1.0)}
+        and summary["input_mean"] is None
+    )
 
 
 def test_other_sizes_and_nothing_are_refused(triples, tmp_path):
@@ -66,11 +98,17 @@ def test_paper_row_needs_the_same_data_and_weights():
 
     rows = {row["dataset"]: row for row in read_tables(TABLES)}
     assert rows["DVD"]["value"] == {"psnr": 32.13, "ssim": 0.9268} and rows["REDS"]["value"] is None
-    weights, data = ROOT / "pretrain_models" / "CDVD_TSP_DVD_Convergent.pt", ROOT / "dataset" / "DVD" / "test"
+    weights, data = (
+        ROOT / "pretrain_models" / "CDVD_TSP_DVD_Convergent.pt",
+        ROOT / "dataset" / "DVD" / "test",
+    )
     options = {"border": False}
     assert paper_row(TABLES, weights, data, "cdvd", options)["dataset"] == "DVD"
     assert paper_row(TABLES, weights, data.parent, "cdvd", options) is None
-    assert paper_row(TABLES, weights, data, "image", options) is None and paper_row(TABLES, weights, data, "cdvd", {"border": True}) is None
+    assert (
+        paper_row(TABLES, weights, data, "image", options) is None
+        and paper_row(TABLES, weights, data, "cdvd", {"border": True}) is None
+    )
     assert paper_row(TABLES, ROOT / "pretrain_models" / "cdvd_tsp.safetensors", data) is None
 
 
@@ -86,11 +124,25 @@ class Options:
 
 
 def test_every_row_of_a_table_is_a_run_of_its_own(triples, tmp_path, capsys):
-    """Folders apart, float32, the row's options; a row that fails says why and does not end the others."""
-    row = {"dataset": "My set", "data_path": "sharp", "weights": "w.pt", "protocol": "image", "tolerance": {"psnr": 0.01}, "remark": ""}
+    """Folders apart, float32, the row's options; a row that fails says why and does not end the
+    others.
+    """
+    row = {
+        "dataset": "My set",
+        "data_path": "sharp",
+        "weights": "w.pt",
+        "protocol": "image",
+        "tolerance": {"psnr": 0.01},
+        "remark": "",
+    }
     rows = [
         {**row, "network": "A", "value": {"psnr": 20.0}},
-        {**row, "network": "A, eight times", "value": {"psnr": 21.0}, "options": {"ensemble": True}},
+        {
+            **row,
+            "network": "A, eight times",
+            "value": {"psnr": 21.0},
+            "options": {"ensemble": True},
+        },
         {**row, "network": "B", "value": {"psnr": 22.0}},
         {**row, "network": "C", "value": {"psnr": 23.0}, "weights": "none.pt"},
     ]
@@ -112,20 +164,32 @@ def test_every_row_of_a_table_is_a_run_of_its_own(triples, tmp_path, capsys):
     assert [config.output_dir.relative_to(tmp_path / "out").as_posix() for config in seen] == [
         "My_set/A", "My_set/A_eight_times", "My_set/B"
     ]  # fmt: skip
-    assert {config.precision for config in seen} == {"fp32"} and [config.ensemble for config in seen] == [False, True, False]
+    assert {config.precision for config in seen} == {"fp32"} and [
+        config.ensemble for config in seen
+    ] == [False, True, False]
     assert seen[0].protocol == "image" and seen[0].weights == tmp_path / "pretrain_models/w.pt"
     lines = capsys.readouterr().out.splitlines()
     psnr = f"{score_files(triples, 'image').mean['psnr']:.2f}"
-    assert psnr in lines[1] and "failed: the frames are unpaired" in lines[2] and psnr in lines[3] and "not run: needs" in lines[4]
+    assert (
+        psnr in lines[1]
+        and "failed: the frames are unpaired" in lines[2]
+        and psnr in lines[3]
+        and "not run: needs" in lines[4]
+    )
     run_table(tables, Options(precision="bf16"), tmp_path / "out", run)
     assert seen[-1].precision == "bf16"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "methods").glob("*/tables.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "methods").glob("*/tables.yaml")), ids=lambda path: path.parent.name
+)
 def test_rows_of_the_tables_have_names_of_their_own(path):
     names = [(row["dataset"], row.get("network")) for row in read_tables(path)]
     assert len(set(names)) == len(names)
 
 
 def test_table_aligns_figures_to_the_right():
-    assert format_table([["name", "psnr"], ["a", "9.50"], ["long", "30.25"]]) == "name   psnr\na      9.50\nlong  30.25"
+    assert (
+        format_table([["name", "psnr"], ["a", "9.50"], ["long", "30.25"]])
+        == "name   psnr\na      9.50\nlong  30.25"
+    )

@@ -7,7 +7,10 @@ from utils import metrics
 from utils.protocol import PROTOCOLS
 from utils.sequence_scores import find_lpips, score_moments, score_order
 
-MEAN, DEVIATION = (torch.tensor(figures).view(3, 1, 1) for figures in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+MEAN, DEVIATION = (
+    torch.tensor(figures).view(3, 1, 1)
+    for figures in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+)
 
 
 @pytest.fixture
@@ -18,32 +21,45 @@ def moments():
 
 
 def test_ppsnr_is_the_authors(golden):
-    """On un-normalised values, neither clipped nor rounded; their prediction is the reversed truth with noise."""
+    """On un-normalised values, neither clipped nor rounded; their prediction is the reversed truth
+    with noise.
+    """
     vectors = golden("hypercut_losses")
     predicted, truth = (vectors[key][0] * DEVIATION + MEAN for key in ("pred_0", "gt"))
     scores = score_moments(predicted, truth, ssim=False)
-    assert [scores[f"ppsnr_{frame}"] for frame in range(1, 8)] == pytest.approx(vectors["ppsnr"][0].tolist(), abs=1e-3)
+    assert [scores[f"ppsnr_{frame}"] for frame in range(1, 8)] == pytest.approx(
+        vectors["ppsnr"][0].tolist(), abs=1e-3
+    )
     assert scores["ppsnr"] == pytest.approx(vectors.manifest["values"]["ppsnr_mean"], abs=1e-3)
-    forward = [metrics.psnr(*((image * 255).movedim(0, -1).numpy() for image in pair)) for pair in zip(predicted, truth)]
+    forward = [
+        metrics.psnr(*((image * 255).movedim(0, -1).numpy() for image in pair))
+        for pair in zip(predicted, truth)
+    ]
     assert forward == pytest.approx(vectors["psnr"][0].tolist(), abs=1e-3)
 
 
 def test_the_direction_is_free_and_each_metric_chooses_its_own(moments):
     predicted, truth = moments
     assert score_moments(predicted, truth) != score_moments(predicted, truth.flip(0))
-    assert score_moments(predicted, truth)["ppsnr"] == pytest.approx(score_moments(predicted.flip(0), truth)["ppsnr"])
+    assert score_moments(predicted, truth)["ppsnr"] == pytest.approx(
+        score_moments(predicted.flip(0), truth)["ppsnr"]
+    )
     distance = lambda first, second: (first - second).abs().mean((1, 2, 3))  # noqa: E731  (smaller is better, as LPIPS)
     scores = score_moments(predicted.flip(0), truth, lpips=distance)
     assert scores["plpips"] == pytest.approx(float(distance(predicted, truth).mean()), rel=1e-5)
     assert scores["pssim"] > 0.5 and set(scores) == {
-        name for name in (*PROTOCOLS["blur2vid"].metrics, *PROTOCOLS["blur2vid"].details) if name[0] == "p"
+        name
+        for name in (*PROTOCOLS["blur2vid"].metrics, *PROTOCOLS["blur2vid"].details)
+        if name[0] == "p"
     }
 
 
 def test_values_are_neither_clipped_nor_rounded(moments):
     predicted, truth = moments
     brighter = truth + 0.7
-    assert score_moments(brighter, truth, ssim=False)["ppsnr_1"] == pytest.approx(-20 * torch.log10(torch.tensor(0.7)).item(), abs=1e-4)
+    assert score_moments(brighter, truth, ssim=False)["ppsnr_1"] == pytest.approx(
+        -20 * torch.log10(torch.tensor(0.7)).item(), abs=1e-4
+    )
 
 
 def test_some_frames_keep_their_numbers(moments):
@@ -80,4 +96,8 @@ def test_lpips_runs_on_weights_that_are_there(tmp_path):
     torch.save(alexnet().state_dict(), tmp_path / "alexnet-owt-7be5be79.pth")
     lpips, reason = find_lpips(tmp_path)
     first, second = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
-    assert reason == "" and lpips(first, first).tolist() == [0, 0] and min(lpips(first, second).tolist()) > 0
+    assert (
+        reason == ""
+        and lpips(first, first).tolist() == [0, 0]
+        and min(lpips(first, second).tolist()) > 0
+    )

@@ -17,7 +17,9 @@ def test_tiles_cover_a_side(length, tile, overlap, multiple):
     assert found[0][0] == 0 and found[-1][1] == length
     assert all(start % multiple == 0 and end - start <= tile for start, end in found)
     assert all(before[1] - after[0] >= overlap for before, after in zip(found, found[1:]))
-    assert all(before[1] <= later[0] for before, later in zip(found, found[2:]))  # at most two tiles share a pixel
+    assert all(
+        before[1] <= later[0] for before, later in zip(found, found[2:])
+    )  # at most two tiles share a pixel
     assert count_tiles((length, 10), tile, overlap, multiple) == len(found)
 
 
@@ -37,7 +39,9 @@ def test_a_short_reach_gives_the_whole_result():
 
 
 def test_tiles_of_a_result_that_is_as_good_turned_around_agree():
-    """A sign that hangs on what the tile shows differs from tile to tile; with `other` all follow the first."""
+    """A sign that hangs on what the tile shows differs from tile to tile; with `other` all follow
+    the first.
+    """
     image = torch.randn(1, 1, 160, 230, generator=torch.Generator().manual_seed(0))
 
     def turning(part):
@@ -55,9 +59,13 @@ def test_seams_of_real_networks_stay_below_a_grey_level(name):
     network = build(name, width=16, **({"blocks": 4} if name == "mimo_unet" else {})).eval()
     if name == "light_dehaze":
         network.attention.weight.data.zero_()  # an average over the image has no finite reach
-    image = pad_to_multiple(torch.rand(1, 3, 1, 1).expand(1, 3, 160, 400), 4) * torch.rand(1, 1, 160, 400)
+    image = pad_to_multiple(torch.rand(1, 3, 1, 1).expand(1, 3, 160, 400), 4) * torch.rand(
+        1, 1, 160, 400
+    )
     with torch.inference_mode():
-        difference = (restore_tiled(network, image, 272, 128, network.multiple) - network(image)).abs().max()
+        difference = (
+            (restore_tiled(network, image, 272, 128, network.multiple) - network(image)).abs().max()
+        )
     assert difference <= 1 / 255
 
 

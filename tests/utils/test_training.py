@@ -33,22 +33,35 @@ class Regression:
 
     def __init__(self, workers=0, poison=None, stop_at=None, phases=None, dropout=0.0):
         torch.manual_seed(0)
-        self.network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 1))
+        self.network = nn.Sequential(
+            nn.Linear(4, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 1)
+        )
         self.optimizer = torch.optim.Adam(self.network.parameters())
-        self.workers, self.poison, self.stop_at, self.phases = workers, poison, stop_at, phases or {0: Phase((0.02,), 3, 1)}
+        self.workers, self.poison, self.stop_at, self.phases = (
+            workers,
+            poison,
+            stop_at,
+            phases or {0: Phase((0.02,), 3, 1)},
+        )
         self.steps_per_epoch, self.seen, self.losses, self.sizes = 4, 0, [], []
 
     def schedule(self, step):
         return self.phases[max(since for since in self.phases if since <= step)]
 
     def loader(self, phase, start):
-        return endless_loader(Numbers(), StepSampler(10, phase.batch_size, seed=5, start=start - phase.since), self.workers)
+        return endless_loader(
+            Numbers(),
+            StepSampler(10, phase.batch_size, seed=5, start=start - phase.since),
+            self.workers,
+        )
 
     def step(self, batch, generators, step):
         self.seen += 1
         if self.stop_at == self.seen:
             os.kill(os.getpid(), signal.SIGTERM)
-        noise = torch.stack([torch.rand(1, generator=generator) for generator in generators])  # a loss that depends on the generators
+        noise = torch.stack(
+            [torch.rand(1, generator=generator) for generator in generators]
+        )  # a loss that depends on the generators
         loss = ((self.network(batch["x"]) - batch["y"]) ** 2 * (1 + 0.1 * noise)).mean()
         self.losses.append(loss.item())
         self.sizes.append(len(batch["x"]))
@@ -67,10 +80,14 @@ def limits(steps, minutes=0.0, **others):
 
 
 def network_of(folder, name="last.pt"):
-    return torch.cat([value.flatten() for value in load_checkpoint(folder / name)["network"].values()])
+    return torch.cat(
+        [value.flatten() for value in load_checkpoint(folder / name)["network"].values()]
+    )
 
 
-@pytest.mark.parametrize("others", [{}, {"average": 0.9, "gradient_norm": 0.1}], ids=["plain", "average"])
+@pytest.mark.parametrize(
+    "others", [{}, {"average": 0.9, "gradient_norm": 0.1}], ids=["plain", "average"]
+)
 def test_stop_and_resume_equals_never_stopping(tmp_path, others):
     whole, first, second = (Regression(dropout=0.2) for _ in range(3))
     train(whole, tmp_path / "whole", limits(9, **others), resume=False)
@@ -89,11 +106,15 @@ def test_batch_in_parts_is_the_same_step(tmp_path):
     parts = Regression()
     train(parts, tmp_path / "parts", limits(6, accumulate=2), resume=False)
     assert parts.sizes == [2, 1, 2, 1, 2, 1, 1, 2, 1, 2, 1]  # batches of 3, 3, 3, 1, 3, 3
-    assert torch.allclose(network_of(tmp_path / "whole"), network_of(tmp_path / "parts"), rtol=1e-5, atol=1e-7)
+    assert torch.allclose(
+        network_of(tmp_path / "whole"), network_of(tmp_path / "parts"), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_phases_change_batch_rate_and_optimiser(tmp_path):
-    """Restormer changes patch and batch, IRP restarts its optimiser; resuming inside a phase changes nothing."""
+    """Restormer changes patch and batch, IRP restarts its optimiser; resuming inside a phase
+    changes nothing.
+    """
     phases = {0: Phase((0.02,), 3, 1), 3: Phase((0.01,), 5, 2, since=3)}
     whole, first, second = (Regression(phases=phases) for _ in range(3))
     train(whole, tmp_path / "whole", limits(7), resume=False)
@@ -101,7 +122,9 @@ def test_phases_change_batch_rate_and_optimiser(tmp_path):
     train(first, tmp_path / "parts", limits(5), resume=False)
     train(second, tmp_path / "parts", limits(7), resume=True)
     assert whole.losses == first.losses + second.losses
-    reset = Regression(phases={0: Phase((0.02,), 3, 1), 2: Phase((0.02,), 3, 1, reset_optimizer=True)})
+    reset = Regression(
+        phases={0: Phase((0.02,), 3, 1), 2: Phase((0.02,), 3, 1, reset_optimizer=True)}
+    )
     train(reset, tmp_path / "reset", limits(3), resume=False)
     assert all(state["step"] == 1 for state in reset.optimizer.state.values())
     assert whole.losses[:2] == reset.losses[:2]
@@ -133,10 +156,14 @@ def test_loss_falls_and_the_folder_is_complete(tmp_path):
     assert np.mean(task.losses[-20:]) < 0.2 * np.mean(task.losses[:20])
     assert metrics["score"] == -task.losses[-1]
     expected = (
-        "last.pt best.pt last.safetensors best.safetensors config.yaml log.txt loss.csv metrics.csv curve.png validation.png tensorboard"
+        "last.pt best.pt last.safetensors best.safetensors config.yaml log.txt loss.csv "
+        "metrics.csv curve.png validation.png tensorboard"
     )
     assert set(expected.split()) <= set(os.listdir(tmp_path))
-    assert load_checkpoint(tmp_path / "best.pt")["best"] >= load_checkpoint(tmp_path / "last.pt")["best"] - 1e-9
+    assert (
+        load_checkpoint(tmp_path / "best.pt")["best"]
+        >= load_checkpoint(tmp_path / "last.pt")["best"] - 1e-9
+    )
 
 
 def test_sigterm_finishes_the_step_and_saves(tmp_path):
@@ -160,7 +187,10 @@ def test_nan_stops_with_a_sentence_and_keeps_the_checkpoint(tmp_path):
 
 def test_too_little_memory_is_a_sentence(tmp_path, monkeypatch):
     def step(self, batch, generators, step):
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: 9 bytes")
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: 9 "
+            "bytes"
+        )
 
     monkeypatch.setattr(Regression, "step", step)
     with pytest.raises(UserError, match="memory does not suffice .* --accumulate 6 works"):
@@ -201,15 +231,22 @@ def test_sampler_covers_each_epoch_and_starts_anywhere():
     batches = iter(sampler)
     epoch = [next(batches) for _ in range(sampler.steps_per_epoch)]
     assert [len(batch) for batch in epoch] == [4] * 5
-    assert sorted(key for batch in epoch for key in batch) == [(repeat, index) for repeat in (0, 1) for index in range(10)]
+    assert sorted(key for batch in epoch for key in batch) == [
+        (repeat, index) for repeat in (0, 1) for index in range(10)
+    ]
     later = iter(StepSampler(10, 4, seed=1, repeats=2, start=3))
     assert [next(later) for _ in range(2)] == epoch[3:]
     assert StepSampler(1955, 8, 1, repeats=4).steps_per_epoch == 978  # GoPro, as published
 
 
 def test_shares_of_a_batch_are_the_batch():
-    """Two processes see what one sees; where a batch has no place for a process, it gets one that does not count."""
-    alone, *pair = (iter(StepSampler(7, 3, seed=1, rank=rank, world=world)) for rank, world in ((0, 1), (0, 2), (1, 2)))
+    """Two processes see what one sees; where a batch has no place for a process, it gets one that
+    does not count.
+    """
+    alone, *pair = (
+        iter(StepSampler(7, 3, seed=1, rank=rank, world=world))
+        for rank, world in ((0, 1), (0, 2), (1, 2))
+    )
     samplers = [StepSampler(7, 3, seed=1, rank=rank, world=2) for rank in (0, 1)]
     for step in range(6):
         whole, shares = next(alone), [next(share) for share in pair]
@@ -238,7 +275,9 @@ train(Slow(), Path(sys.argv[1]), limits(1000), False, "run: first\\n")
 
 
 def test_a_second_run_into_one_folder_is_refused_and_killing_the_first_frees_it(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", TWO_RUNS, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
+    with subprocess.Popen(
+        [sys.executable, "-c", TWO_RUNS, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as first:
         while first.stdout.readline() != "step\n":
             assert first.poll() is None
         with pytest.raises(UserError, match="another run is training into"):
@@ -274,7 +313,9 @@ def test_killed_in_the_middle_of_a_save_the_last_checkpoint_stays(tmp_path):
     assert result.returncode == -signal.SIGKILL
     content = load_checkpoint(tmp_path / "last.pt")
     assert content["step"] == 1 and content["x"].sum() == 1000
-    save_checkpoint(tmp_path / "last.pt", {"step": 3})  # and the next save is not disturbed by what lies there
+    save_checkpoint(
+        tmp_path / "last.pt", {"step": 3}
+    )  # and the next save is not disturbed by what lies there
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 3
 
 

@@ -14,16 +14,28 @@ from utils.video import FrameFolder, VideoFile, VideoWriter
 def scene(index: int, size=(48, 64)) -> np.ndarray:
     """A smooth coloured frame whose mean says which frame it is."""
     rng = np.random.default_rng(0)
-    pattern = cv2.resize(rng.integers(30, 120, (5, 6, 3), dtype=np.uint8), size[::-1], interpolation=cv2.INTER_CUBIC)
+    pattern = cv2.resize(
+        rng.integers(30, 120, (5, 6, 3), dtype=np.uint8), size[::-1], interpolation=cv2.INTER_CUBIC
+    )
     return pattern + np.uint8(4 * index)
 
 
-def make_file(path: Path, times: list[int], size=(48, 64), sound: bool = False, rotation: int = 0, rate: int = 30) -> Path:
+def make_file(
+    path: Path,
+    times: list[int],
+    size=(48, 64),
+    sound: bool = False,
+    rotation: int = 0,
+    rate: int = 30,
+) -> Path:
     """A near-lossless test video whose frames are shown at `times` / 1000 s."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width = size
-        stream.pix_fmt, stream.options = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p", {"crf": "1"}
+        stream.pix_fmt, stream.options = (
+            "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p",
+            {"crf": "1"},
+        )
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = 1
@@ -31,12 +43,16 @@ def make_file(path: Path, times: list[int], size=(48, 64), sound: bool = False, 
             stream.set_display_rotation(rotation)
         audio = container.add_stream("aac", rate=44100, layout="mono") if sound else None
         for index, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(scene(index % 60, size), "rgb24").reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
+            frame = av.VideoFrame.from_ndarray(scene(index % 60, size), "rgb24").reformat(
+                format=stream.pix_fmt, dst_colorspace="ITU709"
+            )
             frame.pts, frame.time_base = time, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
         if audio:
-            samples = (np.sin(np.arange(44100 * times[-1] // 1000) / 30) * 8000).astype(np.int16)[None]
+            samples = (np.sin(np.arange(44100 * times[-1] // 1000) / 30) * 8000).astype(np.int16)[
+                None
+            ]
             block = av.AudioFrame.from_ndarray(samples, "s16", "mono")
             block.sample_rate, block.pts = 44100, 0
             container.mux(audio.encode(block))
@@ -52,7 +68,9 @@ def copy(source: VideoFile, target: Path, **options) -> None:
 
 def sound_packets(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
-        return [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
+        return [
+            bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size
+        ]
 
 
 def psnr(one: np.ndarray, two: np.ndarray) -> float:
@@ -65,7 +83,9 @@ def test_frames_come_back_exactly_and_in_order(tmp_path):
     frames = list(source)
     assert [round((frame.mean() - frames[0].mean()) / 4) for frame in frames] == list(range(12))
     assert psnr(frames[3], scene(3)) > 38
-    assert abs(frames[3].mean() - scene(3).mean()) < 0.3  # FFmpeg's default conversion darkens by more than a level
+    assert (
+        abs(frames[3].mean() - scene(3).mean()) < 0.3
+    )  # FFmpeg's default conversion darkens by more than a level
 
 
 def test_copy_keeps_times_sound_and_tags(tmp_path):
@@ -79,7 +99,12 @@ def test_copy_keeps_times_sound_and_tags(tmp_path):
     with av.open(str(tmp_path / "b.mp4")) as container:
         context = container.streams.video[0].codec_context
         assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
-        assert {int(context.colorspace), int(context.color_primaries), int(context.color_trc), int(context.color_range)} == {1}
+        assert {
+            int(context.colorspace),
+            int(context.color_primaries),
+            int(context.color_trc),
+            int(context.color_range),
+        } == {1}
     assert not list(tmp_path.glob("*partial*"))
 
 
@@ -96,7 +121,10 @@ def test_odd_sizes_keep_their_size(tmp_path):
     assert VideoFile(tmp_path / "b.mp4").size == (47, 63)
 
 
-@pytest.mark.skipif(not hasattr(av.VideoStream, "set_display_rotation"), reason="this PyAV can't write a rotation to read back")
+@pytest.mark.skipif(
+    not hasattr(av.VideoStream, "set_display_rotation"),
+    reason="this PyAV can't write a rotation to read back",
+)
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_frames_are_upright(tmp_path, rotation):
     source = VideoFile(make_file(tmp_path / "a.mp4", [0, 40], rotation=rotation))
@@ -111,7 +139,9 @@ def test_frames_are_upright(tmp_path, rotation):
 
 
 def test_an_interrupted_writer_leaves_a_playable_part(tmp_path):
-    source = VideoFile(make_file(tmp_path / "a.mp4", [index * 40 for index in range(10)], sound=True))
+    source = VideoFile(
+        make_file(tmp_path / "a.mp4", [index * 40 for index in range(10)], sound=True)
+    )
     (tmp_path / "b.mp4").write_bytes(b"earlier result")
     with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "b.mp4", source) as writer:
         for index, (time, pixels) in enumerate(source.timed()):
@@ -144,36 +174,56 @@ def test_damage_is_one_sentence(tmp_path):
 
 def test_a_file_that_ends_early_is_said_at_its_end(tmp_path):
     whole = make_file(tmp_path / "a.mp4", [index * 40 for index in range(30)])
-    with av.open(str(whole)) as source, av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "faststart"}) as target:
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "faststart"}) as target,
+    ):
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
     data = (tmp_path / "fast.mp4").read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 2 // 3])  # the index stands in front and promises 30 frames
+    (tmp_path / "cut.mp4").write_bytes(
+        data[: len(data) * 2 // 3]
+    )  # the index stands in front and promises 30 frames
     frames, message = 0, ""
     try:
         for _ in VideoFile(tmp_path / "cut.mp4"):
             frames += 1
     except UserError as error:
         message = str(error)
-    assert 0 < frames < 30 and ("of 30 frames: it is truncated" in message or "is damaged" in message)
+    assert 0 < frames < 30 and (
+        "of 30 frames: it is truncated" in message or "is damaged" in message
+    )
 
 
 def test_frames_that_an_edit_list_cuts_off_are_not_missed(tmp_path):
-    """A trimmed clip, as phones make them: the file still holds the frames before its start, and says so."""
+    """A trimmed clip, as phones make them: the file still holds the frames before its start, and
+    says so.
+    """
     whole = make_file(tmp_path / "a.mp4", [index * 40 for index in range(30)])
-    with av.open(str(whole)) as source, av.open(str(tmp_path / "trimmed.mp4"), "w", options={"avoid_negative_ts": "disabled"}) as target:
+    with (
+        av.open(str(whole)) as source,
+        av.open(
+            str(tmp_path / "trimmed.mp4"), "w", options={"avoid_negative_ts": "disabled"}
+        ) as target,
+    ):
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.dts is not None:
                 shift = round(0.2 / packet.time_base)
-                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts - shift,
+                    packet.dts - shift,
+                    stream,
+                )
                 target.mux(packet)
     video = VideoFile(tmp_path / "trimmed.mp4")
     assert video.count == 30
-    assert [round(float(pixels.mean() - scene(5).mean()) / 4) for pixels in video] == list(range(25))
+    assert [round(float(pixels.mean() - scene(5).mean()) / 4) for pixels in video] == list(
+        range(25)
+    )
 
 
 def test_no_frames(tmp_path):

@@ -1,4 +1,6 @@
-"""Files of a page's visitors: safe names, nobody's files in another's way, and nothing left behind."""
+"""Files of a page's visitors: safe names, nobody's files in another's way, and nothing left
+behind.
+"""
 
 import os
 import re
@@ -60,14 +62,23 @@ def test_a_path_out_of_the_folder_is_only_a_name(visitors):
     source = uploaded(visitors, "passwd.png")
     with visitors.at_work("a") as visitor:
         folder = visitor.start("task")
-        assert visitor.take(f"{source.parent}/../hash/passwd.png", folder, ENDINGS) == folder / "passwd.png"
+        assert (
+            visitor.take(f"{source.parent}/../hash/passwd.png", folder, ENDINGS)
+            == folder / "passwd.png"
+        )
 
 
 def test_files_of_one_name_stay_apart(visitors):
     with visitors.at_work("a") as visitor:
         folder = visitor.start("task")
-        taken = [visitor.take(str(uploaded(visitors, "same.png", word, word)), folder, ENDINGS, n) for n, word in ((1, "one"), (2, "two"))]
-    assert [(path.name, path.read_text()) for path in taken] == [("01_same.png", "one"), ("02_same.png", "two")]
+        taken = [
+            visitor.take(str(uploaded(visitors, "same.png", word, word)), folder, ENDINGS, n)
+            for n, word in ((1, "one"), (2, "two"))
+        ]
+    assert [(path.name, path.read_text()) for path in taken] == [
+        ("01_same.png", "one"),
+        ("02_same.png", "two"),
+    ]
 
 
 def test_what_cannot_be_taken(visitors):
@@ -80,14 +91,24 @@ def test_what_cannot_be_taken(visitors):
 
 
 def test_names_cannot_be_guessed_and_a_task_starts_afresh(visitors):
-    with visitors.at_work("a") as one, visitors.at_work("b") as two, visitors.at_work(None) as three, visitors.at_work(None) as four:
-        assert len({one.work, two.work, three.work, four.work}) == 4  # callers without a session share nothing
+    with (
+        visitors.at_work("a") as one,
+        visitors.at_work("b") as two,
+        visitors.at_work(None) as three,
+        visitors.at_work(None) as four,
+    ):
+        assert (
+            len({one.work, two.work, three.work, four.work}) == 4
+        )  # callers without a session share nothing
         old = one.start("task") / "old"
         old.touch()
         first = one.shown["task"]
         (first / "result").touch()
         assert one.start("task") == old.parent and not old.exists() and not first.exists()
-        assert all(re.fullmatch(r"[\w-]{32}", name) for name in (one.work.name, first.name, one.shown["task"].name))
+        assert all(
+            re.fullmatch(r"[\w-]{32}", name)
+            for name in (one.work.name, first.name, one.shown["task"].name)
+        )
 
 
 def test_who_goes_takes_everything_along(visitors):
@@ -97,7 +118,12 @@ def test_who_goes_takes_everything_along(visitors):
         (visitor.shown["task"] / "result.png").touch()
         stays = other.start("task")
         visitors.leave("a")
-        assert visitor.gone and not upload.exists() and not visitor.work.exists() and not visitor.shown["task"].exists()
+        assert (
+            visitor.gone
+            and not upload.exists()
+            and not visitor.work.exists()
+            and not visitor.shown["task"].exists()
+        )
         visitor.start("task")  # the work had not noticed
     assert not visitor.work.exists() and not visitor.shown["task"].exists() and stays.exists()
     assert set((visitors.root / SERVED).iterdir()) == {other.shown["task"]}
@@ -105,7 +131,10 @@ def test_who_goes_takes_everything_along(visitors):
 
 
 def test_idle_visitors_and_forgotten_uploads_are_swept(visitors):
-    forgotten, fresh = uploaded(visitors, "forgotten.png"), uploaded(visitors, "fresh.png", folder="other")
+    forgotten, fresh = (
+        uploaded(visitors, "forgotten.png"),
+        uploaded(visitors, "fresh.png", folder="other"),
+    )
     (visitors.root / SERVED / "tmp1").touch()
     with visitors.at_work("idle") as idle:
         idle.start("task")
@@ -117,8 +146,14 @@ def test_idle_visitors_and_forgotten_uploads_are_swept(visitors):
     with visitors.at_work("busy") as busy:
         busy.start("task")
         visitors.sweep()
-    assert not idle.work.exists() and not forgotten.exists() and not (visitors.root / SERVED / "tmp1").exists()
-    assert fresh.exists() and new.shown["task"].exists() and new.work.exists() and busy.work.exists()
+    assert (
+        not idle.work.exists()
+        and not forgotten.exists()
+        and not (visitors.root / SERVED / "tmp1").exists()
+    )
+    assert (
+        fresh.exists() and new.shown["task"].exists() and new.work.exists() and busy.work.exists()
+    )
 
 
 def test_a_thread_sweeps(tmp_path):
@@ -132,10 +167,14 @@ def test_a_thread_sweeps(tmp_path):
 def test_the_folder_goes_with_the_process(number):
     """However it ends."""
     program = (
-        "import signal, sys\nfrom utils.visitors import private_folder\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "with private_folder() as root:\n    (root / 'file').touch()\n    print(root, flush=True)\n    sys.stdin.readline()\n"
+        "import signal, sys\nfrom utils.visitors import "
+        "private_folder\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "with private_folder() as root:\n    (root / 'file').touch()\n    print(root, "
+        "flush=True)\n    sys.stdin.readline()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=-1, stdout=-1, stderr=-1, text=True
+    ) as process:
         root = Path(process.stdout.readline().strip())
         assert (root / "file").exists() and root.stat().st_mode & 0o777 == 0o700
         process.send_signal(number) if number else process.stdin.close()
