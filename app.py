@@ -1,7 +1,7 @@
 """The same inference behind a web page: python app.py [--host H] [--port P] [--device D]
 
-Every tab builds the configuration of a method and calls the main(config) that its door calls. Where
-files lie: utils/visitors.py; what goes between gradio and the work: utils/web.py.
+Every tab builds the configuration of a method and calls the main(config) that its command calls. Where
+files lie: utils/web/visitors.py; what goes between gradio and the work: utils/web/page.py.
 """
 
 import csv
@@ -20,11 +20,11 @@ from typing import Any
 from utils.config import option, parse
 from utils.errors import UserError
 from utils.options import DEVICE
-from utils.visitors import SERVED, Visitor, Visitors, private_folder
-from utils.web import handler, serve, upload
+from utils.web.page import handler, serve, upload
+from utils.web.visitors import SERVED, Visitor, Visitors, private_folder
 
 SHOWN_SIDE = 2048  # px; larger pictures are shown shrunk, and downloaded as they are
-MOST_KEPT, MOST_OBJECTS, LONGEST_BLUR = 5, 5, 40
+MAX_KEPT, MAX_OBJECTS, LONGEST_BLUR = 5, 5, 40
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def main() -> int:
 
 def restore_video(config: AppConfig, visitor: Visitor, upload: str | None) -> tuple:
     """(before and after, slider of frames, video, downloads)"""
-    from methods.cdvd_tsp.config import InferenceConfig
-    from methods.cdvd_tsp.inference import main
+    from methods.video_deblur.config import InferenceConfig
+    from methods.video_deblur.inference import main
 
     folder = visitor.start("video")
     clip, frames = take_clip(config, visitor, upload, folder / "input")
@@ -224,9 +224,9 @@ def make_blur(
     from methods.sbdd.generate import main
 
     folder = visitor.start("blur")
-    if len(masks or ()) > MOST_OBJECTS:
+    if len(masks or ()) > MAX_OBJECTS:
         raise UserError(
-            f"{len(masks)} masks are too many: give one for each of at most {MOST_OBJECTS} objects"
+            f"{len(masks)} masks are too many: give one for each of at most {MAX_OBJECTS} objects"
         )
     photo = take_photo(config, visitor, upload, folder / "pictures")
     for number, mask in enumerate(masks or (), 1):
@@ -237,7 +237,7 @@ def make_blur(
             folder / "made",
             mask_path=folder / "masks" if masks else None,
             mask_kind="folders",
-            max_objects=MOST_OBJECTS,
+            max_objects=MAX_OBJECTS,
             min_object_area=0,
             min_img_size=0,
             kernel_size=2 * math.ceil(length) + 5,
@@ -432,7 +432,7 @@ def build(config: AppConfig, visitors: Visitors):
                 )
                 shots = upload("Pictures, or one clip", (*PICTURES, *CLIPS), **several)
                 keep, button = (
-                    gr.Slider(1, MOST_KEPT, 1, step=1, label="Restore the best"),
+                    gr.Slider(1, MAX_KEPT, 1, step=1, label="Restore the best"),
                     start("Pick"),
                 )
             with gr.Column(scale=2):

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import append, hardware
-from methods.cdvd_tsp.config import InferenceConfig
-from methods.cdvd_tsp.inference import load
+from methods.video_deblur.config import InferenceConfig
+from methods.video_deblur.inference import load
 from models.cdvd_tsp import CDVDTSP
 from utils.device import autocast
-from utils.scoring import format_table
+from utils.evaluation.scoring import format_table
 
 RATIO_SIZE = (128, 192)  # height, width
 

@@ -25,10 +25,10 @@ from methods.irp.predict import load
 from methods.irp.restorers import deblur, denoise, quality
 from models import load_network
 from models.blocks import ImageNetwork
+from utils.evaluation.sharpness import MEASURES
 from utils.image import image_size, read_image, to_tensor
 from utils.progress import Progress
 from utils.report import spread
-from utils.sharpness import MEASURES
 
 SIDE, KERNEL = 256, 65  # px
 BRACKET = (1.0, 3.0, 10.0, 30.0, 75.0)

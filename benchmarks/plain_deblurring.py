@@ -25,10 +25,10 @@ from data.photo_catalog import find_pairs
 from models import load_network
 from models.cdvd_tsp import CDVDTSP
 from models.nafnet import NAFNet
+from utils.evaluation.protocols import PROTOCOLS
+from utils.evaluation.scoring import format_table
 from utils.image import read_image, to_tensor
 from utils.progress import Progress
-from utils.protocol import PROTOCOLS
-from utils.scoring import format_table
 
 SIGMAS = (0.7, 1.2, 2.0)  # px, of the Gaussian that the blur is taken for
 ITERATIONS = 10  # of Richardson-Lucy; more only lets the noise grow
@@ -119,7 +119,7 @@ def _compare(
             {
                 kind: name,
                 "mean": float(best.mean()),
-                "least": float(best.min()),
+                "minimum": float(best.min()),
                 "above 0": f"{(best > 0).sum()} of {len(best)}",
             }
         )

@@ -45,18 +45,21 @@ def crop_and_turn(
 
 
 def degrade(
-    rng: np.random.Generator, clip: np.ndarray, noise_share: float = 0.5, jpeg_share: float = 0.25
+    rng: np.random.Generator,
+    clip: np.ndarray,
+    noise_fraction: float = 0.5,
+    jpeg_fraction: float = 0.25,
 ) -> np.ndarray:
     """Noise and compression of one camera for a whole clip [T,H,W,3] in [0,1], rounded to 8 bits,
     float32.
 
-    Gaussian noise of standard deviation U(0, 0.015) with probability `noise_share`, JPEG of quality
-    70..95 with `jpeg_share`.
+    Gaussian noise of standard deviation U(0, 0.015) with probability `noise_fraction`, JPEG of quality
+    70..95 with `jpeg_fraction`.
     """
-    if rng.random() < noise_share:
+    if rng.random() < noise_fraction:
         clip = clip + rng.normal(0, rng.uniform(0, 0.015), clip.shape)
     pixels = np.round(np.clip(clip, 0, 1) * 255).astype(np.uint8)
-    if rng.random() < jpeg_share:
+    if rng.random() < jpeg_fraction:
         settings = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))]
         pixels = np.stack(
             [

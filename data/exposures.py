@@ -32,14 +32,14 @@ from utils.video import FrameFolder, VideoFile
 # frames are shrunk to this first: compression and a phone's sharpening would not be a sharp target
 LONGEST = 640
 STEP = 1.5  # px of motion between two frames of the high rate, about
-MOST_BETWEEN = 8  # frames per interval at most
-UNBLURRED_SHARE, PLAIN_SHARE = (
+MAX_BETWEEN = 8  # frames per interval at most
+UNBLURRED_FRACTION, PLAIN_FRACTION = (
     0.2,
     0.2,
 )  # of the samples: no blur; means of whole frames; the rest are interpolated exposures
 PLAIN_FRAMES = (3, 5, 7, 9)  # odd, so that a real frame is the middle
 LONGEST_EXPOSURE = 9.0  # frame intervals
-MOST_MOMENTS = 33  # of one exposure at most
+MAX_MOMENTS = 33  # of one exposure at most
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class ExposedVideos(Dataset):
     A fifth of the clips is not blurred, a fifth are means of 3-9 whole frames, the rest exposures
     of 0.5-9 intervals; the time from one exposure to the next is at least its length. Every video
     counts alike, whatever its length, `PER_VIDEO` times per epoch. The ground truth is always a
-    real frame. encoded_share: of the clips, averages of pixel values instead of light, as in
+    real frame. srgb_fraction: of the clips, averages of pixel values instead of light, as in
     GoPro's `blur`. An item depends only on (seed, epoch, index).
     """
 
@@ -76,9 +76,9 @@ class ExposedVideos(Dataset):
         seed: int,
         cache: Path,
         max_frames: int = 0,
-        encoded_share: float = 0.0,
+        srgb_fraction: float = 0.0,
     ):
-        self.frames, self.size, self.seed, self.encoded_share = frames, size, seed, encoded_share
+        self.frames, self.size, self.seed, self.srgb_fraction = frames, size, seed, srgb_fraction
         self.videos = [
             high_rate(video, cache, max_frames) for video in Progress(videos, "raising frame rates")
         ]
@@ -105,7 +105,7 @@ class ExposedVideos(Dataset):
         )
         part = np.s_[top : top + side, left : left + side]
         response = (
-            NO_RESPONSE if self.encoded_share and rng.random() < self.encoded_share else STANDARD
+            NO_RESPONSE if self.srgb_fraction and rng.random() < self.srgb_fraction else STANDARD
         )
         linear, blurry_linear, sharp_linear = response.linear(_VALUES), [], []
         for middle in middles:
@@ -117,7 +117,10 @@ class ExposedVideos(Dataset):
         blurry, sharp = (self._encoded(clip, response) for clip in (blurry_linear, sharp_linear))
         if rng.random() < 0.5:  # time has no direction in an exposure
             blurry, sharp, middles = blurry[::-1], sharp[::-1], middles[::-1]
-        clips = degrade(rng, blurry, noise_share=0.3, jpeg_share=0.2), np.round(sharp * 255) / 255
+        clips = (
+            degrade(rng, blurry, noise_fraction=0.3, jpeg_fraction=0.2),
+            np.round(sharp * 255) / 255,
+        )
         blurry, sharp = crop_and_turn(
             [torch.from_numpy(np.float32(clip)).permute(0, 3, 1, 2) for clip in clips],
             self.size,
@@ -138,16 +141,16 @@ class ExposedVideos(Dataset):
         """
         longest = (video.real_frames - 2) // self.frames  # all exposures side by side must fit
         kind = rng.random()
-        if kind < UNBLURRED_SHARE:
+        if kind < UNBLURRED_FRACTION:
             return np.zeros(1, int), int(rng.integers(1, min(4, longest) + 1))
-        if kind < UNBLURRED_SHARE + PLAIN_SHARE and longest >= PLAIN_FRAMES[0]:
+        if kind < UNBLURRED_FRACTION + PLAIN_FRACTION and longest >= PLAIN_FRAMES[0]:
             exposure = int(rng.choice([count for count in PLAIN_FRAMES if count <= longest]))
             moments = (np.arange(exposure) - exposure // 2) * video.rate
         else:
             exposure = math.exp(
                 rng.uniform(math.log(0.5), math.log(min(LONGEST_EXPOSURE, longest)))
             )
-            count = 2 * min(int(exposure * video.rate / 2), MOST_MOMENTS // 2) + 1
+            count = 2 * min(int(exposure * video.rate / 2), MAX_MOMENTS // 2) + 1
             moments = np.round(exposure_times(0, exposure * video.rate, count)).astype(int)
         shortest = math.ceil(exposure)
         return moments, int(rng.integers(shortest, min(2 * shortest, longest) + 1))
@@ -200,9 +203,9 @@ class ExposedFrames(Dataset):
         seed: int,
         cache: Path,
         max_frames: int = 0,
-        encoded_share: float = 0.0,
+        srgb_fraction: float = 0.0,
     ):
-        self.clips = ExposedVideos(videos, 1, size, seed, cache, max_frames, encoded_share)
+        self.clips = ExposedVideos(videos, 1, size, seed, cache, max_frames, srgb_fraction)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -224,7 +227,7 @@ def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:
     path = video.file or video.blurry[0]
     identity = (
         f"{path.resolve()} {path.stat().st_mtime_ns} {source.count} {max_frames} "
-        f"{LONGEST} {STEP} {MOST_BETWEEN}"
+        f"{LONGEST} {STEP} {MAX_BETWEEN}"
     )
     name = f"{video.name}_{zlib.crc32(identity.encode()):08x}"
     if not (found := list(cache.glob(f"{glob.escape(name)}_x*.npy"))):
@@ -249,7 +252,7 @@ def _survey(source: VideoFile | FrameFolder, max_frames: int) -> tuple[int, int]
                 motions.append(InBetween(before, frame).motion)
             before = frame
         count += 1
-    return count, min(max(math.ceil(max(motions) / STEP), 1), MOST_BETWEEN)
+    return count, min(max(math.ceil(max(motions) / STEP), 1), MAX_BETWEEN)
 
 
 def _write_high_rate(path: Path, source: Iterable[np.ndarray], count: int, rate: int) -> None:

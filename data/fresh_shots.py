@@ -17,9 +17,9 @@ from data.irp import CACHE_BYTES, circumstances_of, detail_of, facts_of
 from data.synthesis.kernels import tremor
 from data.synthesis.masks import MaskSource
 from data.synthesis.stack import RATIOS, Sensor, brightened, expose_picture, sense
+from utils.evaluation.metrics import ssim
+from utils.evaluation.protocols import PROTOCOLS
 from utils.image import read_image, to_8bit, to_tensor
-from utils.metrics import ssim
-from utils.protocol import PROTOCOLS
 
 
 @dataclass(frozen=True)

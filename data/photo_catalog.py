@@ -17,9 +17,9 @@ from pathlib import Path
 
 from data.catalog import complain_unpaired, existing_folder, images_in
 from utils.errors import UserError, reading
+from utils.evaluation.scoring import Triple, check_paired
 from utils.files import below, natural_key
 from utils.image import is_image
-from utils.scoring import Triple, check_paired
 from utils.video import is_video
 
 CONTACT_SHEET = "contact_sheet.png"  # what we write beside results is no picture

@@ -46,9 +46,9 @@ class Draw:
     strong: float = 1.0
     mild: float = 0.0
     encoded: float = 0.0
-    least_score: float = 0.9
-    least_area: int = 4000
-    most_objects: int = 5
+    min_score: float = 0.9
+    min_area: int = 4000
+    max_objects: int = 5
     random_masks: bool = False
 
 
@@ -71,7 +71,7 @@ class PairMaker:
         draw: Draw,
         settings: PairSettings,
         seed: int,
-        least_side: int = 0,
+        min_side: int = 0,
     ):
         pictures = find_sharp(folder)
         self.pictures = {str(path.relative_to(folder).with_suffix("")): path for path in pictures}
@@ -79,7 +79,7 @@ class PairMaker:
             raise UserError(f"{folder} holds pictures that differ only in their ending")
         self.names = list(self.pictures)
         self.masks, self.draw, self.settings, self.seed = masks, draw, settings, seed
-        self.least_side = max(least_side, draw.size + 1)
+        self.min_side = max(min_side, draw.size + 1)
         if not 0 <= draw.strong + draw.mild <= 1:
             raise UserError(
                 f"the shares of strong and mild blur are {draw.strong:g} and {draw.mild:g}: "
@@ -90,15 +90,13 @@ class PairMaker:
         """The pair of a picture; None for a picture with a side that is not above the least."""
         rng = np.random.default_rng((self.seed, zlib.crc32(name.encode()), number))
         picture = read_image(self.pictures[name])
-        if min(picture.shape[:2]) <= self.least_side:
+        if min(picture.shape[:2]) <= self.min_side:
             return None
         source = self.names[int(rng.integers(len(self.names)))] if self.draw.random_masks else name
         objects = self.masks(
             source, read_image(self.pictures[source]) if source != name else picture
         )
-        objects = objects.chosen(
-            self.draw.least_score, self.draw.least_area, self.draw.most_objects
-        )
+        objects = objects.chosen(self.draw.min_score, self.draw.min_area, self.draw.max_objects)
         masks = objects.masks
         if masks.shape[1:] != picture.shape[:2]:  # of another picture
             masks = _fitted(masks, picture.shape[:2])
@@ -132,7 +130,7 @@ class PairMaker:
                 f"{size} px needs {side} px"
             )
         objects = self.masks(name, picture).chosen(
-            self.draw.least_score, self.draw.least_area, self.draw.most_objects
+            self.draw.min_score, self.draw.min_area, self.draw.max_objects
         )
         top, left = (int(rng.integers(length - own + 1)) for length in picture.shape[:2])
         part = np.s_[top : top + own, left : left + own]
@@ -182,7 +180,7 @@ class SynthesisedPairs(Dataset):
     """Training pairs {blurry [3,S,S], sharp [3,S,S], name} made on the fly, RGB in [0,1]; depend
     only on (seed, epoch, index).
 
-    noise_share, jpeg_share: of the blurry pictures, see data/augment.py: degrade. vary(images,
+    noise_fraction, jpeg_fraction: of the blurry pictures, see data/augment.py: degrade. vary(images,
     size, rng): changes a pair at random, see data/pairs.py: Variation. zoom: range of factors by
     which the sharp pictures are enlarged first, as cameras' pixels are seldom as sharp as those of
     small pictures.
@@ -192,15 +190,15 @@ class SynthesisedPairs(Dataset):
         self,
         maker: PairMaker,
         size: int,
-        noise_share: float = 0.0,
-        jpeg_share: float = 0.0,
+        noise_fraction: float = 0.0,
+        jpeg_fraction: float = 0.0,
         vary: Callable = crop_and_turn,
         zoom: tuple[float, float] = (1.0, 1.0),
     ):
         self.maker, self.size, self.shares, self.vary, self.zoom = (
             maker,
             size,
-            (noise_share, jpeg_share),
+            (noise_fraction, jpeg_fraction),
             vary,
             zoom,
         )

@@ -65,17 +65,17 @@ def negative_psnr(restored: Tensor, sharp: Tensor, floor: float = 1e-3) -> Tenso
 
 
 def hard_example_mining(
-    restored: Tensor, sharp: Tensor, random_mask: Tensor, hard_share: float = 0.5
+    restored: Tensor, sharp: Tensor, random_mask: Tensor, hard_fraction: float = 0.5
 ) -> Tensor:
     """L1 on hard pixels (HEM, as published with CDVD-TSP): mean |restored - sharp| * mask over ALL
     elements.
 
-    The mask [B,1,H,W] holds the `hard_share` of pixels whose error, summed over the channels, is
+    The mask [B,1,H,W] holds the `hard_fraction` of pixels whose error, summed over the channels, is
     largest (strictly above the value at index floor(share*H*W) of the descending sort), united with
     `random_mask` (see random_pixels; zeros for none).
     """
     error = (restored - sharp).abs()
-    mask = torch.maximum(hard_pixels(error, hard_share), random_mask)
+    mask = torch.maximum(hard_pixels(error, hard_fraction), random_mask)
     return (error * mask).mean()
 
 

@@ -1,5 +1,6 @@
-"""The table of methods, and how a door (train.py, test.py, ...) finds the entry it opens. Nothing
-heavy is imported here.
+"""The table of methods, and how a command (train.py, test.py, ...) finds its entry.
+
+Nothing heavy is imported here, so that help is instant.
 """
 
 import os
@@ -11,60 +12,78 @@ from utils.errors import UserError, out_of_memory
 
 
 class Method(NamedTuple):
-    summary: str
-    doors: dict[
-        str, str
-        # door -> module that holds main(config); "module:NAME" = with --config NAME where none is
-        # given
-    ]
+    """A method's line in the help, its folder in methods/, and its commands.
 
+    commands: command -> module that holds main(config); "module:NAME" stands for --config NAME
+    where the command line gives none. The configuration's class lies in the config.py beside it.
+    """
+
+    summary: str
+    folder: str
+    commands: dict[str, str]
+
+
+def _modules(folder: str, *commands: str) -> dict[str, str]:
+    return {command: f"methods.{folder}.{command}" for command in commands}
+
+
+_VIDEO_DEBLUR = _modules("video_deblur", "train", "test", "inference")
 
 METHODS = {
     "irp": Method(
         "will restoration save this shot? Labels, predictor, choice of frames and exposures "
         "(Zhang et al., CVPR 2022)",
-        {door: f"methods.irp.{door}" for door in ("train", "test", "inference", "generate")},
+        "irp",
+        _modules("irp", "train", "test", "inference", "generate"),
+    ),
+    "video_deblur": Method(
+        "video deblurring: CDVD-TSP with optical flow, temporal sharpness prior and cascade",
+        "video_deblur",
+        _VIDEO_DEBLUR,
     ),
     "cdvd_tsp": Method(
-        "video deblurring: optical flow, temporal sharpness prior, cascade (Pan et al., CVPR 2020)",
-        {door: f"methods.cdvd_tsp.{door}" for door in ("train", "test", "inference")},
+        "the same as video_deblur --model CDVD-TSP (Pan et al., CVPR 2020)",
+        "video_deblur",
+        _VIDEO_DEBLUR,
     ),
     "image_deblur": Method(
         "single-image deblurring: SRN, DeepDeblur, No-Blur U-Net, light dehazing network, "
         "Restormer, MIMO-UNet+, NAFNet",
-        {door: f"methods.image_deblur.{door}" for door in ("train", "test", "inference")},
+        "image_deblur",
+        _modules("image_deblur", "train", "test", "inference"),
     ),
     "sbdd": Method(
         "blur synthesis from sharp pictures and videos (Carbajal et al., arXiv 2209.12675), and "
         "the scoring of real pairs",
-        {
-            "train": "methods.image_deblur.train:sbdd",
-            **{door: f"methods.sbdd.{door}" for door in ("test", "generate")},
-        },
+        "sbdd",
+        {"train": "methods.image_deblur.train:sbdd", **_modules("sbdd", "test", "generate")},
     ),
     "hypercut": Method(
-        "which direction of time a blurry picture's moments have: a consistent order for "
-        "training (Pham et al., CVPR 2023)",
-        {door: f"methods.hypercut.{door}" for door in ("train", "test", "generate")},
+        "which direction of time the sharp frames of a blurry picture have: a consistent order "
+        "for training (Pham et al., CVPR 2023)",
+        "hypercut",
+        _modules("hypercut", "train", "test", "generate"),
     ),
     "blur2vid": Method(
-        "seven moments out of one blurry picture: Jin and Purohit, with three losses (Pham et "
-        "al., CVPR 2023)",
-        {door: f"methods.blur2vid.{door}" for door in ("train", "test", "inference")},
+        "seven sharp frames out of one blurry picture: Jin and Purohit, with three losses "
+        "(Pham et al., CVPR 2023)",
+        "blur2vid",
+        _modules("blur2vid", "train", "test", "inference"),
     ),
 }
 
 
-def run(door: str) -> int:
-    """Open a door with the command line of this process; returns the exit status. Mistakes of the
-    user become one sentence.
+def run(command: str) -> int:
+    """Run a command with the command line of this process; returns the exit status.
+
+    Mistakes of the user become one sentence.
     """
     if os.environ.get("RANK", "0") != "0":
         sys.stdout = open(
             os.devnull, "w"
         )  # of the processes that torchrun starts only the first one talks
     try:
-        return _run(door, sys.argv[1:])
+        return _run(command, sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -91,42 +110,43 @@ def run(door: str) -> int:
         return 130
 
 
-def _run(door: str, arguments: list[str]) -> int:
+def _run(command: str, arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(table(door))
+        print(table(command))
         return 0
     name, *rest = arguments
     if name not in METHODS:
         from utils.config import nearest
 
+        suggestion = nearest(name, list(METHODS))
+        raise UserError(f"unknown method {name!r}{suggestion} `python {command}.py` lists them")
+    commands = METHODS[name].commands
+    if command not in commands:
         raise UserError(
-            f"unknown method {name!r}{nearest(name, list(METHODS))} `python {door}.py` lists them"
-        )
-    doors = METHODS[name].doors
-    if door not in doors:
-        raise UserError(
-            f"{name} has no {door}.py; it has {', '.join(f'{other}.py' for other in doors)}"
+            f"{name} has no {command}.py; it has {', '.join(f'{other}.py' for other in commands)}"
         )
     from utils.config import parse
 
-    module, _, preset = doors[door].partition(":")
+    module, _, preset = commands[command].partition(":")
     owner = module.split(".")[1]
-    config_class = getattr(import_module(f"methods.{owner}.config"), f"{door.capitalize()}Config")
-    config = parse(config_class, owner, door, rest, preset, name)
+    config_class = getattr(
+        import_module(f"methods.{owner}.config"), f"{command.capitalize()}Config"
+    )
+    config = parse(config_class, owner, command, rest, preset, name)
     import_module(module).main(config)
     return 0
 
 
-def table(door: str) -> str:
-    """The methods that a door opens, with one line each."""
+def table(command: str) -> str:
+    """The methods that a command opens, with one line each."""
     width = max(map(len, METHODS))
     rows = [
         f"  {name:{width}}  {method.summary}"
         for name, method in METHODS.items()
-        if door in method.doors
+        if command in method.commands
     ]
     usage = (
-        f"usage: python {door}.py METHOD [--config NAME] [--option value ...]     (METHOD "
+        f"usage: python {command}.py METHOD [--config NAME] [--option value ...]     (METHOD "
         "--help lists the options)"
     )
     return "\n".join([usage, "", "methods:", *rows])

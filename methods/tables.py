@@ -1,5 +1,6 @@
-"""Write the tables of published figures into docs/reproducing.md and the methods' READMEs: python
--m methods.tables
+"""Write the tables of published figures into docs/reproducing.md and the methods' READMEs.
+
+    python -m methods.tables
 
 The figures come from methods/METHOD/tables.yaml alone; in a page they stand between `<!-- tables:
 METHOD -->` and `<!-- end -->`.
@@ -25,9 +26,10 @@ def main() -> None:
 
 def pages() -> list:
     """The pages that hold such blocks."""
+    folders = sorted({method.folder for method in METHODS.values()})
     return [
         ROOT / "docs" / "reproducing.md",
-        *(ROOT / "methods" / name / "README.md" for name in METHODS),
+        *(ROOT / "methods" / folder / "README.md" for folder in folders),
     ]
 
 

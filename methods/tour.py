@@ -1,7 +1,7 @@
 """`make demo`: blur is made, judged, removed and unfolded on pictures that come with scikit-image;
 report.html tells the story.
 
-Everything here is done by the doors' own entries, with the shipped weights; each chapter ends with
+Everything here is done by the commands' own entries, with the shipped weights; each chapter ends with
 the commands for one's own material.
 """
 
@@ -15,18 +15,18 @@ from scipy.stats import spearmanr
 from data.sample import PICTURES, sample_folder, sample_pictures, sequences_or_sample
 from methods.blur2vid import inference as moments
 from methods.blur2vid.config import InferenceConfig as MomentsConfig
-from methods.cdvd_tsp import inference as video
-from methods.cdvd_tsp.config import InferenceConfig as VideoConfig
 from methods.image_deblur import inference as photos
 from methods.image_deblur.config import InferenceConfig as PhotosConfig
 from methods.irp import inference as judge
 from methods.irp.config import InferenceConfig as JudgeConfig
 from methods.sbdd import generate
 from methods.sbdd.config import GenerateConfig
+from methods.video_deblur import inference as video
+from methods.video_deblur.config import InferenceConfig as VideoConfig
 from utils.config import ROOT
+from utils.evaluation.scoring import Scores, format_table
 from utils.image import read_image
 from utils.report import Chapter, Example, enlarged, most_different, write_story
-from utils.scoring import Scores, format_table
 
 FOLDER = ROOT / "experiment" / "demo"
 PICTURE, SHOTS, KERNEL = "coffee", 8, 33  # a burst of one picture, each shot with a blur of its own

@@ -22,7 +22,7 @@ BINS = 256
 COUNTS = 200  # the histogram's counts per pixel times this
 LABEL = 10  # the network's values are the labels times this
 MIDDLE = 0.6  # the label that fresh networks say of everything
-LEAST_SIDE = 32
+MIN_SIDE = 32
 NOISE_STAGES = -2  # the noise trunk ends two stages before the blur trunk's end: stride 8
 NOISE_STEP = 4  # from there to stride 32: every 4th row and column
 DILATIONS = (1, 2, 3, 5)
@@ -104,7 +104,7 @@ class IRP(nn.Module):
         brightened and normalised (see `brighten`).
 
         Sides are extended by reflection to multiples of 32. Raises UserError for sides below
-        LEAST_SIDE.
+        MIN_SIDE.
         """
         return self.judged(self.pooled(image, brightened))
 
@@ -126,10 +126,10 @@ class IRP(nn.Module):
 
     def maps(self, image: Tensor, brightened: Tensor) -> list[Tensor]:
         """The fused maps of histogram [B,C,1,1], blur and noise [B,C,h,w]."""
-        if min(image.shape[-2:]) < LEAST_SIDE:
+        if min(image.shape[-2:]) < MIN_SIDE:
             raise UserError(
                 f"an image of {image.shape[-1]}x{image.shape[-2]} px: IRP needs at least "
-                f"{LEAST_SIDE} px on each side"
+                f"{MIN_SIDE} px on each side"
             )
         brightened = pad_to_multiple(brightened, self.stride)
         counts = self.histogram_conv(histogram(image)[:, None] * (COUNTS / image[0, 0].numel()))

@@ -128,8 +128,8 @@ LAYOUT_FILES = {
 
 
 @pytest.fixture
-def door(monkeypatch, capsys):
-    """A function that opens a door in this process; returns its exit status and what it says of
+def run_command(monkeypatch, capsys):
+    """A function that opens a command in this process; returns its exit status and what it says of
     mistakes.
     """
     from methods import run

@@ -25,17 +25,17 @@ from data.synthesis.kernels import random_kernel
 from data.synthesised import PairMaker
 from methods.blur2vid import inference as blur2vid
 from methods.blur2vid.config import InferenceConfig as UnfoldConfig
-from methods.cdvd_tsp import inference as cdvd_tsp
-from methods.cdvd_tsp.config import InferenceConfig as VideoConfig
 from methods.image_deblur import inference as image_deblur
 from methods.image_deblur.config import InferenceConfig as PhotoConfig
 from methods.irp.predict import load as load_irp
+from methods.video_deblur import inference as cdvd_tsp
+from methods.video_deblur.config import InferenceConfig as VideoConfig
 from utils.config import ROOT
 from utils.errors import UserError
 from utils.image import read_image, to_tensor, write_image
 from utils.video import NewVideo, VideoFile, VideoWriter
-from utils.visitors import Visitors, private_folder
-from utils.web import handler, serve
+from utils.web.page import handler, serve
+from utils.web.visitors import Visitors, private_folder
 
 gr = pytest.importorskip("gradio", reason="pip install -r requirements-app.txt")
 from gradio_client import Client, handle_file  # noqa: E402 - comes with gradio
@@ -115,13 +115,13 @@ def same(one: str | Path, other: str | Path) -> bool:
 
 
 def test_video(visit, tmp_path):
-    """What the door writes; the slider shows the very frames."""
+    """What the command writes; the slider shows the very frames."""
     source = clip(tmp_path / "my clip.mp4")
     slider, number, video, files = visit_video = (visitor := visit()).predict(
         handle_file(source), api_name="/restore_video"
     )
-    cdvd_tsp.main(VideoConfig(source, output_dir=tmp_path / "door", report=False, device="cpu"))
-    ours, before = list(VideoFile(tmp_path / "door/my clip.mp4")), list(VideoFile(source))
+    cdvd_tsp.main(VideoConfig(source, output_dir=tmp_path / "command", report=False, device="cpu"))
+    ours, before = list(VideoFile(tmp_path / "command/my clip.mp4")), list(VideoFile(source))
     given = list(VideoFile(Path(files[0])))
     assert Path(files[0]).name == "my_clip_restored.mp4" and len(visit_video) == 4
     assert len(given) == 6 and all(np.array_equal(*pair) for pair in zip(given, ours))
@@ -140,9 +140,11 @@ def test_photo(visit, tmp_path):
     slider, files = visit().predict(
         handle_file(source), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo"
     )
-    image_deblur.main(PhotoConfig(source, output_dir=tmp_path / "door", report=False, device="cpu"))
-    door = tmp_path / "door" / f"{source.stem}.png"
-    assert same(slider[0], source) and same(slider[1], door) and same(files[0], door)
+    image_deblur.main(
+        PhotoConfig(source, output_dir=tmp_path / "command", report=False, device="cpu")
+    )
+    command = tmp_path / "command" / f"{source.stem}.png"
+    assert same(slider[0], source) and same(slider[1], command) and same(files[0], command)
     assert (
         Path(files[0]).name == "Foto_\u5199_restored.png" and Image.open(files[0]).format == "PNG"
     )
@@ -168,19 +170,19 @@ def test_moments(visit, tmp_path):
     animation, gallery, strip, files = visit().predict(
         handle_file(source), api_name="/unfold_photo"
     )
-    blur2vid.main(UnfoldConfig(source, output_dir=tmp_path / "door", device="cpu"))
+    blur2vid.main(UnfoldConfig(source, output_dir=tmp_path / "command", device="cpu"))
     assert [item["caption"] for item in gallery] == [f"moment {place}" for place in range(1, 8)]
     for place, (item, file) in enumerate(zip(gallery, files)):
-        assert same(item["image"], tmp_path / f"door/deblur_{place}.png") and same(
+        assert same(item["image"], tmp_path / f"command/deblur_{place}.png") and same(
             file, item["image"]
         )
-    assert same(strip, tmp_path / "door/strip.png") and Image.open(animation).n_frames == 12
+    assert same(strip, tmp_path / "command/strip.png") and Image.open(animation).n_frames == 12
     assert [Path(file).suffix for file in files[7:]] == [".gif", ".png", ".mp4"]
 
 
 def test_pick_of_a_burst(visit, tmp_path):
     """Pictures of one name are told apart; the order is that of the predictor, the best are
-    restored as the door of photos does.
+    restored as the command of photos does.
     """
     shots = [photo(tmp_path / str(seed) / "shot.png", seed) for seed in range(3)]
     visitor = visit()

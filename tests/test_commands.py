@@ -1,4 +1,4 @@
-"""Doors from outside, and every command that the documents show."""
+"""Commands from outside, and every command that the documents show."""
 
 import re
 import shlex
@@ -34,10 +34,10 @@ def documented_commands() -> list[str]:
 
 @pytest.mark.parametrize("command", documented_commands())
 def test_documented_commands_are_understood(command, monkeypatch, capsys):
-    door, *words = shlex.split(command)
-    monkeypatch.setattr(sys, "argv", [door, *words, "--print_config"])
+    command, *words = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", [command, *words, "--print_config"])
     with pytest.raises(SystemExit) as stop:
-        run(Path(door).stem)
+        run(Path(command).stem)
     assert stop.value.code == 0
     assert re.match(r"\w+: ", capsys.readouterr().out)
 
@@ -54,7 +54,7 @@ def test_published_figures_stand_in_the_pages_as_in_tables_yaml():
 @pytest.mark.parametrize(
     ("words", "code", "stream", "message"),
     [
-        ([], 0, "stdout", "video deblurring: optical flow"),
+        ([], 0, "stdout", "video deblurring: CDVD-TSP with optical flow"),
         (["cdvd_tps"], 2, "stderr", "error: unknown method 'cdvd_tps', did you mean cdvd_tsp?"),
         (
             ["cdvd_tsp", "--epoch", "3"],
@@ -64,7 +64,7 @@ def test_published_figures_stand_in_the_pages_as_in_tables_yaml():
         ),
     ],
 )
-def test_the_door_from_a_shell(words, code, stream, message):
+def test_the_command_from_a_shell(words, code, stream, message):
     done = subprocess.run(
         [sys.executable, "train.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -74,7 +74,7 @@ def test_the_door_from_a_shell(words, code, stream, message):
 
 
 def test_a_full_disk_is_one_sentence(monkeypatch, capsys):
-    from methods.cdvd_tsp import inference
+    from methods.video_deblur import inference
 
     def full(config):
         raise OSError(28, "No space left on device", "infer_results/a.png")

@@ -1,4 +1,4 @@
-"""All doors of all methods behave alike: the tiny recipe runs, the same option means the same, the
+"""All commands of all methods behave alike: the tiny recipe runs, the same option means the same, the
 same results, the same mistakes.
 """
 
@@ -13,11 +13,16 @@ from typing import Union, get_args, get_origin
 import pytest
 
 from methods import METHODS, run
-from tests.doors import sentence
+from tests.commands import sentence
 from utils import options
 
-DOORS = [(method, door) for method, found in METHODS.items() for door in found.doors]
-IDS = [f"{door}-{method}" for method, door in DOORS]
+COMMANDS = [
+    (method, command)
+    for method, found in METHODS.items()
+    for command in found.commands
+    if method != "cdvd_tsp"
+]
+IDS = [f"{command}-{method}" for method, command in COMMANDS]
 SCORED = {"scores.json", "scores.csv", "config.yaml", "report.html"}
 RUN = {"config.yaml", "log.txt", "loss.csv", "last.pt", "last.safetensors"}
 LEFT = {
@@ -26,27 +31,31 @@ LEFT = {
     "inference": {"config.yaml", "contact_sheet.png"},
     "generate": {"config.yaml", "contact_sheet.png"},
     "inference blur2vid": {"config.yaml", "report.html", "strip.png", "moments.mp4", "moments.gif"},
-    "inference cdvd_tsp": SCORED | {"contact_sheet.png"},  # of the sample, whose truth is known
+    "inference video_deblur": SCORED | {"contact_sheet.png"},  # of the sample, whose truth is known
     "inference image_deblur": SCORED | {"contact_sheet.png"},
     "generate hypercut": {"new.json"},
 }
 
 
-def config_of(method: str, door: str) -> type:
-    owner = METHODS[method].doors[door].split(".")[1]
-    return getattr(import_module(f"methods.{owner}.config"), f"{door.capitalize()}Config")
+def config_of(method: str, command: str) -> type:
+    owner = METHODS[method].commands[command].split(".")[1]
+    return getattr(import_module(f"methods.{owner}.config"), f"{command.capitalize()}Config")
 
 
-def given(method: str, door: str, folder: Path) -> list[object]:
+def given(method: str, command: str, folder: Path) -> list[object]:
     """What the tiny recipe needs besides: folders below `folder`, and the weights that were trained
     there.
     """
-    place = folder / door
-    if door == "train":
+    place = folder / command
+    if command == "train":
         return ["--save", place, *(["--epochs", 1] if method != "image_deblur" else [])]
-    if (method, door) == ("hypercut", "generate"):
+    if (method, command) == ("hypercut", "generate"):
         return ["--save_path", place / "new.json", "--weights", folder / "train"]
-    return ["--output_dir", place, *(["--weights", folder / "train"] if door != "generate" else [])]
+    return [
+        "--output_dir",
+        place,
+        *(["--weights", folder / "train"] if command != "generate" else []),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -54,13 +63,13 @@ def given(method: str, door: str, folder: Path) -> list[object]:
     [
         name
         for name, found in METHODS.items()
-        if "train" in found.doors and name not in ("irp", "sbdd")
+        if "train" in found.commands and name not in ("cdvd_tsp", "irp", "sbdd")
     ],
 )
-def test_the_tiny_recipe_runs_through_all_doors(method, door, tmp_path):
+def test_the_tiny_recipe_runs_through_all_commands(method, run_command, tmp_path):
     """On the embedded sample; what is trained is what tests and restores."""
-    for name in METHODS[method].doors:
-        assert door(f"{name}.py {method} --config tiny", *given(method, name, tmp_path)) == (
+    for name in METHODS[method].commands:
+        assert run_command(f"{name}.py {method} --config tiny", *given(method, name, tmp_path)) == (
             0,
             "",
         ), name
@@ -68,9 +77,12 @@ def test_the_tiny_recipe_runs_through_all_doors(method, door, tmp_path):
         assert LEFT.get(f"{name} {method}", LEFT[name]) <= left, name
 
 
-def test_the_tiny_recipe_of_irp(door, tmp_path):
+def test_the_tiny_recipe_of_irp(run_command, tmp_path):
     """Its sample is what its own generate.py makes of the sample's pictures."""
-    assert door("generate.py irp --config tiny --output_dir", tmp_path / "generate") == (0, "")
+    assert run_command("generate.py irp --config tiny --output_dir", tmp_path / "generate") == (
+        0,
+        "",
+    )
     for name in ("train", "test", "inference"):
         words = [
             *given("irp", name, tmp_path),
@@ -78,15 +90,18 @@ def test_the_tiny_recipe_of_irp(door, tmp_path):
             tmp_path / "generate",
             *(["--ratio", 1] if name == "inference" else []),
         ]
-        assert door(f"{name}.py irp --config tiny", *words) == (0, ""), name
-    for name in METHODS["irp"].doors:
+        assert run_command(f"{name}.py irp --config tiny", *words) == (0, ""), name
+    for name in METHODS["irp"].commands:
         assert LEFT[name] <= {path.name for path in (tmp_path / name).iterdir()}, name
 
 
-def test_the_tiny_recipe_of_sbdd(door, tmp_path):
+def test_the_tiny_recipe_of_sbdd(run_command, tmp_path):
     """It makes pairs, trains on pictures made on the fly, and scores what is there."""
-    assert door("generate.py sbdd --config tiny --output_dir", tmp_path / "generate") == (0, "")
-    assert door("train.py sbdd --config tiny", *given("sbdd", "train", tmp_path)) == (0, "")
+    assert run_command("generate.py sbdd --config tiny --output_dir", tmp_path / "generate") == (
+        0,
+        "",
+    )
+    assert run_command("train.py sbdd --config tiny", *given("sbdd", "train", tmp_path)) == (0, "")
     pairs = tmp_path / "generate"
     folders = [
         "-r",
@@ -98,21 +113,23 @@ def test_the_tiny_recipe_of_sbdd(door, tmp_path):
         "-o",
         tmp_path / "test",
     ]
-    assert door("test.py sbdd --config tiny --protocol image", *folders) == (0, "")
-    for name in METHODS["sbdd"].doors:
+    assert run_command("test.py sbdd --config tiny --protocol image", *folders) == (0, "")
+    for name in METHODS["sbdd"].commands:
         assert LEFT[name] <= {path.name for path in (tmp_path / name).iterdir()}, name
     for method in (
         "cdvd_tsp",
         "image_deblur",
     ):  # files from elsewhere leave the same, whoever scores them
-        assert door(f"test.py {method} --protocol image", *folders[:-1], tmp_path / method) == (
+        assert run_command(
+            f"test.py {method} --protocol image", *folders[:-1], tmp_path / method
+        ) == (
             0,
             "",
         )
         assert {path.name for path in (tmp_path / method).iterdir()} >= SCORED, method
 
 
-# option -> (its types, how its help begins) wherever it is found; what it adds at one door follows
+# option -> (its types, how its help begins) wherever it is found; what it adds at one command follows
 SHARED = {
     "data_path": ({Path}, ""),
     "val_path": ({Path}, "validation data: "),
@@ -140,7 +157,7 @@ SHARED = {
     "lr": ({float}, "learning rate"),
 }
 LENGTHS = r"(patch|image|kernel|tile)_size|tile|tile_overlap|tile_step|height|width|focal|min_img_size|min_object_area|blur|object_blur"
-NO_LENGTHS = {("cdvd_tsp", "train", "width")}  # channels
+NO_LENGTHS = {("video_deblur", "train", "width")}  # channels
 
 
 def kinds(annotation: object) -> set[object]:
@@ -150,17 +167,19 @@ def kinds(annotation: object) -> set[object]:
     return {annotation}
 
 
-def complaints(method: str, door: str, fields: tuple[dataclasses.Field, ...]) -> list[str]:
-    """What is odd about the options of a door."""
+def complaints(method: str, command: str, fields: tuple[dataclasses.Field, ...]) -> list[str]:
+    """What is odd about the options of a command."""
     found = []
     for field in fields:
-        words, where = field.metadata["help"], f"{door}.py {method} --{field.name}"
+        words, where = field.metadata["help"], f"{command}.py {method} --{field.name}"
         types, start = SHARED.get(field.name, (kinds(field.type), ""))
         if kinds(field.type) != types or not words.startswith(start):
             found.append(f"{where} is {field.type}, {words!r}")
         if len(words) < 5 or words.endswith(".") or words[:1] == " ":
             found.append(f"{where}: {words!r} says nothing")
-        lengths = re.fullmatch(LENGTHS, field.name) and (method, door, field.name) not in NO_LENGTHS
+        lengths = (
+            re.fullmatch(LENGTHS, field.name) and (method, command, field.name) not in NO_LENGTHS
+        )
         if lengths and "px" not in words and "changes nothing" not in words:
             found.append(f"{where} has no unit: {words!r}")
     names = {field.name for field in fields}
@@ -168,15 +187,15 @@ def complaints(method: str, door: str, fields: tuple[dataclasses.Field, ...]) ->
         "train": {"save", "resume", "epochs", "batch_size", "seed", "max_minutes", "workers"},
         "test": {"report", "output_dir"},
     }
-    wanted = wanted.get(door, set()) | ({"device", "precision"} if "weights" in names else set())
-    return found + [f"{door}.py {method} lacks --{name}" for name in sorted(wanted - names)]
+    wanted = wanted.get(command, set()) | ({"device", "precision"} if "weights" in names else set())
+    return found + [f"{command}.py {method} lacks --{name}" for name in sorted(wanted - names)]
 
 
-def test_an_option_is_the_same_at_every_door():
+def test_an_option_is_the_same_at_every_command():
     assert [
         line
-        for method, door in DOORS
-        for line in complaints(method, door, dataclasses.fields(config_of(method, door)))
+        for method, command in COMMANDS
+        for line in complaints(method, command, dataclasses.fields(config_of(method, command)))
     ] == []
 
 
@@ -197,22 +216,22 @@ def test_a_planted_difference_is_seen(name, kind, words, said):
     )
 
 
-@pytest.mark.parametrize(("method", "door"), DOORS, ids=IDS)
-def test_help_has_one_form(method, door, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [f"{door}.py", method, "--help"])
+@pytest.mark.parametrize(("method", "command"), COMMANDS, ids=IDS)
+def test_help_has_one_form(method, command, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{command}.py", method, "--help"])
     with pytest.raises(SystemExit) as stop:
-        run(door)
+        run(command)
     text = capsys.readouterr().out
-    assert stop.value.code == 0 and text.startswith(f"usage: {door}.py {method} [")
+    assert stop.value.code == 0 and text.startswith(f"usage: {command}.py {method} [")
     summary = re.search(r"\n\n(.*?)\n\n", text, re.DOTALL)[1]
     assert summary[0].isupper() and summary.rstrip().endswith("."), summary
-    for field in dataclasses.fields(config_of(method, door)):
+    for field in dataclasses.fields(config_of(method, command)):
         assert f"--{field.name}" in text
     assert "--config NAME" in text and "--print_config" in text
 
 
 OTHERS = {
-    "cdvd_tsp": "image_deblur",
+    "video_deblur": "image_deblur",
     "image_deblur": "irp",
     "sbdd": "irp",
     "irp": "hypercut",
@@ -221,8 +240,10 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize(("method", "name"), DOORS, ids=IDS)
-def test_a_mistake_is_the_same_sentence_at_every_door(method, name, door, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("method", "name"), COMMANDS, ids=IDS)
+def test_a_mistake_is_the_same_sentence_at_every_command(
+    method, name, run_command, tmp_path, monkeypatch
+):
     """Exit status 2 and one line; nothing is written but what a generator was asked for."""
     fields = {field.name: field for field in dataclasses.fields(config_of(method, name))}
     out = (
@@ -257,7 +278,7 @@ def test_a_mistake_is_the_same_sentence_at_every_door(method, name, door, tmp_pa
     for words, parts in mistakes:
         if (method, name) == ("irp", "generate") and words[0] == "--weights":
             words = [*words, "--restorers", "deblur"]
-        done = door(command, *out, *words)
+        done = run_command(command, *out, *words)
         sentence(done, *parts)
         assert done[0] == 2, done
         assert (
@@ -272,6 +293,9 @@ def test_a_mistake_is_the_same_sentence_at_every_door(method, name, door, tmp_pa
     ]
 
 
-def test_a_value_that_is_missing_in_a_file_is_said(door, tmp_path):
+def test_a_value_that_is_missing_in_a_file_is_said(run_command, tmp_path):
     (tmp_path / "a.yaml").write_text("epochs:\n")
-    sentence(door("train.py hypercut --config", tmp_path / "a.yaml"), "a.yaml: epochs has no value")
+    sentence(
+        run_command("train.py hypercut --config", tmp_path / "a.yaml"),
+        "a.yaml: epochs has no value",
+    )

@@ -1,4 +1,4 @@
-"""What users bring, through every door: damaged, odd and oddly named files become a right result or
+"""What users bring, through every command: damaged, odd and oddly named files become a right result or
 one sentence, and nothing is lost.
 """
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from models import build
-from tests.doors import contents, pattern, sentence
+from tests.commands import contents, pattern, sentence
 from tests.utils.test_video import make_file, scene
 from utils.checkpoint import save_weights
 from utils.image import read_image, write_image
@@ -210,9 +210,9 @@ IRP_STACKS = (
     "--restorers denoise --device cpu"
 )
 CLIPS = "generate.py sbdd --config tiny --what clips --blur 1"
-# door -> (command, whether it takes a folder alone, where its result is, smallest side in px that
+# command -> (command, whether it takes a folder alone, where its result is, smallest side in px that
 # it takes)
-PICTURE_DOORS = {
+PICTURE_COMMANDS = {
     "cdvd_tsp": ("inference.py cdvd_tsp --device cpu", False, restored_frame, 1),
     "image_deblur": ("inference.py image_deblur --device cpu", False, restored_picture, 1),
     "blur2vid": ("inference.py blur2vid --device cpu", False, centre_moment, 1),
@@ -229,10 +229,10 @@ PICTURE_DOORS = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-@pytest.mark.parametrize("method", PICTURE_DOORS)
-def test_a_picture(method, name, door, narrow, tmp_path):
+@pytest.mark.parametrize("method", PICTURE_COMMANDS)
+def test_a_picture(method, name, run_command, narrow, tmp_path):
     (command, folder_alone, result, least), (write, expected) = (
-        PICTURE_DOORS[method],
+        PICTURE_COMMANDS[method],
         PICTURES[name],
     )
     path, out = tmp_path / "in" / name, tmp_path / "out"
@@ -245,7 +245,7 @@ def test_a_picture(method, name, door, narrow, tmp_path):
         out,
         *(["--weights", narrow] if method == "blur2vid" else []),
     ]
-    done = door(command, "--data_path", *given)
+    done = run_command(command, "--data_path", *given)
     if isinstance(expected, str):
         sentence(done, name, expected)
     elif min(expected) < least:
@@ -282,7 +282,7 @@ def exposed_frames(out: Path, name: str) -> list[np.ndarray]:
     ][:1]
 
 
-VIDEO_DOORS = {
+VIDEO_COMMANDS = {
     "cdvd_tsp": ("inference.py cdvd_tsp --device cpu", video_frames, 8),
     "image_deblur": ("inference.py image_deblur --device cpu", video_frames, 8),
     "irp select": ("inference.py irp --task select --keep 100% --device cpu", judged_frames, 8),
@@ -291,14 +291,14 @@ VIDEO_DOORS = {
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-@pytest.mark.parametrize("method", VIDEO_DOORS)
-def test_a_video(method, name, door, tmp_path):
-    (command, result, count), (write, expected) = VIDEO_DOORS[method], VIDEOS[name]
+@pytest.mark.parametrize("method", VIDEO_COMMANDS)
+def test_a_video(method, name, run_command, tmp_path):
+    (command, result, count), (write, expected) = VIDEO_COMMANDS[method], VIDEOS[name]
     path, out = tmp_path / "in" / name, tmp_path / "out"
     path.parent.mkdir()
     write(path)
     before = path.read_bytes()
-    done = door(command, "--data_path", path, "--output_dir", out)
+    done = run_command(command, "--data_path", path, "--output_dir", out)
     if isinstance(expected, str):
         sentence(done, name, expected)
         assert not (out / name).exists()  # nothing half under the final name
@@ -313,7 +313,7 @@ def test_a_video(method, name, door, tmp_path):
     assert path.read_bytes() == before
 
 
-READING = [command for command, *_ in PICTURE_DOORS.values()] + [
+READING = [command for command, *_ in PICTURE_COMMANDS.values()] + [
     "inference.py irp --task expose",
     "test.py irp",
     "test.py hypercut",
@@ -322,30 +322,32 @@ READING += ["test.py cdvd_tsp", "test.py image_deblur", "test.py blur2vid", "gen
 
 
 @pytest.mark.parametrize("command", READING)
-def test_no_folder_and_an_empty_one(command, door, tmp_path):
+def test_no_folder_and_an_empty_one(command, run_command, tmp_path):
     (tmp_path / "empty").mkdir()
     more = [] if command.startswith("generate.py hypercut") else ["--output_dir", tmp_path / "out"]
     for folder in ("empty", "gone"):
-        sentence(door(command, "--data_path", tmp_path / folder, *more), str(tmp_path / folder))
+        sentence(
+            run_command(command, "--data_path", tmp_path / folder, *more), str(tmp_path / folder)
+        )
     assert not {path.name for path in tmp_path.glob("out/*")} - {"config.yaml", ".lock"}
 
 
-@pytest.mark.parametrize("method", [name for name in PICTURE_DOORS if name != "blur2vid"])
-def test_damage_on_the_second_run_leaves_the_first_ones_results(method, door, tmp_path):
+@pytest.mark.parametrize("method", [name for name in PICTURE_COMMANDS if name != "blur2vid"])
+def test_damage_on_the_second_run_leaves_the_first_ones_results(method, run_command, tmp_path):
     """All that the first run wrote is there afterwards, byte for byte; only image_deblur's page is
     the second run's.
     """
-    command, *_ = PICTURE_DOORS[method]
+    command, *_ = PICTURE_COMMANDS[method]
     for seed in range(3):
         write_image(tmp_path / f"in/{seed}.png", pattern(seed=seed))
     words = [command, "--data_path", tmp_path / "in", "--output_dir", tmp_path / "out"]
-    assert door(*words) == (0, "")
+    assert run_command(*words) == (0, "")
     earlier = contents(tmp_path / "out")
     cut(tmp_path / "in/2.png")
     if method in ("stacks", "clips"):  # what is there is not made again
-        assert door(*words) == (0, "")
+        assert run_command(*words) == (0, "")
     else:
-        sentence(door(*words), "2.png", "truncated")
+        sentence(run_command(*words), "2.png", "truncated")
     page = {"report.html", "contact_sheet.png"} if method == "image_deblur" else set()
     assert {
         name: content
@@ -354,23 +356,24 @@ def test_damage_on_the_second_run_leaves_the_first_ones_results(method, door, tm
     } == {name: content for name, content in earlier.items() if name not in page}
 
 
-def test_a_mistake_does_not_bind_the_next_run(door, tmp_path):
+def test_a_mistake_does_not_bind_the_next_run(run_command, tmp_path):
     """A run that made nothing leaves no options that the corrected command would have to repeat."""
     write_image(tmp_path / "in/a.png", pattern())
-    for command in (PICTURE_DOORS["pairs"][0], PICTURE_DOORS["stacks"][0]):
+    for command in (PICTURE_COMMANDS["pairs"][0], PICTURE_COMMANDS["stacks"][0]):
         out = tmp_path / command.split()[1]
         sentence(
-            door(command, "--data_path", tmp_path / "misspelt", "--output_dir", out), "misspelt"
+            run_command(command, "--data_path", tmp_path / "misspelt", "--output_dir", out),
+            "misspelt",
         )
-        assert door(command, "--data_path", tmp_path / "in", "--output_dir", out) == (0, "")
+        assert run_command(command, "--data_path", tmp_path / "in", "--output_dir", out) == (0, "")
         sentence(
-            door(command, "--data_path", tmp_path / "in", "--output_dir", out, "--seed", 2),
+            run_command(command, "--data_path", tmp_path / "in", "--output_dir", out, "--seed", 2),
             "other options (seed)",
         )
 
 
 @pytest.mark.parametrize("command", [*READING[:7], "inference.py irp --task expose"])
-def test_output_that_cannot_be_written(command, door, tmp_path):
+def test_output_that_cannot_be_written(command, run_command, tmp_path):
     """Below a plain file, and where the system itself refuses (root may write into any folder of
     the disk).
     """
@@ -379,7 +382,7 @@ def test_output_that_cannot_be_written(command, door, tmp_path):
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file/out", Path("/proc/out")):
         sentence(
-            door(command, "--data_path", tmp_path / "in", "--output_dir", folder),
+            run_command(command, "--data_path", tmp_path / "in", "--output_dir", folder),
             str(folder.parent),
         )
     assert (tmp_path / "file").read_text() == "mine"
@@ -395,7 +398,7 @@ SCORING = {
 
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("method", SCORING)
-def test_scored_files(method, name, door, tmp_path):
+def test_scored_files(method, name, run_command, tmp_path):
     """Equal files have no error (SSIM 1); damaged or misshapen ones are named; nothing is written
     where files lie.
     """
@@ -415,7 +418,9 @@ def test_scored_files(method, name, door, tmp_path):
             )
     before = contents(tmp_path)
     folders = ["-r", tmp_path / "restored", "-s", tmp_path / "sharp", "-o", tmp_path / "out"]
-    done = door(command, *folders, *([] if method == "blur2vid" else ["-b", tmp_path / "blurry"]))
+    done = run_command(
+        command, *folders, *([] if method == "blur2vid" else ["-b", tmp_path / "blurry"])
+    )
     if isinstance(expected, str):
         sentence(done, name.removeprefix("-"), expected)
     elif min(expected) < 11:  # SSIM's window

@@ -1,4 +1,4 @@
-"""What ends a run early, through every door: a full disk, Ctrl-C, a kill, a second run. Nothing
+"""What ends a run early, through every command: a full disk, Ctrl-C, a kill, a second run. Nothing
 half is left under a final name.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from data.sample import sample_folder, sample_sequences
-from tests.doors import contents, pattern, sentence
+from tests.commands import contents, pattern, sentence
 from tests.utils.test_video import make_file
 from utils import distributed
 from utils.checkpoint import load_checkpoint
@@ -30,7 +30,7 @@ STACKS = (
     "generate.py irp --height 64 --width 64 --kernel_size 21 --blur 2 10 --ratios 1 5 "
     "--restorers denoise --device cpu"
 )
-# door -> (command, kind of its data, a limit in bytes that its first results or later ones don't
+# command -> (command, kind of its data, a limit in bytes that its first results or later ones don't
 # fit into)
 WRITING = {
     "inference cdvd_tsp": ("inference.py cdvd_tsp --device cpu", "frames", 20_000),
@@ -107,25 +107,25 @@ def whole(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_full_disk(name, door, material, tmp_path):
+def test_a_full_disk(name, run_command, material, tmp_path):
     """The system refuses to make any file larger than a limit; then there is room again and the
     same command goes on.
     """
     command, kind, limit = WRITING[name]
     words = [command, "--data_path", material(kind), "--output_dir", tmp_path / "out"]
     with largest_file(limit):
-        done = door(*words)
+        done = run_command(*words)
     sentence(done, "File too large", str(tmp_path / "out"))
     whole(tmp_path / "out")
     assert not [
         path for path in (tmp_path / "out").rglob(".*") if path.is_file()
     ]  # nor anything under another one
-    assert door(*words) == (0, "")
+    assert run_command(*words) == (0, "")
 
 
 @pytest.mark.parametrize("method", ["image_deblur", "blur2vid"])
 @pytest.mark.parametrize("limit", [3_000, 60_000])
-def test_a_full_disk_while_training(method, limit, door, tmp_path, monkeypatch):
+def test_a_full_disk_while_training(method, limit, run_command, tmp_path, monkeypatch):
     """The first checkpoint, or the picture of the curves before it; the run can be started
     again.
     """
@@ -133,23 +133,24 @@ def test_a_full_disk_while_training(method, limit, door, tmp_path, monkeypatch):
     words = [f"train.py {method} --config tiny --epochs 1 --save run"]
     sample_folder(), sample_sequences()
     with largest_file(limit):
-        done = door(*words)
+        done = run_command(*words)
     sentence(done, str(tmp_path / "experiment/run"))
     assert re.search("File too large|the disk may be full", done[1])
     whole(tmp_path / "experiment/run")
     assert not list((tmp_path / "experiment/run").rglob(".*"))
     assert (
-        door(*words) == (0, "") and load_checkpoint(tmp_path / "experiment/run/last.pt")["step"] > 0
+        run_command(*words) == (0, "")
+        and load_checkpoint(tmp_path / "experiment/run/last.pt")["step"] > 0
     )
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_second_run_into_the_folder_is_refused(name, door, material, tmp_path):
+def test_a_second_run_into_the_folder_is_refused(name, run_command, material, tmp_path):
     command, kind, _ = WRITING[name]
     words = [command, "--data_path", material(kind), "--output_dir", tmp_path / "out"]
     with distributed.only_run(tmp_path / "out"):
         sentence(
-            door(*words),
+            run_command(*words),
             f"another run is writing into {tmp_path / 'out'}: wait for it, or choose another "
             "--output_dir",
         )
@@ -182,7 +183,7 @@ def stopped(process: subprocess.Popen, number: signal.Signals, begun: Callable[[
     return said
 
 
-def test_training_interrupted_at_any_time_goes_on(door, tmp_path):
+def test_training_interrupted_at_any_time_goes_on(run_command, tmp_path):
     """For a kill see tests/utils/test_training.py."""
     folder = tmp_path / "run"
     words = ["train.py image_deblur --config tiny --steps 1000000 --save", folder]
@@ -190,12 +191,12 @@ def test_training_interrupted_at_any_time_goes_on(door, tmp_path):
     assert "Traceback" not in said and "interrupted" in said
     whole(folder)
     step = load_checkpoint(folder / "last.pt")["step"]
-    sentence(door(*words), f"{folder} already holds a run: add --resume to go on")
-    assert door(*words, "--resume", "--max_minutes", 1e-6) == (0, "")
+    sentence(run_command(*words), f"{folder} already holds a run: add --resume to go on")
+    assert run_command(*words, "--resume", "--max_minutes", 1e-6) == (0, "")
     assert load_checkpoint(folder / "last.pt")["step"] == step + 1
 
 
-def test_photos_killed_at_any_time_go_on(door, material, tmp_path):
+def test_photos_killed_at_any_time_go_on(run_command, material, tmp_path):
     source = material("frames")
     for number in range(6, 80):
         write_image(source / f"{number}.png", read_image(source / f"{number % 6}.png"))
@@ -209,7 +210,7 @@ def test_photos_killed_at_any_time_go_on(door, material, tmp_path):
     whole(tmp_path / "out")
     earlier = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("[!.]*.png")}
     assert 1 < len(earlier) < 80
-    assert door(*words, "--skip_existing") == (0, "")
+    assert run_command(*words, "--skip_existing") == (0, "")
     now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("[!.]*.png")}
     assert {name: now[name] for name in earlier} == earlier and len(
         now
@@ -217,9 +218,9 @@ def test_photos_killed_at_any_time_go_on(door, material, tmp_path):
     assert np.array_equal(read_image(tmp_path / "out/79.png"), read_image(tmp_path / "out/1.png"))
 
 
-def test_stacks_interrupted_at_any_time_go_on(door, material, tmp_path):
+def test_stacks_interrupted_at_any_time_go_on(run_command, material, tmp_path):
     words = [STACKS, "--n_images", 8, "--data_path", material("frames"), "--output_dir"]
-    assert door(*words, tmp_path / "whole") == (0, "")
+    assert run_command(*words, tmp_path / "whole") == (0, "")
     said = stopped(
         started(*words, tmp_path / "out"),
         signal.SIGINT,
@@ -231,6 +232,6 @@ def test_stacks_interrupted_at_any_time_go_on(door, material, tmp_path):
         1 < len(list((tmp_path / "out/records").glob("*.json"))) < 48
         and not (tmp_path / "out/IRP_label").exists()
     )
-    assert door(*words, tmp_path / "out") == (0, "")
+    assert run_command(*words, tmp_path / "out") == (0, "")
     made, expected = (contents(tmp_path / name) for name in ("out", "whole"))
     assert made.pop("config.yaml") and expected.pop("config.yaml") and made == expected

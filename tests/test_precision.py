@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.cdvd_tsp.inference import Predictor, predict
+from methods.video_deblur.inference import Predictor, predict
 from models import build
 from models.irp import brighten
 from models.published import load_published

@@ -16,13 +16,13 @@ from data.shards import ShardedPairs, write_shard
 from data.synthesis.kernels import load_kernels
 from data.synthesis.masks import find_masks
 from models import build, load
-from tests.doors import pattern
+from tests.commands import pattern
 from tests.utils.test_video import make_file
 from utils.checkpoint import load_state, save_weights
 from utils.errors import UserError
+from utils.evaluation.scoring import read_truth
 from utils.image import encode_image, write_image
 from utils.photo import read_photo
-from utils.scoring import read_truth
 from utils.tensorflow_checkpoint import read_checkpoint
 from utils.video import VideoFile
 

@@ -18,7 +18,7 @@ from scipy.io import savemat
 
 from data.sequences import read_box
 from methods import METHODS
-from tests.doors import contents, pattern, sentence
+from tests.commands import contents, pattern, sentence
 from utils.errors import UserError
 from utils.image import encode_image, write_image
 
@@ -96,10 +96,10 @@ def mark(tmp_path):
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_weights(name, door, mark, tmp_path):
+def test_weights(name, run_command, mark, tmp_path):
     WEIGHTS[name](tmp_path / name, mark)
     for command in READERS_OF_WEIGHTS:
-        sentence(door(command, "--device", "cpu", "--weights", tmp_path / name), name)
+        sentence(run_command(command, "--device", "cpu", "--weights", tmp_path / name), name)
 
 
 def test_the_mark_is_made_by_what_is_refused(tmp_path):
@@ -109,7 +109,7 @@ def test_the_mark_is_made_by_what_is_refused(tmp_path):
     assert (tmp_path / "mark").is_file()
 
 
-def test_configurations(door, mark, tmp_path):
+def test_configurations(run_command, mark, tmp_path):
     for place, text in enumerate(
         (
             f"data_path: !!python/object/apply:os.system ['touch {mark}']",
@@ -120,9 +120,11 @@ def test_configurations(door, mark, tmp_path):
     ):
         path = tmp_path / f"{place}.yaml"
         path.write_text(text)
-        for method, doors in METHODS.items():
-            for name in doors.doors:
-                sentence(door(f"{name}.py {method} --config", path), f"{path} is not valid YAML")
+        for method, found in METHODS.items():
+            for name in found.commands:
+                sentence(
+                    run_command(f"{name}.py {method} --config", path), f"{path} is not valid YAML"
+                )
 
 
 def _matlab(path: Path, number: int) -> None:
@@ -158,7 +160,7 @@ KERNELS = {
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_kernels_and_ground_truth(name, door, mark, tmp_path):
+def test_kernels_and_ground_truth(name, run_command, mark, tmp_path):
     write_image(tmp_path / "in/a.png", pattern())
     KERNELS[name](tmp_path / name, mark)
     words = [
@@ -167,13 +169,13 @@ def test_kernels_and_ground_truth(name, door, mark, tmp_path):
         "--output_dir",
         tmp_path / "out",
     ]
-    sentence(door(*words, "--kernel_path", tmp_path / name), name)
+    sentence(run_command(*words, "--kernel_path", tmp_path / name), name)
     if name.endswith(".mat"):
         (tmp_path / "sharp").mkdir()
         (tmp_path / name).rename(tmp_path / "sharp" / name)
         write_image(tmp_path / "restored" / Path(name).with_suffix(".png"), pattern())
         sentence(
-            door(
+            run_command(
                 "test.py sbdd --protocol kohler",
                 "-r",
                 tmp_path / "restored",
@@ -184,7 +186,7 @@ def test_kernels_and_ground_truth(name, door, mark, tmp_path):
         )
 
 
-def test_masks(door, mark, tmp_path):
+def test_masks(run_command, mark, tmp_path):
     write_image(tmp_path / "in/a.png", pattern())
     (tmp_path / "masks").mkdir()
     words = [
@@ -196,7 +198,7 @@ def test_masks(door, mark, tmp_path):
     np.savez(
         tmp_path / "masks/a.npz", pred_masks=np.array([Evil(mark)], dtype=object), scores=np.ones(1)
     )
-    sentence(door(*words, "--mask_path", tmp_path / "masks"), "a.npz", "masks")
+    sentence(run_command(*words, "--mask_path", tmp_path / "masks"), "a.npz", "masks")
     annotation = {"image_id": 1, "file_name": "../outside/a.png", "segments_info": []}
     (tmp_path / "panoptic").mkdir()
     (tmp_path / "panoptic.json").write_text(json.dumps({"annotations": [annotation]}))
@@ -205,7 +207,7 @@ def test_masks(door, mark, tmp_path):
         json.dumps({"annotations": [{**annotation, "file_name": "../outside/b.png"}]})
     )
     sentence(
-        door(*words, "--mask_path", tmp_path / "panoptic.json"),
+        run_command(*words, "--mask_path", tmp_path / "panoptic.json"),
         "panoptic.json",
         "'../outside/b.png' leads out of",
     )
@@ -225,7 +227,7 @@ def test_boxes(mark, tmp_path):
 
 @pytest.mark.parametrize("value", ["../outside/0000.png", "/etc/hostname", "a/../../outside/x.png"])
 @pytest.mark.parametrize("key", ["blur_path", "frame003_path", "bbox", "id"])
-def test_metadata(key, value, door, mark, tmp_path):
+def test_metadata(key, value, run_command, mark, tmp_path):
     frames = {f"frame{number:03d}_path": f"a/sharp/0000_{number}.png" for number in range(1, 8)}
     entry = {
         "id": "a",
@@ -241,10 +243,12 @@ def test_metadata(key, value, door, mark, tmp_path):
         json.dumps({"name": "set", "frame_per_seq": 7, "data": [entry]})
     )
     for command in ("test.py hypercut", "test.py blur2vid", "generate.py hypercut"):
-        sentence(door(command, "--data_path", tmp_path / "set"), "metadata.json, entry", value)
+        sentence(
+            run_command(command, "--data_path", tmp_path / "set"), "metadata.json, entry", value
+        )
 
 
-def test_list_files(door, mark, tmp_path):
+def test_list_files(run_command, mark, tmp_path):
     write_image(tmp_path / "set/blur/1.png", pattern())
     write_image(tmp_path / "gt/1.png", pattern())
     for line in (
@@ -262,7 +266,7 @@ def test_list_files(door, mark, tmp_path):
             "cpu",
         ]
         for command in ("inference.py image_deblur", "test.py image_deblur"):
-            sentence(door(command, *words), "list.txt, line 1", "leads out of")
+            sentence(run_command(command, *words), "list.txt, line 1", "leads out of")
     assert not (tmp_path / "out").exists()
 
 
@@ -276,7 +280,7 @@ def test_list_files(door, mark, tmp_path):
         ("a.blurry.png", tarfile.FIFOTYPE, "is a link, or another thing"),
     ],
 )
-def test_shards(name, kind, part, door, mark, tmp_path):
+def test_shards(name, kind, part, run_command, mark, tmp_path):
     (tmp_path / "set").mkdir()
     content = encode_image(pattern(), ".png")
     with tarfile.open(tmp_path / "set/a.tar", "w") as tar:
@@ -292,7 +296,7 @@ def test_shards(name, kind, part, door, mark, tmp_path):
         "--save",
         tmp_path / "run",
     ]
-    sentence(door(*words), "a.tar", part)
+    sentence(run_command(*words), "a.tar", part)
     assert contents(tmp_path) == before
 
 

@@ -20,128 +20,9 @@ from utils.errors import UserError
 from utils.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
-DOORS = ("train", "test", "inference", "generate")
+COMMANDS = ("train", "test", "inference", "generate")
 
 _NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number
-
-# (method, door) -> {published spelling: ours}; see docs/commands.md. Every published spelling of
-# the project stands here.
-ALIASES: dict[tuple[str, str], dict[str, str]] = {
-    ("sbdd", "generate"): {
-        "--sharp_dir": "--data_path",
-        "--gopro_sharp_dir": "--data_path",
-        "-ad": "--data_path",
-        "-kd": "--kernel_path",
-        "-kl": "--kernel_list",
-        "-sd": "--mask_path",
-        "-gf": "--gamma",
-        "-ef": "--exponential_factor",
-        "-ps": "--prob_streaks",
-        "-o": "--output_dir",
-        "--segmentation_dir": "--mask_path",
-        "--gopro_segmentation_dir": "--mask_path",
-        "--kernels_dir": "--kernel_path",
-        "--kernels_list": "--kernel_list",
-        "--K": "--kernel_size",
-        "--max_objects_to_blur": "--max_objects",
-        "--gamma_factor": "--gamma",
-    },
-    ("image_deblur", "test"): {
-        "-b": "--blurry_dir",
-        "-s": "--sharp_dir",
-        "-r": "--restored_dir",
-        "-o": "--output_dir",
-        "--gopro_blur": "--blur_folder",
-        "--training_dir": "--weights",
-        "--save_dir": "--weights",
-    },
-    ("image_deblur", "inference"): {
-        "--input_path": "--data_path",
-        "--output_path": "--output_dir",
-        "-o": "--output_dir",
-        "--gopro_blur": "--blur_folder",
-        "--training_dir": "--weights",
-        "--save_dir": "--weights",
-        "--demo_input_dir": "--data_path",
-        "--demo_output_dir": "--output_dir",
-    },
-    ("image_deblur", "train"): {
-        "--gopro_blur": "--blur_folder",
-        "--save_dir": "--save",
-        "--n_threads": "--workers",
-    },
-    ("irp", "test"): {"--weights_path": "--weights", "-o": "--output_dir"},
-    ("irp", "inference"): {
-        "--weights_path": "--weights",
-        "--input_path": "--data_path",
-        "--output_path": "--output_dir",
-        "-o": "--output_dir",
-    },
-    ("irp", "generate"): {"-o": "--output_dir"},
-    ("hypercut", "train"): {
-        "--metadata_root": "--metadata",
-        "--num_epochs": "--epochs",
-        "--gamma": "--lr_gamma",
-        "--exp_name": "--save",
-    },
-    ("hypercut", "test"): {
-        "--metadata_root": "--metadata",
-        "--pretrained_path": "--weights",
-        "-o": "--output_dir",
-    },
-    ("hypercut", "generate"): {"--metadata_root": "--metadata", "--pretrained_path": "--weights"},
-    ("blur2vid", "train"): {
-        "--metadata_root": "--metadata",
-        "--num_epochs": "--epochs",
-        "--gamma": "--lr_gamma",
-        "--exp_name": "--save",
-    },
-    ("blur2vid", "test"): {
-        "--metadata_root": "--metadata",
-        "--pretrained_path": "--weights",
-        "-b": "--blurry_dir",
-        "-s": "--sharp_dir",
-        "-r": "--restored_dir",
-        "-o": "--output_dir",
-    },
-    ("blur2vid", "inference"): {
-        "--blur_path": "--data_path",
-        "--input_path": "--data_path",
-        "--pretrained_path": "--weights",
-        "--output_path": "--output_dir",
-        "-o": "--output_dir",
-    },
-    ("sbdd", "test"): {
-        "-b": "--blurry_dir",
-        "-s": "--sharp_dir",
-        "--gt_dir": "--sharp_dir",
-        "-r": "--restored_dir",
-        "-o": "--output_dir",
-        "--core": "--workers",
-    },
-    ("cdvd_tsp", "train"): {
-        "--dir_data": "--data_path",
-        "--dir_data_test": "--val_path",
-        "--gamma": "--lr_gamma",
-        "--n_threads": "--workers",
-        "--pre_train": "--weights",
-    },
-    ("cdvd_tsp", "test"): {
-        "--model_path": "--weights",
-        "--result_path": "--output_dir",
-        "-b": "--blurry_dir",
-        "-s": "--sharp_dir",
-        "-r": "--restored_dir",
-        "-o": "--output_dir",
-    },
-    ("cdvd_tsp", "inference"): {
-        "--model_path": "--weights",
-        "--result_path": "--output_dir",
-        "--input_path": "--data_path",
-        "--output_path": "--output_dir",
-        "-o": "--output_dir",
-    },
-}
 
 
 def option(
@@ -149,14 +30,14 @@ def option(
     help: str,
     bare: Any = None,
     configs: Callable[[str], str | None] | None = None,
-    least: float = 0,
+    minimum: float = 0,
     unused_with: str = "",
 ) -> Any:
     """A configuration field: its default, its meaning with unit, and what the option without a
     value means (`bare`).
 
     configs: gives the file in configs/ that holds where the command line has a value for this
-    option and no --config, or that lies beneath one with a line `base`. least: the lowest number
+    option and no --config, or that lies beneath one with a line `base`. minimum: the lowest number
     that a command line or a YAML file may give. unused_with: an option beside which this one says
     nothing.
     """
@@ -164,7 +45,7 @@ def option(
         "help": help,
         "bare": bare,
         "configs": configs,
-        "least": least,
+        "minimum": minimum,
         "unused_with": unused_with,
     }
     if isinstance(default, list):
@@ -175,7 +56,7 @@ def option(
 def parse(
     config_class: type,
     method: str,
-    door: str,
+    command: str,
     arguments: list[str],
     preset: str = "",
     called: str = "",
@@ -190,8 +71,8 @@ def parse(
     chosen, arguments = _take_config(arguments)
     recipe = _config_of_value(config_class, arguments)
     chosen = chosen or preset or recipe
-    values = _read_yaml(chosen, folder, config_class, door, recipe) if chosen else {}
-    parser = _parser(config_class, method, door, folder, called or method)
+    values = _read_yaml(chosen, folder, config_class, command, recipe) if chosen else {}
+    parser = _parser(config_class, method, command, folder, called or method)
     if values:
         parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
     _check_spelling(arguments, parser)
@@ -203,9 +84,9 @@ def parse(
     for field in dataclasses.fields(config_class):
         given = getattr(config, field.name)
         for number in given if isinstance(given, list) else [given]:
-            if isinstance(number, int | float) and not number >= field.metadata["least"]:
+            if isinstance(number, int | float) and not number >= field.metadata["minimum"]:
                 raise UserError(
-                    f"--{field.name} {number}: a number from {field.metadata['least']:g} on is "
+                    f"--{field.name} {number}: a number from {field.metadata['minimum']:g} on is "
                     "needed"
                 )
         other = field.metadata["unused_with"]
@@ -270,6 +151,11 @@ def keep_config(folder: Path, config: Any, free: Collection[str]) -> None:
     write_text(path, text)
 
 
+def aliases_of(config_class: type, command: str) -> dict[str, str]:
+    """{published spelling: ours} of a command, from ALIASES in the module of its configuration."""
+    return getattr(sys.modules[config_class.__module__], "ALIASES", {}).get(command, {})
+
+
 def nearest(word: str, words: list[str]) -> str:
     """', did you mean X?' for a misspelt word, or nothing if no known word is like it."""
     found = difflib.get_close_matches(word, words, 1, 0.6)
@@ -316,11 +202,13 @@ def _wanted(annotation: Any) -> str:
 
 
 def _parser(
-    config_class: type, method: str, door: str, folder: Path, called: str
+    config_class: type, method: str, command: str, folder: Path, called: str
 ) -> ArgumentParser:
     shipped = "".join(f"{path.stem}, " for path in sorted(folder.glob("*.yaml")))
     parser = _Parser(
-        prog=f"{door}.py {called}".strip(), description=config_class.__doc__, formatter_class=_Help
+        prog=f"{command}.py {called}".strip(),
+        description=config_class.__doc__,
+        formatter_class=_Help,
     )
     parser.add_argument(
         "--config",
@@ -335,19 +223,19 @@ def _parser(
         help="print the resolved configuration as YAML and stop",
     )
     parser.types = {field.name: field.type for field in dataclasses.fields(config_class)}
-    aliases = ALIASES.get((method, door), {})
+    aliases = aliases_of(config_class, command)
     for field in dataclasses.fields(config_class):
         canonical = f"--{field.name}"
         names = [canonical, *(alias for alias, ours in aliases.items() if ours == canonical)]
-        _add_option(parser, names, field, _anchored(_default(field), ROOT), door)
+        _add_option(parser, names, field, _anchored(_default(field), ROOT), command)
     return parser
 
 
 def _add_option(
-    parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any, door: str
+    parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any, command: str
 ) -> None:
     settings: dict[str, Any] = {
-        "help": field.metadata["help"].replace("_DOOR", f"_{door}"),
+        "help": field.metadata["help"].replace("_COMMAND", f"_{command}"),
         "default": default,
     }
     if bool in (field.type, *get_args(field.type)):
@@ -383,12 +271,12 @@ def _read_yaml(
     chosen: str,
     folder: Path,
     config_class: type,
-    door: str,
+    command: str,
     recipe: str | None = None,
     above: tuple[Path, ...] = (),
 ) -> dict:
-    """Values for one door. Top-level keys hold for every door that has them, a section named like a
-    door (`test:`) for that one.
+    """Values for one command. Top-level keys hold for every command that has them, a section named like a
+    command (`test:`) for that one.
 
     A line `base: NAME` lays the file over the one of that name, or over `recipe`, if that is given.
     """
@@ -405,20 +293,22 @@ def _read_yaml(
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or not all(
-        isinstance(values.get(other) or {}, dict) for other in DOORS
+        isinstance(values.get(other) or {}, dict) for other in COMMANDS
     ):
         raise UserError(f"{path} must hold `option: value` lines")
     base = values.pop("base", None)
     if path in above:
         raise UserError(f"{path} lies over itself: its lines `base` lead back to it")
     beneath = (
-        _read_yaml(recipe or str(base), folder, config_class, door, above=(*above, path))
+        _read_yaml(recipe or str(base), folder, config_class, command, above=(*above, path))
         if base
         else {}
     )
-    own = values.get(door) or {}
     types = {field.name: field.type for field in dataclasses.fields(config_class)}
-    elsewhere = {name for other in _other_doors(config_class) for name in other} | set(DOORS)
+    values = _with_our_names(values, config_class, command)
+    own = _with_our_names(values.get(command) or {}, config_class, command)
+    elsewhere = {name for other in _other_commands(config_class) for name in other} | set(COMMANDS)
+    elsewhere |= {alias[2:] for other in COMMANDS for alias in aliases_of(config_class, other)}
     for key in [*own, *(key for key in values if key not in elsewhere)]:
         if key not in types:
             raise UserError(
@@ -438,7 +328,18 @@ def _read_yaml(
     }
 
 
-def _other_doors(config_class: type) -> list[list[str]]:
+def _with_our_names(values: dict, config_class: type, command: str) -> dict:
+    """The values of a YAML file with published and older spellings of options replaced by ours."""
+    aliases = aliases_of(config_class, command)
+    options = {field.name for field in dataclasses.fields(config_class)}
+    renamed = {}
+    for key, value in values.items():
+        ours = aliases.get(f"--{key}", f"--{key}")[2:]
+        renamed[key if key in options else ours] = value
+    return renamed
+
+
+def _other_commands(config_class: type) -> list[list[str]]:
     """The option names of the configurations that stand in the same module."""
     neighbours = [
         value

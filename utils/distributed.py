@@ -92,13 +92,13 @@ def only_run(
             path.unlink(missing_ok=True)
 
 
-def shared(items: list[Item]) -> list[Item]:
+def shard(items: list[Item]) -> list[Item]:
     """This process's share of a list: every `world()`-th item."""
     return items[rank() :: world()]
 
 
-def gathered(share: list[Item]) -> list[Item]:
-    """The whole list from the shares that `shared` gave, in the original order, on every
+def all_gather(share: list[Item]) -> list[Item]:
+    """The whole list from the shares that `shard` gave, in the original order, on every
     process.
     """
     if world() == 1:
@@ -110,16 +110,16 @@ def gathered(share: list[Item]) -> list[Item]:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def synchronized() -> Iterator[None]:
     """Work that every process does alone; after the block all are done with it, and within it
-    `gathered` works.
+    `all_gather` works.
     """
     with session(torch.device("cpu")):
         yield
-        wait()
+        barrier()
 
 
-def summed(values: list[float], device: torch.device) -> list[float]:
+def all_reduce(values: list[float], device: torch.device) -> list[float]:
     """Sums over the processes."""
     if world() == 1:
         return values
@@ -128,7 +128,7 @@ def summed(values: list[float], device: torch.device) -> list[float]:
     return total.tolist()
 
 
-def wait() -> None:
+def barrier() -> None:
     """Until every process is here."""
     if world() > 1:
         dist.barrier()

@@ -1,4 +1,4 @@
-"""The one exception class that the doors turn into a sentence."""
+"""The one exception class that the commands turn into a sentence."""
 
 import contextlib
 import os

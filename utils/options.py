@@ -10,7 +10,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 MaskKind = Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"]
 SequenceAugmentation = Literal["affine", "jitter", "noise", "turn", "flicker"]
 
-# Help of options that mean the same at every door; what a door adds stands behind it.
+# Help of options that mean the same at every command; what a command adds stands behind it.
 START = "start from the weights of a network of the same shape"
 SAVE = "name of the run"
 RESUME = "go on from the run's last checkpoint"
@@ -70,8 +70,8 @@ class SequenceTraining:
     val_sequences: int = option(
         0, "sequences validated, evenly spread over the partition val; 0 = all"
     )
-    batch_size: int = option(8, "sequences per optimiser step", least=1)
-    image_size: int = option(256, "side of the training patch, px", least=1)
+    batch_size: int = option(8, "sequences per optimiser step", minimum=1)
+    image_size: int = option(256, "side of the training patch, px", minimum=1)
     augment: list[SequenceAugmentation] = option(
         ["affine", "jitter", "noise"],
         "what is changed at random, in all eight pictures alike; turn: flips and turns; flicker: "
@@ -79,9 +79,9 @@ class SequenceTraining:
     )
     lr: float = option(5e-4, "learning rate at the start (Adamax)")
     lr_gamma: float = option(0.9, "its factor")
-    lr_decay: int = option(3, "epochs after which it applies, again and again", least=1)
+    lr_decay: int = option(3, "epochs after which it applies, again and again", minimum=1)
     gradient_norm: float = option(0.0, GRADIENT_NORM)
-    accumulate: int = option(1, ACCUMULATE, least=1)
+    accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
     max_minutes: float = option(0.0, MAX_MINUTES)
     workers: int = option(6, WORKERS)

@@ -18,9 +18,9 @@ from utils.checkpoint import VERSION
 from utils.files import write_text
 from utils.image import resize_to, write_image
 
-MOST_PANELS = 8
+MAX_PANELS = 8
 PANEL_WIDTH, PAGE_WIDTH = 640, 940  # px
-MOST_BYTES = 5_000_000
+MAX_BYTES = 5_000_000
 _LABEL_HEIGHT = 22
 _CROP = 96  # side in px of the most changed region
 # times its width is what a picture on a contact sheet may be high; higher ones become narrower
@@ -137,7 +137,7 @@ def write_report(
             for name, picture in (pictures or {}).items()
         )
         panels += (_DRAG if examples else "") + "".join(
-            _panel(example, quality) for example in examples[:MOST_PANELS]
+            _panel(example, quality) for example in examples[:MAX_PANELS]
         )
         page = _PAGE.format(
             title=html.escape(title),
@@ -145,7 +145,7 @@ def write_report(
             scores=_preformatted(table),
             panels=panels,
         )
-        if len(page) <= MOST_BYTES:
+        if len(page) <= MAX_BYTES:
             break
     write_text(path, page)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from utils.errors import UserError
 
 OVERLAP = 64  # px
-SHARE = 0.7  # of the free memory
+MEMORY_FRACTION = 0.7  # of the free memory
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
@@ -131,13 +131,16 @@ def tile_for(
     Raises UserError with the bytes that the smallest sensible tile needs if they are not there.
     """
     whole = max(size)
-    if available is None or size[0] * size[1] * bytes_per_pixel <= SHARE * available:
+    if available is None or size[0] * size[1] * bytes_per_pixel <= MEMORY_FRACTION * available:
         return whole
     least = -(-(2 * overlap + 1) // multiple) * multiple
-    tile = int(math.sqrt(SHARE * max(available, 0) / bytes_per_pixel)) // multiple * multiple
+    tile = (
+        int(math.sqrt(MEMORY_FRACTION * max(available, 0) / bytes_per_pixel)) // multiple * multiple
+    )
     if tile < least:
         free, needed = (
-            f"{amount / 2**30:.2f} GB" for amount in (available, least**2 * bytes_per_pixel / SHARE)
+            f"{amount / 2**30:.2f} GB"
+            for amount in (available, least**2 * bytes_per_pixel / MEMORY_FRACTION)
         )
         raise UserError(
             f"not enough memory: {free} are free, tiles of {least} px need {needed}: close other "

@@ -87,7 +87,7 @@ class Task(Protocol):
         """
 
     def evaluate(self) -> Validation:
-        """Validate; called on every process at once (see distributed.shared)."""
+        """Validate; called on every process at once (see distributed.shard)."""
 
     def export(self, path: Path) -> None:
         """Write the network's weights for sharing."""
@@ -172,7 +172,7 @@ class _Run:
             raise UserError(
                 f"{folder} already holds a run: add --resume to go on, or choose another --save"
             )
-        distributed.wait()  # nobody looks for last.pt any more
+        distributed.barrier()  # nobody looks for last.pt any more
         self.forward = _Step(task)
         if distributed.world() > 1:
             devices = [limits.device] if limits.device.type == "cuda" else None
@@ -216,7 +216,7 @@ class _Run:
                 "--resume goes on"
             )
         log.close(self.step, stop.asked)
-        distributed.wait()
+        distributed.barrier()
         if stop.asked:
             raise KeyboardInterrupt
         return self.metrics
@@ -264,7 +264,7 @@ class _Run:
             for name, loss in losses.items():
                 totals[name] = totals.get(name, 0.0) + weight * loss
         spent = limits.minutes and time.monotonic() - self.started > 60 * limits.minutes
-        *values, wishes = distributed.summed(
+        *values, wishes = distributed.all_reduce(
             [*totals.values(), float(bool(stop.asked or spent))], limits.device
         )
         if not math.isfinite(sum(values)):

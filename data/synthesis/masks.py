@@ -36,13 +36,13 @@ class Objects(NamedTuple):
     masks: np.ndarray
     scores: np.ndarray
 
-    def chosen(self, least_score: float = 0.9, least_area: int = 4000, most: int = 5) -> "Objects":
+    def chosen(self, min_score: float = 0.9, min_area: int = 4000, most: int = 5) -> "Objects":
         """Those above a score and an area in px, the best scores first, at most `most`."""
-        large = self.masks.sum((1, 2)) > least_area
+        large = self.masks.sum((1, 2)) > min_area
         order = [
             index
             for index in np.argsort(-self.scores, kind="stable")
-            if large[index] and self.scores[index] > least_score
+            if large[index] and self.scores[index] > min_score
         ]
         return Objects(self.masks[order[:most]], self.scores[order[:most]])
 

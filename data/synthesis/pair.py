@@ -37,7 +37,7 @@ class PairSettings:
     illumination: float = 1.0
     streaks: float = 0.0
     fewest_streaks: int = 10
-    most_streaks: int = 100
+    max_streaks: int = 100
     brightest_streak: float = 2000 / 255
     saturation: float = 0.0
     saturation_in: Literal["sharp", "blurry"] = "sharp"
@@ -74,7 +74,7 @@ def make_pair(
         highlights = None
     if settings.streaks and rng.random() < settings.streaks:
         sharp = add_streaks(
-            sharp, rng, settings.fewest_streaks, settings.most_streaks, settings.brightest_streak
+            sharp, rng, settings.fewest_streaks, settings.max_streaks, settings.brightest_streak
         )
     boost = (
         np.float32(rng.uniform(0, settings.saturation)) if highlights is not None else np.float32(0)

@@ -1,4 +1,4 @@
-"""Options of the blur2vid doors. Lengths in pixels; frames are numbered 1 ... 7, the centre is
+"""Options of the blur2vid commands. Lengths in pixels; frames are numbered 1 ... 7, the centre is
 4.
 """
 
@@ -25,6 +25,31 @@ from utils.options import (
     Precision,
     SequenceTraining,
 )
+
+# Published spellings: command -> {theirs: ours}; see docs/commands.md.
+ALIASES = {
+    "train": {
+        "--metadata_root": "--metadata",
+        "--num_epochs": "--epochs",
+        "--gamma": "--lr_gamma",
+        "--exp_name": "--save",
+    },
+    "test": {
+        "--metadata_root": "--metadata",
+        "--pretrained_path": "--weights",
+        "-b": "--blurry_dir",
+        "-s": "--sharp_dir",
+        "-r": "--restored_dir",
+        "-o": "--output_dir",
+    },
+    "inference": {
+        "--blur_path": "--data_path",
+        "--input_path": "--data_path",
+        "--pretrained_path": "--weights",
+        "--output_path": "--output_dir",
+        "-o": "--output_dir",
+    },
+}
 
 FRAMES = 7
 BACKBONES = {"Jin": "jin", "Purohit": "purohit"}  # --backbone -> network in models/
@@ -58,7 +83,7 @@ def network_of(backbone: str) -> str:
     return network
 
 
-def places_of(target_frames: list[int], symmetric: bool = True) -> list[int]:
+def frame_indices(target_frames: list[int], symmetric: bool = True) -> list[int]:
     """Places 0 ... 6 of --target_frames in ascending order; raises UserError unless they are frames
     (and symmetric about the centre).
     """
@@ -103,7 +128,9 @@ class TrainConfig(SequenceTraining):
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("the loss sees"))
     save: str = option("blur2vid", SAVE)
     image_size: int = option(
-        240, "side of the training patch, px; the published 256 is no multiple of Jin's 20", least=1
+        240,
+        "side of the training patch, px; the published 256 is no multiple of Jin's 20",
+        minimum=1,
     )
 
 
@@ -121,7 +148,7 @@ class _UnfoldConfig:
         f"{_DEBLURRER} where there is no ground truth or --centre asks for it; none: the shipped "
         "one",
     )
-    output_dir: Path | None = option(None, f"{RESULTS}; default experiment/blur2vid_DOOR")
+    output_dir: Path | None = option(None, f"{RESULTS}; default experiment/blur2vid_COMMAND")
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("count"))
     tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
     memory: float = option(0.0, "GB that may be used; 0 = what is free")
@@ -173,7 +200,7 @@ class TestConfig(_UnfoldConfig):
     batch_size: int = option(
         1,
         "as the published command has it; sequences are scored one by one, so it changes nothing",
-        least=1,
+        minimum=1,
     )
     pictures: bool = option(
         True, "write the predicted frames, OUTPUT_DIR/ID/deblur_0.png ... deblur_6.png"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data.photo_catalog import pictures_by_name
 from data.sample import sequences_or_sample
-from methods.blur2vid.config import InferenceConfig, TestConfig, network_of, places_of
+from methods.blur2vid.config import InferenceConfig, TestConfig, frame_indices, network_of
 from models import find, load_network
 from models.blocks import ImageNetwork, SequenceNetwork
 from models.blur_motion import motion_axis
@@ -29,16 +29,14 @@ from utils.errors import UserError, noting, raise_left_out
 from utils.files import write_text
 from utils.image import is_image, read_image, resize_to, to_8bit, to_tensor, write_image
 from utils.progress import Progress
-from utils.report import MOST_PANELS, Example, contact_sheet_of_rows, spread, write_report
+from utils.report import MAX_PANELS, Example, contact_sheet_of_rows, spread, write_report
 from utils.tiling import pad_to_multiple, restore_tiled, tile_for
 from utils.video import NewVideo, VideoWriter, write_gif
 
 SHIPPED_WEIGHTS, SHIPPED_DEBLURRER = "blur2vid", "image_deblur"
 CENTRE = 3  # place of the middle moment
 OVERLAP = 64  # px that neighbouring tiles share
-LEAST_VIDEO_S = (
-    2.0  # an MP4 does not repeat by itself, so its cycle is written until it is this long
-)
+MIN_VIDEO_S = 2.0  # an MP4 does not repeat by itself, so its cycle is written until it is this long
 GIF_SIDE, STRIP_WIDTH = 640, 240  # px
 LONGEST_SIDE = 16384  # px of an H.264 video
 
@@ -64,7 +62,7 @@ def main(config: InferenceConfig) -> None:
 
     Of several photos, damaged ones are left out: UserError names them when the others are done.
     """
-    places = places_of(config.target_frames, symmetric=False)
+    places = frame_indices(config.target_frames, symmetric=False)
     if not 0.01 <= config.fps <= 240:
         raise UserError(f"--fps {config.fps:g} must be at least 0.01 and at most 240")
     output_dir = config.output_dir or ROOT / "experiment" / "blur2vid_inference"
@@ -73,9 +71,9 @@ def main(config: InferenceConfig) -> None:
     if isinstance(predictor.network, Purohit):
         print(f"centre frame: deblurred ({config.deblurrer or 'the shipped network'})")
     with distributed.only_run(output_dir):
-        share = distributed.shared(list(pictures.items()))  # of this process, under torchrun
-        examples, mistakes, shown = [], [], dict(spread(share, MOST_PANELS))
-        with distributed.together():
+        share = distributed.shard(list(pictures.items()))  # of this process, under torchrun
+        examples, mistakes, shown = [], [], dict(spread(share, MAX_PANELS))
+        with distributed.synchronized():
             for folder, path in Progress(share, unit="picture"):
                 with noting(mistakes, len(pictures) > 1):
                     blurry = to_tensor(read_image(path))
@@ -95,7 +93,7 @@ def main(config: InferenceConfig) -> None:
                             str(path), to_8bit(blurry), moments[CENTRE], extras=extras, words=words
                         )
                     )
-            mistakes = list(filter(None, distributed.gathered(mistakes)))
+            mistakes = list(filter(None, distributed.all_gather(mistakes)))
         if not distributed.is_main():
             return
         write_text(output_dir / "config.yaml", to_yaml(config))
@@ -251,7 +249,7 @@ def write_moments(
     filmed = [resize_to(frame, LONGEST_SIDE) for frame in cycle]
     with VideoWriter(folder / "moments.mp4", NewVideo(filmed[0].shape[:2], rate)) as writer:
         for time, frame in enumerate(
-            itertools.chain(*[filmed] * math.ceil(LEAST_VIDEO_S * config.fps / len(cycle)))
+            itertools.chain(*[filmed] * math.ceil(MIN_VIDEO_S * config.fps / len(cycle)))
         ):
             writer.write(frame, time)
     write_gif(folder / "moments.gif", [resize_to(frame, GIF_SIDE) for frame in cycle], config.fps)

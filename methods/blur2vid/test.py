@@ -12,7 +12,7 @@ from torch import Tensor
 from data.blur2vid import whole_sequence
 from data.sample import sequences_or_sample
 from data.sequences import FRAMES
-from methods.blur2vid.config import TestConfig, places_of
+from methods.blur2vid.config import TestConfig, frame_indices
 from methods.blur2vid.inference import Predictor, load, predict
 from models import load_network
 from models.hypercut import HyperCUT
@@ -20,11 +20,7 @@ from models.purohit import Purohit
 from utils.config import ROOT, to_yaml
 from utils.device import arithmetic
 from utils.errors import UserError
-from utils.files import natural_key, write_text
-from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
-from utils.progress import Progress
-from utils.report import MOST_PANELS, Example, contact_sheet_of_rows, spread, write_report
-from utils.scoring import (
+from utils.evaluation.scoring import (
     Scores,
     check_given,
     check_paired,
@@ -34,7 +30,11 @@ from utils.scoring import (
     run_table,
     write_scored,
 )
-from utils.sequence_scores import Lpips, find_lpips, score_moments, score_order
+from utils.evaluation.sequence_scores import Lpips, find_lpips, score_frames, score_order
+from utils.files import natural_key, write_text
+from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
+from utils.progress import Progress
+from utils.report import MAX_PANELS, Example, contact_sheet_of_rows, spread, write_report
 
 TABLES = Path(__file__).with_name("tables.yaml")
 FOLDER = ROOT / "experiment" / "blur2vid_test"
@@ -56,7 +56,7 @@ def unfold_and_score(config: TestConfig) -> Scores:
     """Predict the moments of every sequence of the partition and score them unrounded, as the
     protocol wants; pictures are to look at.
     """
-    places, folder = places_of(config.target_frames), config.output_dir or FOLDER
+    places, folder = frame_indices(config.target_frames), config.output_dir or FOLDER
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     sequences = found.of(config.partition)
     predictor = load(config)
@@ -68,7 +68,7 @@ def unfold_and_score(config: TestConfig) -> Scores:
     lpips, reason = find_lpips(ROOT / "pretrain_models")
     purohit = isinstance(predictor.network, Purohit)
     rows, shown = [], {}
-    looked_at = {sequence.id for sequence in spread(sequences, MOST_PANELS)}
+    looked_at = {sequence.id for sequence in spread(sequences, MAX_PANELS)}
     for sequence in Progress(sequences, unit="sequence"):
         blurry, truth = whole_sequence(sequence)
         centre = truth[3] if purohit and config.centre == "ground_truth" else None
@@ -214,9 +214,9 @@ def _scored(
 ) -> dict[str, float]:
     """Metrics of the prediction, and as input_... those of the blurry picture repeated."""
     try:
-        row = score_moments(predicted, truth, places, lpips=lpips)
+        row = score_frames(predicted, truth, places, lpips=lpips)
         if blurry is not None:
-            repeated = score_moments(blurry.expand_as(truth), truth, places, lpips=lpips)
+            repeated = score_frames(blurry.expand_as(truth), truth, places, lpips=lpips)
             row |= {f"input_{key}": value for key, value in repeated.items()}
     except UserError:
         raise

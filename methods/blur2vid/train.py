@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from data.blur2vid import whole_sequence
-from data.sequence_task import SequenceTask
 from data.sequences import Sequence
 from losses.order import naive, one_sided, order_invariant
-from methods.blur2vid.config import TrainConfig, network_of, places_of
+from methods.blur2vid.config import TrainConfig, frame_indices, network_of
+from methods.common.sequence_training import SequenceTask
 from models import build, load_network
 from models.blocks import ImageNetwork, SequenceNetwork
 from models.hypercut import HyperCUT
@@ -22,12 +22,12 @@ from utils.checkpoint import load_strict, save_weights
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, choose_device, choose_precision
 from utils.errors import UserError
+from utils.evaluation.sequence_scores import score_frames
 from utils.image import to_8bit
-from utils.sequence_scores import score_moments
 from utils.tiling import pad_to_multiple
 from utils.training import Limits, Validation, train
 
-MOST_EXAMPLES = 6  # pictures in validation.png
+MAX_EXAMPLES = 6  # pictures in validation.png
 SHIPPED_DEBLURRER, SHIPPED_HYPERCUT = "image_deblur", "hypercut"
 
 
@@ -50,7 +50,7 @@ class UnfoldTask(SequenceTask):
     def __init__(self, config: TrainConfig):
         self.device = choose_device(config.device)
         self.dtype = choose_precision(config.precision, self.device)
-        self.places = places_of(config.target_frames)
+        self.places = frame_indices(config.target_frames)
         self.name = network_of(config.backbone)
         torch.manual_seed(config.seed)
         network: SequenceNetwork = build(self.name, **(config.network or {}))
@@ -129,14 +129,14 @@ class UnfoldTask(SequenceTask):
         """Mean pPSNR of the outer frames (1 and 7), of all, and how far the outer ones lie above
         the blurry picture repeated.
         """
-        share = [self._evaluate(sequence) for sequence in distributed.shared(self.validation_set)]
-        rows = distributed.gathered(share)
+        share = [self._evaluate(sequence) for sequence in distributed.shard(self.validation_set)]
+        rows = distributed.all_gather(share)
         metrics = (
             {name: float(np.mean([row[name] for _, row, _ in rows])) for name in rows[0][1]}
             if rows
             else {}
         )
-        return Validation(metrics, {name: shown for name, _, shown in rows[:MOST_EXAMPLES]})
+        return Validation(metrics, {name: shown for name, _, shown in rows[:MAX_EXAMPLES]})
 
     def _evaluate(self, sequence: Sequence) -> tuple[str, dict[str, float], dict[str, np.ndarray]]:
         blurry, truth = whole_sequence(sequence)
@@ -156,7 +156,7 @@ class UnfoldTask(SequenceTask):
                 0, ..., :height, :width
             ].cpu()
         ours, baseline = (
-            score_moments(images, truth, ssim=False)
+            score_frames(images, truth, ssim=False)
             for images in (predicted, blurry.expand_as(truth))
         )
         outer, lower = ((row["ppsnr_1"] + row["ppsnr_7"]) / 2 for row in (ours, baseline))

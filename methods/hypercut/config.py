@@ -1,4 +1,4 @@
-"""Options of the hypercut doors. Lengths in pixels."""
+"""Options of the hypercut commands. Lengths in pixels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,23 @@ from utils.options import (
 )
 
 _WEIGHTS = f"{WEIGHTS}; a HyperCUT network; none: the shipped one"
+
+
+# Published spellings: command -> {theirs: ours}; see docs/commands.md.
+ALIASES = {
+    "train": {
+        "--metadata_root": "--metadata",
+        "--num_epochs": "--epochs",
+        "--gamma": "--lr_gamma",
+        "--exp_name": "--save",
+    },
+    "test": {
+        "--metadata_root": "--metadata",
+        "--pretrained_path": "--weights",
+        "-o": "--output_dir",
+    },
+    "generate": {"--metadata_root": "--metadata", "--pretrained_path": "--weights"},
+}
 
 
 @dataclass(frozen=True)

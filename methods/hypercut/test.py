@@ -15,11 +15,11 @@ from models.hypercut import HyperCUT
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, choose_precision, each_in_inference, worker_processes
 from utils.errors import UserError
+from utils.evaluation.scoring import Scores, paper_row, run_table
+from utils.evaluation.sequence_scores import score_order
 from utils.files import write_text
 from utils.progress import Progress
 from utils.report import write_report
-from utils.scoring import Scores, paper_row, run_table
-from utils.sequence_scores import score_order
 
 TABLES = Path(__file__).with_name("tables.yaml")
 SHIPPED_WEIGHTS = "hypercut"

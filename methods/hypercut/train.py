@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from data.blur2vid import whole_sequence
-from data.sequence_task import SequenceTask
 from losses.order import ordering
+from methods.common.sequence_training import SequenceTask
 from methods.hypercut.config import TrainConfig
 from models import build, load_network
 from models.hypercut import HyperCUT
@@ -18,8 +18,8 @@ from utils import distributed
 from utils.checkpoint import load_strict, save_weights
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, choose_device, choose_precision
-from utils.protocol import PROTOCOLS
-from utils.sequence_scores import score_order
+from utils.evaluation.protocols import PROTOCOLS
+from utils.evaluation.sequence_scores import score_order
 from utils.training import Limits, Validation, train
 
 
@@ -60,8 +60,8 @@ class OrderingTask(SequenceTask):
         """Shares of the validation sequences by protocol `hypercut`; the first, right in all of it,
         decides which weights are best.
         """
-        rows = distributed.gathered(
-            [self._evaluate(sequence) for sequence in distributed.shared(self.validation_set)]
+        rows = distributed.all_gather(
+            [self._evaluate(sequence) for sequence in distributed.shard(self.validation_set)]
         )
         names = ("all", *PROTOCOLS["hypercut"].metrics)
         return Validation(

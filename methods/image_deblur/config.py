@@ -1,4 +1,4 @@
-"""Options of the image_deblur doors, and the networks that --model names. Lengths in pixels."""
+"""Options of the image_deblur commands, and the networks that --model names. Lengths in pixels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,38 @@ from utils.options import (
     MaskKind,
     Precision,
 )
+
+# Published spellings: command -> {theirs: ours}; see docs/commands.md.
+ALIASES = {
+    "test": {
+        "-b": "--blurry_dir",
+        "-s": "--sharp_dir",
+        "-r": "--restored_dir",
+        "-o": "--output_dir",
+        "--gopro_blur": "--blur_folder",
+        "--training_dir": "--weights",
+        "--save_dir": "--weights",
+    },
+    "inference": {
+        "--input_path": "--data_path",
+        "--output_path": "--output_dir",
+        "-o": "--output_dir",
+        "--gopro_blur": "--blur_folder",
+        "--training_dir": "--weights",
+        "--save_dir": "--weights",
+        "--demo_input_dir": "--data_path",
+        "--demo_output_dir": "--output_dir",
+    },
+    "train": {
+        "--video_share": "--video_fraction",
+        "--encoded_share": "--srgb_fraction",
+        "--noise_share": "--noise_fraction",
+        "--jpeg_share": "--jpeg_fraction",
+        "--gopro_blur": "--blur_folder",
+        "--save_dir": "--save",
+        "--n_threads": "--workers",
+    },
+}
 
 # --model -> (network in models/, its arguments, the recipe in configs/ that train.py takes without
 # --config)
@@ -141,15 +173,15 @@ class TrainConfig:
     epochs: int = option(0, f"{EPOCHS}; 0 = see --steps")
     steps: int = option(200_000, "optimiser steps, where --epochs is 0")
     val_every: int = option(0, "steps between validations; 0 = an epoch")
-    batch_size: int = option(32, "pairs per optimiser step", least=1, unused_with="phases")
-    patch_size: int = option(256, "side of the training patch, px", least=1, unused_with="phases")
+    batch_size: int = option(32, "pairs per optimiser step", minimum=1, unused_with="phases")
+    patch_size: int = option(256, "side of the training patch, px", minimum=1, unused_with="phases")
     phases: list[str] | None = option(
         None, "growing patches: PATCHxBATCH:STEPS ..., e.g. 128x64:92000 160x40:64000"
     )
     tile_size: int = option(
         512, "cut the pictures into tiles of this side first, px; 0 = whole pictures"
     )
-    tile_step: int = option(256, "distance between two of these tiles, px", least=1)
+    tile_step: int = option(256, "distance between two of these tiles, px", minimum=1)
     augment: list[Augmentation] = option(
         ["turn"],
         "mirror: left-right; turn: the eight flips and turns; colour, noise: as in DeepDeblur",
@@ -173,7 +205,7 @@ class TrainConfig:
     )
     psnr_floor: float = option(1e-8, "added to the squared error inside PSNR")
     gradient_norm: float = option(0.01, GRADIENT_NORM)
-    accumulate: int = option(1, ACCUMULATE, least=1)
+    accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
     mask_path: Path | None = option(
         None,
@@ -182,7 +214,7 @@ class TrainConfig:
     )
     mask_kind: MaskKind = option("auto", "its kind")
     kernel_path: Path | None = option(None, "--source pictures: blur kernels; none: generated ones")
-    kernel_size: int = option(65, "--source pictures: side of the kernels, px", least=1)
+    kernel_size: int = option(65, "--source pictures: side of the kernels, px", minimum=1)
     strong: float = option(1.0, "--source pictures: share with the kernels as they come")
     mild: float = option(
         0.0, "--source pictures: share with kernels of at most 4 px; what is left has no blur"
@@ -197,21 +229,21 @@ class TrainConfig:
     video_path: Path | None = option(
         None, "sharp videos: exposures over them take a share of the samples, whatever the --source"
     )
-    video_share: float = option(0.5, "that share, 0 .. 1")
+    video_fraction: float = option(0.5, "that share, 0 .. 1")
     cache_path: Path = option(
         Path("dataset/cache"), "--video_path: the videos are kept here at a high frame rate"
     )
     max_frames: int = option(300, "--video_path: frames used of each video; 0 = all")
-    encoded_share: float = option(
+    srgb_fraction: float = option(
         0.0,
         "--source pictures, --video_path: share blurred in pixel values instead of light, as "
         "GoPro's blur is",
     )
     gamma_factor: float = option(1.0, _GAMMA)
-    noise_share: float = option(
+    noise_fraction: float = option(
         0.0, "--source pictures: share of noisy blurry patches, Gaussian of deviation U(0, 0.015)"
     )
-    jpeg_share: float = option(
+    jpeg_fraction: float = option(
         0.0, "--source pictures: share of blurry patches compressed as JPEG of quality 70 .. 95"
     )
     compile: bool = option(False, "compile the network for training (slower start, faster steps)")
@@ -243,7 +275,7 @@ class _RestoreConfig:
     output_dir: Path | None = option(
         None,
         f"{RESULTS}: OUTPUT_DIR/NAME.png or VIDEO.mp4, and scores; default "
-        "experiment/image_deblur_DOOR",
+        "experiment/image_deblur_COMMAND",
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
     gamma_factor: float = option(1.0, _GAMMA)
@@ -277,7 +309,7 @@ class InferenceConfig(_RestoreConfig):
         None, "as SRN's command has it; any size works, so it changes nothing"
     )
     demo: bool = option(
-        True, "as DeepDeblur's command has it; this door is the demo, so it changes nothing"
+        True, "as DeepDeblur's command has it; this command is the demo, so it changes nothing"
     )
     lossless: bool = option(
         False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
@@ -292,7 +324,7 @@ class TestConfig(_RestoreConfig):
 
     protocol: Literal["auto", "image", "image_float", "realblur", "kohler"] = option(
         "auto",
-        "how pictures are compared, see utils/protocol.py; auto: realblur or kohler for data of "
+        "how pictures are compared, see utils/evaluation/protocols.py; auto: realblur or kohler for data of "
         "such a name, else image",
     )
     table: str | None = option(None, TABLE, bare="all")

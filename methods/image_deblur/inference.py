@@ -31,13 +31,13 @@ from utils.device import (
     prepare_memory,
 )
 from utils.errors import UserError, noting, raise_left_out
+from utils.evaluation.protocols import PROTOCOLS
+from utils.evaluation.scoring import Scores, Triple, paper_row, read_truth, score_files
 from utils.files import write_text
 from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
 from utils.photo import read_photo, write_photo
 from utils.progress import Progress
-from utils.protocol import PROTOCOLS
-from utils.report import MOST_PANELS, Example, amount, contact_sheet, spread, write_report
-from utils.scoring import Scores, Triple, paper_row, read_truth, score_files
+from utils.report import MAX_PANELS, Example, amount, contact_sheet, spread, write_report
 from utils.tensorflow_checkpoint import find_prefix, is_checkpoint
 from utils.tiling import count_tiles, restore_tiled, tile_for
 from utils.video import VideoFile, VideoWriter, is_video
@@ -362,10 +362,10 @@ def restore_pictures(
         0.0,
         0,
     )
-    share = distributed.shared(list(pictures))
-    shown = {picture.name for picture in spread(share, MOST_PANELS)}
+    share = distributed.shard(list(pictures))
+    shown = {picture.name for picture in spread(share, MAX_PANELS)}
     overlap, multiple, mistakes = predictor.overlap, predictor.network.multiple, []
-    with distributed.together(), Progress(total=len(share), unit="picture") as bar:
+    with distributed.synchronized(), Progress(total=len(share), unit="picture") as bar:
         for picture in share:
             target = result.files[picture.name]
             with noting(mistakes, not picture.sharp and len(pictures) > 1):
@@ -389,7 +389,7 @@ def restore_pictures(
             if picture.name in shown:
                 result.examples.append(_example(picture, target))
             bar.update()
-        result.mistakes = list(filter(None, distributed.gathered(mistakes)))
+        result.mistakes = list(filter(None, distributed.all_gather(mistakes)))
     if done:
         result.speed = (
             f"{amount(done, 'picture')} in {seconds:.1f} s, {seconds / done:.2f} s "
@@ -421,7 +421,7 @@ def _restore_frames(
     config: InferenceConfig, predictor: Predictor, source: VideoFile, target: Path
 ) -> Restored:
     result, started, done = Restored({config.data_path.stem: target}), time.monotonic(), 0
-    wanted = set(spread(range(source.count or MOST_PANELS * 30), MOST_PANELS))
+    wanted = set(spread(range(source.count or MAX_PANELS * 30), MAX_PANELS))
     with (
         VideoWriter(target, source, config.lossless) as writer,
         Progress(total=source.count, unit="frame") as bar,

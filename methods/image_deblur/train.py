@@ -35,15 +35,15 @@ from utils.checkpoint import load_strict, save_weights
 from utils.config import ROOT, to_yaml
 from utils.device import autocast, choose_device, choose_precision
 from utils.errors import UserError
+from utils.evaluation.protocols import PROTOCOLS
 from utils.image import read_image, to_8bit, to_tensor
-from utils.protocol import PROTOCOLS
 from utils.report import spread
 from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
 
 PLAIN_LOSSES = {"L1": l1, "MSE": mse, "FFT": fft_l1}
 LOSSES = (*PLAIN_LOSSES, "PSNR", "ADV")
 LUMINANCE = (0.2989, 0.587, 0.114)
-MOST_EXAMPLES = 6  # pictures in validation.png
+MAX_EXAMPLES = 6  # pictures in validation.png
 
 
 def main(config: TrainConfig) -> dict[str, float]:
@@ -162,9 +162,9 @@ class DeblurTask:
         that are not identical.
         """
         share = [
-            self._evaluate(picture) for picture in distributed.shared(list(self.validation_set))
+            self._evaluate(picture) for picture in distributed.shard(list(self.validation_set))
         ]
-        rows = distributed.gathered(share)
+        rows = distributed.all_gather(share)
         if not rows:
             return Validation()
         restored, blurry = np.array([figures for _, figures, _ in rows]).T
@@ -177,7 +177,7 @@ class DeblurTask:
         }
         return Validation(
             {name: float(value) for name, value in metrics.items()},
-            {name: shown for name, _, shown in rows[:MOST_EXAMPLES]},
+            {name: shown for name, _, shown in rows[:MAX_EXAMPLES]},
         )
 
     def _evaluate(self, picture) -> tuple[str, tuple[float, float], dict[str, np.ndarray]]:
@@ -231,7 +231,7 @@ class DeblurTask:
             else None,
             strong=config.strong,
             mild=config.mild,
-            encoded=config.encoded_share,
+            encoded=config.srgb_fraction,
         )
         settings = PairSettings(
             gamma_response(config.gamma), illumination=3.0 if config.augment_illumination else 1.0
@@ -240,7 +240,7 @@ class DeblurTask:
             path, find_masks(config.mask_path, config.mask_kind), draw, settings, config.seed
         )
         return SynthesisedPairs(
-            maker, size, config.noise_share, config.jpeg_share, vary, tuple(config.zoom)
+            maker, size, config.noise_fraction, config.jpeg_fraction, vary, tuple(config.zoom)
         )
 
     def _with_videos(self, pairs: Dataset, size: int) -> Dataset:
@@ -249,9 +249,9 @@ class DeblurTask:
             return pairs
         videos = find_videos(config.video_path, "frames").videos
         exposed = ExposedFrames(
-            videos, size, config.seed, config.cache_path, config.max_frames, config.encoded_share
+            videos, size, config.seed, config.cache_path, config.max_frames, config.srgb_fraction
         )
-        return Mixture(pairs, exposed, config.video_share, config.seed)
+        return Mixture(pairs, exposed, config.video_fraction, config.seed)
 
 
 class AdversarialPair(nn.Module):

@@ -1,4 +1,4 @@
-"""Options of the irp doors. Lengths in pixels."""
+"""Options of the irp commands. Lengths in pixels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,21 @@ from utils.options import (
     MaskKind,
     Precision,
 )
+
+# Published spellings: command -> {theirs: ours}; see docs/commands.md.
+ALIASES = {
+    "train": {
+        "--fresh_share": "--fresh_fraction",
+    },
+    "test": {"--weights_path": "--weights", "-o": "--output_dir"},
+    "inference": {
+        "--weights_path": "--weights",
+        "--input_path": "--data_path",
+        "--output_path": "--output_dir",
+        "-o": "--output_dir",
+    },
+    "generate": {"-o": "--output_dir"},
+}
 
 _STACKS = "exposure stacks with labels (SCENE/{ratio}.png, IRP_label/); none: the embedded sample"
 _WEIGHTS = f"{WEIGHTS}; an IRP network; none: the shipped one"
@@ -53,7 +68,7 @@ class TrainConfig:
     resume: bool = option(False, RESUME)
     epochs: int = option(30, EPOCHS)
     val_every: int = option(1, "epochs between validations; 0 = only at the end")
-    batch_size: int = option(16, "shots per optimiser step, or brackets of them", least=1)
+    batch_size: int = option(16, "shots per optimiser step, or brackets of them", minimum=1)
     patch_size: int = option(
         0,
         "side of the part of a shot that is seen, px; 0 = whole shots, all of one size, as "
@@ -67,7 +82,7 @@ class TrainConfig:
     bracket: int = option(
         1,
         "shots of one scene at different exposures that an item of a batch holds, as published one",
-        least=1,
+        minimum=1,
     )
     within: float = option(
         0.0,
@@ -84,7 +99,7 @@ class TrainConfig:
         "sharp pictures that are exposed anew while training, with labels guessed from what is "
         "known of them; none: only DATA_PATH",
     )
-    fresh_share: float = option(
+    fresh_fraction: float = option(
         0.75, "share of such shots; pictures of scenes that validate or test are left out"
     )
     mask_path: Path | None = option(
@@ -97,7 +112,7 @@ class TrainConfig:
         [10, 20], "epochs after which it applies, and Adam starts afresh"
     )
     gradient_norm: float = option(0.0, GRADIENT_NORM)
-    accumulate: int = option(1, ACCUMULATE, least=1)
+    accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
     max_minutes: float = option(0.0, MAX_MINUTES)
     workers: int = option(6, WORKERS)
@@ -181,12 +196,12 @@ class GenerateConfig:
     source: Literal["auto", "pictures", "videos"] = option(
         "auto", "auto: pictures and video files; videos: also folders of frames"
     )
-    n_images: int = option(1, "scenes per picture or video", least=1)
+    n_images: int = option(1, "scenes per picture or video", minimum=1)
     ratios: list[float] | None = option(
         None, "exposure ratios; none: the published eleven, 1 to 75"
     )
-    height: int = option(256, "height of the shots, px", least=1)
-    width: int = option(256, "width of the shots, px", least=1)
+    height: int = option(256, "height of the shots, px", minimum=1)
+    width: int = option(256, "width of the shots, px", minimum=1)
     blur: list[float] = option(
         [2.0, 40.0],
         "pictures: extent of the motion at ratio 1, px: LEAST MOST, short ones as often as long",
@@ -199,7 +214,7 @@ class GenerateConfig:
         [500.0, 20000.0], "electrons at full scale for ratio 1: LEAST MOST, few as often as many"
     )
     read_noise: float = option(2.0, "read noise of the sensor, electrons")
-    kernel_size: int = option(65, "side of the blur kernels, px", least=1)
+    kernel_size: int = option(65, "side of the blur kernels, px", minimum=1)
     mask_path: Path | None = option(
         None,
         "pictures: segmentation of their objects, see --mask_kind; none: the camera alone moves",

@@ -73,7 +73,7 @@ def _make_all(config: GenerateConfig, jobs: list[Job], remark: str) -> None:
         device,
         choose_precision(config.precision, device),
     )
-    masks, made, share = find_masks(config.mask_path, config.mask_kind), 0, distributed.shared(jobs)
+    masks, made, share = find_masks(config.mask_path, config.mask_kind), 0, distributed.shard(jobs)
     for job in Progress(share, "stacks", unit="scene"):
         if not _is_made(config, job):
             _make(config, job, restorers, masks)

@@ -30,7 +30,7 @@ from utils.report import contact_sheet_of_rows, spread
 from utils.video import VideoFile, is_video
 
 SHOWN = 12  # the best and the worst shots on a contact sheet
-LEAST_SPAN = 0.2  # of the curve: what the network errs by (.09) should not look like a difference
+MIN_SPAN = 0.2  # of the curve: what the network errs by (.09) should not look like a difference
 RESTORER = "image_deblur"
 
 
@@ -314,7 +314,7 @@ def _draw_curve(path: Path, judged: list[Judged], kept: list[Judged]) -> None:
     )
     middle, reach = (
         (max(potentials) + min(potentials)) / 2,
-        max(max(potentials) - min(potentials), LEAST_SPAN) * 0.55,
+        max(max(potentials) - min(potentials), MIN_SPAN) * 0.55,
     )
     axes.set_ylim(middle - reach, middle + reach)
     chosen = [(step, shot.potential) for step, shot in zip(steps, judged) if shot in kept]

@@ -24,20 +24,22 @@ from data.synthesis.stack import Exposure
 from models import load_network
 from models.blocks import ImageNetwork
 from utils.device import autocast, available_memory
+from utils.evaluation.metrics import ssim
+from utils.evaluation.protocols import PROTOCOLS
 from utils.image import to_8bit
-from utils.metrics import ssim
-from utils.protocol import PROTOCOLS
 from utils.tiling import OVERLAP, restore_tiled, tile_for
 
 PSNR_RANGE = (15.0, 35.0)  # dB that become 0 and 1
-MOST_ITERATIONS, LEAST_ITERATIONS, NOISE_PER_ITERATION = (
+MAX_ITERATIONS, MIN_ITERATIONS, NOISE_PER_ITERATION = (
     20,
     3,
     0.25,
 )  # of Richardson-Lucy: fewer where there is more noise
 DARKEST = 1e-4  # of the light, so that Richardson-Lucy never divides by nothing
-LEAST_SHARE = 0.05  # of a pixel's light in the picture, below which Richardson-Lucy leaves it alone
-LEAST_EXTENT = 1.5  # px; shorter blur is left alone
+MIN_FRACTION = (
+    0.05  # of a pixel's light in the picture, below which Richardson-Lucy leaves it alone
+)
+MIN_EXTENT = 1.5  # px; shorter blur is left alone
 Restorer = Callable[
     [np.ndarray, float, Exposure], np.ndarray
 ]  # denoised picture, its noise before, exposure -> restored [h,w,3]
@@ -115,7 +117,7 @@ def _deblur(
 
 def _deconvolve(denoised: np.ndarray, noise: float, exposure: Exposure) -> np.ndarray:
     iterations = int(
-        np.clip(NOISE_PER_ITERATION / max(noise, 1e-6), LEAST_ITERATIONS, MOST_ITERATIONS)
+        np.clip(NOISE_PER_ITERATION / max(noise, 1e-6), MIN_ITERATIONS, MAX_ITERATIONS)
     )
     linear = STANDARD.linear(denoised)
     restored = np.zeros_like(linear)
@@ -125,9 +127,9 @@ def _deconvolve(denoised: np.ndarray, noise: float, exposure: Exposure) -> np.nd
 
 
 def _richardson_lucy(linear: np.ndarray, kernel: np.ndarray, iterations: int) -> np.ndarray:
-    """Without the margins where a kernel is empty; blur shorter than LEAST_EXTENT is left alone."""
+    """Without the margins where a kernel is empty; blur shorter than MIN_EXTENT is left alone."""
     rows, columns = (np.flatnonzero(kernel.sum(axis)) for axis in (1, 0))
-    if max(np.ptp(rows), np.ptp(columns)) <= LEAST_EXTENT:
+    if max(np.ptp(rows), np.ptp(columns)) <= MIN_EXTENT:
         return linear
     margin = len(kernel) // 2
     reach = max(margin - min(rows[0], columns[0]), max(rows[-1], columns[-1]) - margin)
@@ -170,6 +172,6 @@ def richardson_lucy(blurred: np.ndarray, kernel: np.ndarray, iterations: int) ->
         ratio[inside] = observed / filtered(estimate, response.conj(), reach)[inside].clamp(
             min=DARKEST / 10
         )
-        correction = filtered(ratio, response, -reach) / share.clamp(min=LEAST_SHARE)
-        estimate = estimate * torch.where(share > LEAST_SHARE, correction, 1.0).clamp(min=0)
+        correction = filtered(ratio, response, -reach) / share.clamp(min=MIN_FRACTION)
+        estimate = estimate * torch.where(share > MIN_FRACTION, correction, 1.0).clamp(min=0)
     return estimate[inside].clamp(0, 1).permute(1, 2, 0).numpy()

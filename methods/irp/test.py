@@ -10,13 +10,13 @@ from methods.irp.pictures import as_bright, save_curve
 from methods.irp.predict import load
 from methods.irp.sample import stacks_or_sample
 from utils.config import ROOT, to_yaml
+from utils.evaluation.potential_scores import score_potentials
+from utils.evaluation.scoring import Scores, paper_row, run_table
+from utils.evaluation.sharpness import MEASURES
 from utils.files import write_text
 from utils.image import read_8bit
-from utils.potential_scores import score_potentials
 from utils.progress import Progress
 from utils.report import write_report
-from utils.scoring import Scores, paper_row, run_table
-from utils.sharpness import MEASURES
 
 TABLES = Path(__file__).with_name("tables.yaml")
 FOLDER = ROOT / "experiment" / "irp_test"

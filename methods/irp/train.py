@@ -13,9 +13,9 @@ from data.irp import FACTS, Knowledge, LabelledShots, Shot, Stacks, read_knowled
 from data.mixture import Mixture
 from data.photo_catalog import pictures_by_name
 from data.synthesis.masks import find_masks
-from methods.irp.appraise import Appraiser
 from methods.irp.config import TrainConfig
 from methods.irp.predict import Predictor
+from methods.irp.pseudo_labels import PseudoLabeller
 from methods.irp.sample import stacks_or_sample
 from models import build, load_network
 from models.irp import IRP, LABEL, brighten
@@ -24,8 +24,8 @@ from utils.checkpoint import load_state, load_strict, save_weights
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, choose_precision
 from utils.errors import UserError
+from utils.evaluation.potential_scores import score_potentials
 from utils.image import image_size
-from utils.potential_scores import score_potentials
 from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
 
 
@@ -81,9 +81,9 @@ class PotentialTask:
             ]
         if config.fresh_path:
             labels = np.float32([shot.label for shot in shots])
-            self.appraiser = Appraiser(known.circumstances, labels, config.seed).to(self.device)
+            self.labeller = PseudoLabeller(known.circumstances, labels, config.seed).to(self.device)
             self.training_set = Mixture(
-                self.training_set, _fresh_shots(config, found), config.fresh_share, config.seed
+                self.training_set, _fresh_shots(config, found), config.fresh_fraction, config.seed
             )
         self.validation_set = found.of("val")
         self.network = Taught(self.predictor, FACTS) if config.facts else self.predictor
@@ -111,7 +111,7 @@ class PotentialTask:
         features = self.predictor.pooled(images, brighten(images, batch["ratio"].flatten()))
         if self.config.fresh_path:
             label = torch.where(
-                label.isnan(), self.appraiser(batch["circumstances"]).clamp(0, 1), label
+                label.isnan(), self.labeller(batch["circumstances"]).clamp(0, 1), label
             )
         errors = self.predictor.judged(features).unflatten(0, label.shape) - LABEL * label
         losses = {"mse": errors.square().mean()}
@@ -133,7 +133,7 @@ class PotentialTask:
         which weights are best.
         """
         shots, predictor = self.validation_set, Predictor(self.predictor, self.device, self.dtype)
-        values = distributed.gathered(predictor.all(distributed.shared(shots)))
+        values = distributed.all_gather(predictor.all(distributed.shard(shots)))
         scores = score_potentials(
             [shot.scene for shot in shots], values, [shot.label for shot in shots]
         )
@@ -166,8 +166,8 @@ def _fresh_shots(config: TrainConfig, found: Stacks) -> FreshShots:
     """Of all pictures but those that are too small and those that scenes which validate or test
     were made of.
     """
-    if not config.patch_size or not 0 < config.fresh_share < 1:
-        raise UserError("--fresh_path needs a --patch_size, and a --fresh_share between 0 and 1")
+    if not config.patch_size or not 0 < config.fresh_fraction < 1:
+        raise UserError("--fresh_path needs a --patch_size, and a --fresh_fraction between 0 and 1")
     draw, held_out = (
         SceneDraw(),
         {

@@ -7,6 +7,37 @@ from typing import Literal
 from utils.config import option
 from utils.options import BLURRY_DIR, REPORT, RESTORED_DIR, RESULTS, SEED, SHARP_DIR, MaskKind
 
+# Published spellings: command -> {theirs: ours}; see docs/commands.md.
+ALIASES = {
+    "generate": {
+        "--sharp_dir": "--data_path",
+        "--gopro_sharp_dir": "--data_path",
+        "-ad": "--data_path",
+        "-kd": "--kernel_path",
+        "-kl": "--kernel_list",
+        "-sd": "--mask_path",
+        "-gf": "--gamma",
+        "-ef": "--exponential_factor",
+        "-ps": "--prob_streaks",
+        "-o": "--output_dir",
+        "--segmentation_dir": "--mask_path",
+        "--gopro_segmentation_dir": "--mask_path",
+        "--kernels_dir": "--kernel_path",
+        "--kernels_list": "--kernel_list",
+        "--K": "--kernel_size",
+        "--max_objects_to_blur": "--max_objects",
+        "--gamma_factor": "--gamma",
+    },
+    "test": {
+        "-b": "--blurry_dir",
+        "-s": "--sharp_dir",
+        "--gt_dir": "--sharp_dir",
+        "-r": "--restored_dir",
+        "-o": "--output_dir",
+        "--core": "--workers",
+    },
+}
+
 
 @dataclass(frozen=True)
 class GenerateConfig:
@@ -58,12 +89,12 @@ class GenerateConfig:
         "pairs: text file with a kernel per line, below --kernel_path or, without it, beside the "
         "file",
     )
-    kernel_size: int = option(65, "pairs, kernels: side of the kernels, px", least=1)
+    kernel_size: int = option(65, "pairs, kernels: side of the kernels, px", minimum=1)
     kernel_length: float | None = option(
         None, "pairs, kernels: extent of generated kernels, px; none: as they come"
     )
     kernels: int = option(1000, "kernels: how many")
-    n_images: int = option(1, "pairs, and sequences from pictures: per picture", least=1)
+    n_images: int = option(1, "pairs, and sequences from pictures: per picture", minimum=1)
     min_img_size: int = option(400, "pairs: pictures with a side of at most this are left out, px")
     strong: float = option(1.0, "pairs: share with the kernels as they come")
     mild: float = option(0.0, "pairs: share with kernels of at most 4 px; what is left has no blur")
@@ -117,7 +148,7 @@ class GenerateConfig:
         "from videos: fill the time between frames by optical flow; --no_interpolate averages "
         "whole frames",
     )
-    frames: int = option(9, "clips from pictures: frames per clip", least=1)
+    frames: int = option(9, "clips from pictures: frames per clip", minimum=1)
     blur: list[float] = option(
         [9.0],
         "from pictures: mean length of the camera's blur, px; two: a range to draw from, short "
@@ -130,9 +161,9 @@ class GenerateConfig:
         0.0, "from pictures: focal length of a rotating camera, px; 0 = one that shifts"
     )
     height: int = option(
-        240, "from pictures: height of the window that moves over the picture, px", least=1
+        240, "from pictures: height of the window that moves over the picture, px", minimum=1
     )
-    width: int = option(320, "from pictures: its width, px", least=1)
+    width: int = option(320, "from pictures: its width, px", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -153,7 +184,7 @@ class TestConfig:
         "RESTORED_DIR/scores",
     )
     protocol: Literal["realblur", "kohler", "image", "cdvd"] = option(
-        "realblur", "how pictures are compared, see utils/protocol.py"
+        "realblur", "how pictures are compared, see utils/evaluation/protocols.py"
     )
     workers: int = option(0, "images compared at the same time; 0 = one per core")
     report: bool = option(True, REPORT)

@@ -109,7 +109,7 @@ def make_pairs(config: GenerateConfig) -> Rows:
     if not made + there:
         raise UserError(
             f"{config.data_path}: all {len(maker.names)} pictures have a side of at most "
-            f"{maker.least_side} px: lower --min_img_size or "
+            f"{maker.min_side} px: lower --min_img_size or "
             "--kernel_size"
         )
     return _pair_rows(maker, jobs)
@@ -211,9 +211,9 @@ def pair_maker(config: GenerateConfig) -> PairMaker:
         kernels=kernels,
         strong=config.strong,
         mild=config.mild,
-        least_score=config.score_threshold,
-        least_area=config.min_object_area,
-        most_objects=config.max_objects,
+        min_score=config.score_threshold,
+        min_area=config.min_object_area,
+        max_objects=config.max_objects,
         random_masks=config.random_masks,
     )
     boost = config.saturation_streaks or config.sat_augmentation_in_blurry
@@ -222,7 +222,7 @@ def pair_maker(config: GenerateConfig) -> PairMaker:
         illumination=3.0 if config.augment_illumination else 1.0,
         streaks=config.prob_streaks if config.random_whyte_streaks else 0.0,
         fewest_streaks=config.min_streaks,
-        most_streaks=config.max_streaks,
+        max_streaks=config.max_streaks,
         brightest_streak=config.max_sat_increment / 255,
         saturation=config.max_boost if boost else 0.0,
         saturation_in="blurry" if config.sat_augmentation_in_blurry else "sharp",
@@ -502,7 +502,7 @@ def _check(config: GenerateConfig) -> None:
 
 def _progress(config: GenerateConfig, jobs: list) -> Progress:
     """This process's share of the jobs, with a bar."""
-    return Progress(distributed.shared(jobs), config.what, unit=" job")
+    return Progress(distributed.shard(jobs), config.what, unit=" job")
 
 
 def _summary(config: GenerateConfig, made: int, kind: str, there: int, remark: str = "") -> None:

@@ -5,7 +5,7 @@ cores.
 from data.photo_catalog import find_results
 from methods.sbdd.config import TestConfig
 from utils.config import to_yaml
-from utils.scoring import Scores, Triple, check_given, score_files, write_scored
+from utils.evaluation.scoring import Scores, Triple, check_given, score_files, write_scored
 
 
 def main(config: TestConfig) -> Scores:

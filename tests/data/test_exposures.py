@@ -98,18 +98,18 @@ def test_blur_is_none_mild_and_strong_and_still_scenes_stay_sharp(videos, tmp_pa
     assert np.min(differences["moving"]) < 0.004 < 0.04 < np.max(differences["moving"])
 
 
-@pytest.mark.parametrize(("encoded_share", "response"), [(0, STANDARD), (1, NO_RESPONSE)])
+@pytest.mark.parametrize(("srgb_fraction", "response"), [(0, STANDARD), (1, NO_RESPONSE)])
 def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(
-    videos, tmp_path, monkeypatch, encoded_share, response
+    videos, tmp_path, monkeypatch, srgb_fraction, response
 ):
     """A mean of light, or, as GoPro's `blur`, of pixel values."""
     monkeypatch.setattr(
         "data.exposures.degrade", lambda rng, clip, **shares: np.round(clip * 255) / 255
     )
     monkeypatch.setattr("data.exposures.crop_and_turn", lambda images, size, rng: images)
-    monkeypatch.setattr("data.exposures.UNBLURRED_SHARE", 0)
-    monkeypatch.setattr("data.exposures.PLAIN_SHARE", 1)
-    clips = make(videos[:1], tmp_path, size=60, encoded_share=encoded_share)
+    monkeypatch.setattr("data.exposures.UNBLURRED_FRACTION", 0)
+    monkeypatch.setattr("data.exposures.PLAIN_FRACTION", 1)
+    clips = make(videos[:1], tmp_path, size=60, srgb_fraction=srgb_fraction)
     frames = clips.videos[0].frames[::2] / 255
     for index in range(6):
         item = clips[0, index]

@@ -30,12 +30,12 @@ def test_detectron_results(tmp_path):
     assert np.array_equal(objects.masks, [ONE, TWO]) and objects.scores.tolist() == pytest.approx(
         [0.95, 0.99]
     )
-    assert np.array_equal(objects.chosen(least_area=10).masks, [TWO, ONE])  # the best first
+    assert np.array_equal(objects.chosen(min_area=10).masks, [TWO, ONE])  # the best first
     assert (
-        len(objects.chosen(least_area=50).masks) == 1
-        and len(objects.chosen(least_area=10, most=1).masks) == 1
+        len(objects.chosen(min_area=50).masks) == 1
+        and len(objects.chosen(min_area=10, most=1).masks) == 1
     )
-    assert len(objects.chosen(least_score=0.97, least_area=10).masks) == 1
+    assert len(objects.chosen(min_score=0.97, min_area=10).masks) == 1
     with pytest.raises(UserError, match="no masks for other: looked for other.npz in"):
         find_masks(tmp_path)("other", PICTURE)
     with pytest.raises(UserError, match="are 30x20, their picture is 31x20"):

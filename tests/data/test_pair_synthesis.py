@@ -99,7 +99,7 @@ def test_the_whole_program_is_the_authors(golden):
     picture, masks, scores, kernels = as_numpy(
         *(vectors[key] for key in ("image", "seg_masks", "scores", "kernels"))
     )
-    objects = Objects(masks.astype(bool), scores).chosen(least_score=0.9, least_area=400, most=5)
+    objects = Objects(masks.astype(bool), scores).chosen(min_score=0.9, min_area=400, most=5)
     assert len(objects.masks) == 2 and list(objects.scores) == sorted(objects.scores, reverse=True)
     pair = make_pair(
         picture, objects.masks, kernels[vectors.manifest["kernel_index_per_layer"]], rng()

@@ -1,4 +1,4 @@
-"""The blur2vid doors: training with three losses, scores against the formula, what inference
+"""The blur2vid commands: training with three losses, scores against the formula, what inference
 writes, bad input in one sentence.
 """
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from losses.order import naive, one_sided, order_invariant
 from methods.blur2vid import inference, test, train
-from methods.blur2vid.config import InferenceConfig, TestConfig, TrainConfig, places_of
+from methods.blur2vid.config import InferenceConfig, TestConfig, TrainConfig, frame_indices
 from models import build, load
 from utils.checkpoint import save_weights
 from utils.config import parse
@@ -181,7 +181,7 @@ def test_a_deblurred_centre_is_the_deblurrers(folder, deblurrer):
 
 
 @pytest.mark.parametrize("backbone", ["jin", "purohit"])
-def test_scores_of_the_door(folder, weights, tmp_path, backbone):
+def test_scores_of_the_command(folder, weights, tmp_path, backbone):
     """Against the network run by hand; the input's figures are those of the blurry picture seven
     times.
     """
@@ -407,8 +407,11 @@ def test_tiles_of_purohit_agree_inside(folder, weights, deblurrer, tmp_path):
 )
 def test_target_frames_that_make_no_sense(frames, sentence):
     with pytest.raises(UserError, match=sentence):
-        places_of(frames)
-    assert places_of([7, 4, 1]) == [0, 3, 6] and places_of([2, 1], symmetric=False) == [0, 1]
+        frame_indices(frames)
+    assert frame_indices([7, 4, 1]) == [0, 3, 6] and frame_indices([2, 1], symmetric=False) == [
+        0,
+        1,
+    ]
 
 
 def test_bad_input(folder, weights, small_network, tmp_path):
@@ -502,11 +505,11 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize(("door", "config_class", "line"), PUBLISHED)
-def test_published_spellings(door, config_class, line):
-    config = parse(config_class, "blur2vid", door, line.split())
+@pytest.mark.parametrize(("command", "config_class", "line"), PUBLISHED)
+def test_published_spellings(command, config_class, line):
+    config = parse(config_class, "blur2vid", command, line.split())
     assert config.target_frames == [1, 2, 3, 4, 5, 6, 7]
-    if door == "inference":
+    if command == "inference":
         assert (config.data_path, config.output_dir, config.weights) == (
             Path("I"),
             Path("O"),
@@ -514,5 +517,5 @@ def test_published_spellings(door, config_class, line):
         )
     else:
         assert config.dataset_name == "NAME" and config.metadata == Path("M")
-    if door == "train":
+    if command == "train":
         assert config.image_size == (256 if config.backbone == "Purohit" else 240)

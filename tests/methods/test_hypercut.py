@@ -1,4 +1,4 @@
-"""The hypercut doors: training learns, scores are those of the formula, new orders keep everything
+"""The hypercut commands: training learns, scores are those of the formula, new orders keep everything
 else, bad input is one sentence.
 """
 
@@ -53,7 +53,7 @@ def edited(folder, change):
 
 
 def raw_scores(folder, weights, entry):
-    """The six scores of an entry as stored, without the doors."""
+    """The six scores of an entry as stored, without the commands."""
     from utils.image import read_image, to_tensor
 
     network: HyperCUT = load(weights)
@@ -104,7 +104,7 @@ def test_the_plane_is_not_trained(folder, tmp_path, monkeypatch):
     assert torch.equal(task.network.hyperplane, before) and -1 <= before.min() < before.max() <= 1
 
 
-def test_scores_of_the_door(folder, weights, tmp_path):
+def test_scores_of_the_command(folder, weights, tmp_path):
     edited(folder, lambda entries: [entry.update(order="reverse") for entry in entries])
     scores = test.main(
         TestConfig(folder, weights=weights, output_dir=tmp_path / "out", workers=0, device="cpu")
@@ -233,7 +233,7 @@ def test_table_says_what_is_missing(capsys):
 
 
 @pytest.mark.parametrize(
-    ("door", "config_class", "line"),
+    ("command", "config_class", "line"),
     [
         (
             "train",
@@ -254,8 +254,8 @@ def test_table_says_what_is_missing(capsys):
         ),
     ],
 )
-def test_published_spellings(door, config_class, line):
-    config = parse(config_class, "hypercut", door, line.split())
+def test_published_spellings(command, config_class, line):
+    config = parse(config_class, "hypercut", command, line.split())
     assert config.dataset_name == "NAME" and str(config.metadata) == "metadata.json"
-    if door == "train":
+    if command == "train":
         assert (config.epochs, config.lr_gamma, config.lr_decay, config.save) == (3, 0.5, 2, "x")

@@ -14,8 +14,8 @@ from methods.image_deblur.config import InferenceConfig
 from models import build
 from utils import photo
 from utils.errors import UserError
+from utils.evaluation.metrics import psnr
 from utils.image import image_size, read_image, to_8bit, to_tensor, write_image
-from utils.metrics import psnr
 
 
 def smooth(size=(40, 56), seed=0) -> np.ndarray:

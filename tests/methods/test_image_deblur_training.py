@@ -312,7 +312,7 @@ def test_a_share_of_the_pairs_are_exposures_over_videos(experiments, pairs, make
         "--cache_path",
         str(tmp_path / "cache"),
     ]
-    task = train.DeblurTask(config_of(*words, "--patch_size", "32", "--video_share", "0.5"))
+    task = train.DeblurTask(config_of(*words, "--patch_size", "32", "--video_fraction", "0.5"))
     names = [
         task.sets[32][epoch, index]["name"].split("/")[0]
         for epoch in range(10)
@@ -432,7 +432,7 @@ def test_mistakes_are_one_sentence(experiments, pairs, words, message):
 
 
 def test_a_guided_network_trains_and_restores(experiments, pairs, losses, tmp_path):
-    """The judge stays as it is and comes along in the weights; the doors ask for it; a plain
+    """The judge stays as it is and comes along in the weights; the commands ask for it; a plain
     network starts a guided one.
     """
     torch.manual_seed(0)

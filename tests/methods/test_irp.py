@@ -1,4 +1,4 @@
-"""The irp doors: stacks that repeat and resume, training, scores by hand, the three tasks, bad
+"""The irp commands: stacks that repeat and resume, training, scores by hand, the three tasks, bad
 input in one sentence.
 """
 
@@ -327,14 +327,14 @@ def test_fresh_shots_get_guessed_labels(stacks, pictures, tmp_path, monkeypatch)
         stacks,
         save="fresh",
         fresh_path=pictures,
-        fresh_share=0.5,
+        fresh_fraction=0.5,
         facts=1.0,
         patch_size=32,
         epochs=4,
     )
     task = train.PotentialTask(settings)
     labels = [shot.label for shot in task.training_set.main.shots]
-    guesses = task.appraiser(torch.from_numpy(task.training_set.main.known.circumstances))
+    guesses = task.labeller(torch.from_numpy(task.training_set.main.known.circumstances))
     assert np.corrcoef(guesses, labels)[0, 1] > 0.9
     found = find_stacks(stacks)
     held_out = {
@@ -382,7 +382,7 @@ def test_imagenet_is_a_note_where_it_is_out_of_reach(monkeypatch, capsys, tmp_pa
     assert torch.equal(network.blur_trunk[0].weight, state["conv1.weight"])
 
 
-def test_scores_of_the_door(stacks, weights, tmp_path):
+def test_scores_of_the_command(stacks, weights, tmp_path):
     scores = test.main(
         TestConfig(
             stacks,
@@ -661,11 +661,11 @@ def test_the_table_says_what_is_missing(capsys):
 
 
 def test_published_spellings():
-    for door, config_class in (("train", TrainConfig), ("test", TestConfig)):
+    for command, config_class in (("train", TrainConfig), ("test", TestConfig)):
         config = parse(
             config_class,
             "irp",
-            door,
-            ["--data_path", "D", *(["--weights_path", "W"] if door == "test" else [])],
+            command,
+            ["--data_path", "D", *(["--weights_path", "W"] if command == "test" else [])],
         )
-        assert config.data_path == Path("D") and (door == "train" or config.weights == Path("W"))
+        assert config.data_path == Path("D") and (command == "train" or config.weights == Path("W"))

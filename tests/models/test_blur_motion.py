@@ -11,7 +11,7 @@ import torch
 
 from models import build
 from models.blur_motion import GAMMA, blur_motion, motion_axis
-from utils.sequence_scores import score_moments
+from utils.evaluation.sequence_scores import score_frames
 
 
 def moments(length, angle_deg, size=(96, 120)):
@@ -112,8 +112,7 @@ def test_a_fresh_network_starts_at_the_closed_form():
     ].abs().max() < 1e-6
     predicted = network.shown(network(network.seen(blurry), network.seen(frames[3:4])))[0]
     ours, repeated = (
-        score_moments(images, frames, ssim=False)
-        for images in (predicted, blurry.expand_as(frames))
+        score_frames(images, frames, ssim=False) for images in (predicted, blurry.expand_as(frames))
     )
     assert ours["ppsnr_1"] > repeated["ppsnr_1"] + 2 and ours["ppsnr_7"] > repeated["ppsnr_7"] + 2
 

@@ -14,7 +14,7 @@ import pytest
 
 from utils.config import ROOT
 from utils.errors import UserError
-from utils.visitors import SERVED, WORK, Visitors, private_folder
+from utils.web.visitors import SERVED, WORK, Visitors, private_folder
 
 ENDINGS = (".png", ".jpg")
 
@@ -167,7 +167,7 @@ def test_a_thread_sweeps(tmp_path):
 def test_the_folder_goes_with_the_process(number):
     """However it ends."""
     program = (
-        "import signal, sys\nfrom utils.visitors import "
+        "import signal, sys\nfrom utils.web.visitors import "
         "private_folder\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with private_folder() as root:\n    (root / 'file').touch()\n    print(root, "
         "flush=True)\n    sys.stdin.readline()\n"

@@ -1,4 +1,4 @@
-"""Options of the cdvd_tsp doors: one dataclass per door, units in the help texts."""
+"""Options of the cdvd_tsp commands: one dataclass per command, units in the help texts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,34 @@ from utils.options import (
     WORKERS,
     Precision,
 )
+
+# Published spellings: command -> {theirs: ours}; see docs/commands.md.
+ALIASES = {
+    "train": {
+        "--picture_share": "--picture_fraction",
+        "--encoded_share": "--srgb_fraction",
+        "--dir_data": "--data_path",
+        "--dir_data_test": "--val_path",
+        "--gamma": "--lr_gamma",
+        "--n_threads": "--workers",
+        "--pre_train": "--weights",
+    },
+    "test": {
+        "--model_path": "--weights",
+        "--result_path": "--output_dir",
+        "-b": "--blurry_dir",
+        "-s": "--sharp_dir",
+        "-r": "--restored_dir",
+        "-o": "--output_dir",
+    },
+    "inference": {
+        "--model_path": "--weights",
+        "--result_path": "--output_dir",
+        "--input_path": "--data_path",
+        "--output_path": "--output_dir",
+        "-o": "--output_dir",
+    },
+}
 
 Layout = Literal["auto", "clips", "gopro", "dvd", "reds", "frames"]
 GoProBlur = Literal["blur", "blur_gamma"]
@@ -70,8 +98,8 @@ class TrainConfig:
     picture_path: Path | None = option(
         None, "with --source videos: sharp pictures to move, for a share of the samples"
     )
-    picture_share: float = option(0.2, "that share, 0 .. 1")
-    encoded_share: float = option(
+    picture_fraction: float = option(0.2, "that share, 0 .. 1")
+    srgb_fraction: float = option(
         0.0,
         "with --source videos: share blurred in pixel values instead of light, as GoPro's blur is",
     )
@@ -102,31 +130,31 @@ class TrainConfig:
         "first optimiser steps spent on single frames: the reconstruction alone, no neighbours, "
         "no flow",
     )
-    warm_batch_size: int = option(32, "single frames per step of these", least=1)
+    warm_batch_size: int = option(32, "single frames per step of these", minimum=1)
     max_batches: int = option(0, "batches of an epoch at most; 0 = as the data give")
-    batch_size: int = option(8, "clips per optimiser step", least=1)
-    patch_size: int = option(256, "side of the training patch, px", least=1)
+    batch_size: int = option(8, "clips per optimiser step", minimum=1)
+    patch_size: int = option(256, "side of the training patch, px", minimum=1)
     lr: float = option(1e-4, "learning rate of the reconstruction network (Adam)")
     flow_lr: float = option(1e-6, "learning rate of the flow network")
     schedule: Literal["step", "cosine"] = option(
         "step", "step: drops as published; cosine: from the full rates to 0 over all epochs"
     )
-    lr_decay: int = option(200, "epochs between two drops of both rates", least=1)
+    lr_decay: int = option(200, "epochs between two drops of both rates", minimum=1)
     lr_gamma: float = option(0.5, "factor of a drop")
     loss: str = option(
         "1*L1+2*HEM",
         "weighted sum of L1, HEM (hard example mining), Charbonnier and PSNR (its negative)",
     )
     gradient_norm: float = option(0.0, GRADIENT_NORM)
-    accumulate: int = option(1, ACCUMULATE, least=1)
+    accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
-    stages: int = option(2, "stages T of the cascade; clips have 2T+1 frames", least=1)
-    width: int = option(32, "channels of the reconstruction at its finest scale", least=1)
+    stages: int = option(2, "stages T of the cascade; clips have 2T+1 frames", minimum=1)
+    width: int = option(32, "channels of the reconstruction at its finest scale", minimum=1)
     blocks: int = option(
         3, "residual blocks per scale and direction; --body naf: blocks at the coarsest scale"
     )
-    kernel_size: int = option(5, "side of the reconstruction's convolutions, px", least=1)
-    downscale: int = option(1, "space-to-depth factor in front of the reconstruction", least=1)
+    kernel_size: int = option(5, "side of the reconstruction's convolutions, px", minimum=1)
+    downscale: int = option(1, "space-to-depth factor in front of the reconstruction", minimum=1)
     global_skip: bool = option(
         False, "predict a correction of the centre frame instead of the frame"
     )
@@ -201,7 +229,7 @@ class TestConfig:
     gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
     border: bool = option(False, "also restore and score the first and last two frames")
     protocol: Literal["cdvd", "cdvd_train", "image", "image_float"] = option(
-        "cdvd", "how pictures are compared, see utils/protocol.py"
+        "cdvd", "how pictures are compared, see utils/evaluation/protocols.py"
     )
     table: str | None = option(None, TABLE, bare="all")
     blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, for the input's figures")

@@ -1,4 +1,4 @@
-"""Video files through the inference door: times, sound, interruption, full disk."""
+"""Video files through the inference command: times, sound, interruption, full disk."""
 
 import contextlib
 import os
@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from methods.cdvd_tsp import inference
-from methods.cdvd_tsp.config import InferenceConfig
+from methods.video_deblur import inference
+from methods.video_deblur.config import InferenceConfig
 from tests.utils.test_video import make_file, sound_packets
 from utils.config import ROOT
 from utils.errors import UserError
@@ -33,7 +33,7 @@ def restore(small_network, tmp_path):
     return run
 
 
-def door(data_path, weights, output_dir, *more, **options):
+def command(data_path, weights, output_dir, *more, **options):
     words = [
         "--data_path",
         str(data_path),
@@ -103,7 +103,7 @@ def test_ctrl_c_leaves_a_playable_part_and_earlier_results(small_network, tmp_pa
     make_file(
         tmp_path / "in/b.mp4", [index * 40 for index in range(300)], size=(240, 320)
     )  # takes far longer than the test waits
-    process = door(
+    process = command(
         tmp_path / "in", small_network(width=12, blocks=2, kernel_size=5), tmp_path / "out"
     )
     deadline = time.monotonic() + 120
@@ -135,7 +135,7 @@ def limit_file_size():
 
 def test_no_room_left_is_one_sentence(small_network, tmp_path):
     path = make_file(tmp_path / "in.mp4", [index * 40 for index in range(12)], size=(240, 320))
-    process = door(
+    process = command(
         path,
         small_network(),
         tmp_path / "out",
@@ -152,6 +152,6 @@ def test_no_room_left_is_one_sentence(small_network, tmp_path):
 def test_unwritable_folder_is_one_sentence(small_network, tmp_path):
     (tmp_path / "out").mkdir(mode=0o500)
     path = make_file(tmp_path / "in.mp4", [0, 40])
-    process = door(path, small_network(), tmp_path / "out")
+    process = command(path, small_network(), tmp_path / "out")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1 and "Permission denied" in errors and "Traceback" not in errors

@@ -1,5 +1,5 @@
 """PSNR and SSIM. Images are arrays [H,W,3]; computations run in float64. Which values, crops and
-rounding: utils/protocol.py.
+rounding: utils/evaluation/protocols.py.
 """
 
 import cv2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 HIDDEN, STEPS, BATCH, RATE = 64, 3000, 512, 5e-3
 
 
-class Appraiser(nn.Module):
+class PseudoLabeller(nn.Module):
     """A small network from circumstances [...,C] (data/irp.py) to labels [...], fitted to shots
     [N,C] whose labels [N] are known.
 

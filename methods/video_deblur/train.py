@@ -25,8 +25,8 @@ from losses.pixel import (
     random_pixels,
     weighted_sum,
 )
-from methods.cdvd_tsp.config import TrainConfig
-from methods.cdvd_tsp.inference import Predictor, predict
+from methods.video_deblur.config import TrainConfig
+from methods.video_deblur.inference import Predictor, predict
 from models import build, load
 from models.cdvd_tsp import AlignedNAFNet
 from models.nafnet import NAFNet
@@ -36,8 +36,8 @@ from utils.checkpoint import load_strict, save_weights
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, choose_precision
 from utils.errors import UserError
+from utils.evaluation.protocols import PROTOCOLS
 from utils.image import read_image, to_8bit, to_tensor
-from utils.protocol import PROTOCOLS
 from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
 
 ARCHITECTURE = (
@@ -55,9 +55,9 @@ ARCHITECTURE = (
 )
 PLAIN_LOSSES = {"L1": l1, "Charbonnier": charbonnier, "PSNR": negative_psnr}
 LOSSES = (*PLAIN_LOSSES, "HEM")
-RANDOM_SHARE = 0.1  # of pixels that HEM adds to the hard ones
+RANDOM_FRACTION = 0.1  # of pixels that HEM adds to the hard ones
 BLURRED_DB = 35  # a video below this input PSNR shall gain, one above it shall stay as it is
-MOST_EXAMPLES = 6  # videos in validation.png
+MAX_EXAMPLES = 6  # videos in validation.png
 
 
 def main(config: TrainConfig) -> dict[str, float]:
@@ -139,7 +139,7 @@ class CascadeTask:
         losses = {}
         for name, weight in self.loss.items():
             if name == "HEM":
-                mask = random_pixels(restored, RANDOM_SHARE, generators)
+                mask = random_pixels(restored, RANDOM_FRACTION, generators)
                 losses[name] = weight * hard_example_mining(restored, truth, mask)
             else:
                 losses[name] = weight * PLAIN_LOSSES[name](restored, truth)
@@ -150,13 +150,13 @@ class CascadeTask:
         over the inner frames of every video.
 
         mean_gain, worst_gain: what the frames of the blurred videos gain on average, and the least
-        that such a video gains (dB). least_fidelity: the lowest PSNR of a hardly blurred video's
+        that such a video gains (dB). min_fidelity: the lowest PSNR of a hardly blurred video's
         restored frames to its own input. The best checkpoint goes by --best_by.
         """
         share = [
-            self._evaluate_video(video) for video in distributed.shared(list(self.validation_set))
+            self._evaluate_video(video) for video in distributed.shard(list(self.validation_set))
         ]
-        videos = distributed.gathered(share)
+        videos = distributed.all_gather(share)
         if not videos:
             return Validation()
         blurred = [frames for _, frames, _ in videos if frames[:, 2].mean() < BLURRED_DB]
@@ -174,10 +174,10 @@ class CascadeTask:
                 "worst_gain": float(min(gain.mean() for gain in gains)),
             }
         if others:
-            metrics["least_fidelity"] = float(min(frames[:, 3].mean() for frames in others))
+            metrics["min_fidelity"] = float(min(frames[:, 3].mean() for frames in others))
         if self.config.best_by in metrics:
             metrics = {self.config.best_by: metrics.pop(self.config.best_by), **metrics}
-        return Validation(metrics, {name: example for name, _, example in videos[:MOST_EXAMPLES]})
+        return Validation(metrics, {name: example for name, _, example in videos[:MAX_EXAMPLES]})
 
     def _evaluate_video(self, video: Video) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:
         """(name, PSNR [frames, 4] of result, stage 1, input against the truth and of the result
@@ -240,14 +240,14 @@ class CascadeTask:
                 seed,
                 config.cache_path,
                 config.max_frames,
-                config.encoded_share,
+                config.srgb_fraction,
             )
             if not config.picture_path:
                 return exposed
             return Mixture(
                 exposed,
                 MovedPictures(config.picture_path, frames, size, seed),
-                config.picture_share,
+                config.picture_fraction,
                 seed,
             )
         videos = find_videos(path, config.layout, config.gopro_blur, need_sharp=True).videos

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.alignment import compare_aligned, compare_with_trajectory, unaligned_psnr
+from utils.evaluation.registration import compare_aligned, compare_with_trajectory, unaligned_psnr
 
 
 @pytest.fixture

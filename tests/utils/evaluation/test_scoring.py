@@ -9,8 +9,7 @@ import yaml
 
 from utils.config import ROOT
 from utils.errors import UserError
-from utils.image import write_image
-from utils.scoring import (
+from utils.evaluation.scoring import (
     Triple,
     format_table,
     paper_row,
@@ -19,6 +18,7 @@ from utils.scoring import (
     score_files,
     sha256,
 )
+from utils.image import write_image
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_other_sizes_and_nothing_are_refused(triples, tmp_path):
 
 
 def test_paper_row_needs_the_same_data_and_weights():
-    from methods.cdvd_tsp.inference import TABLES
+    from methods.video_deblur.inference import TABLES
 
     rows = {row["dataset"]: row for row in read_tables(TABLES)}
     assert rows["DVD"]["value"] == {"psnr": 32.13, "ssim": 0.9268} and rows["REDS"]["value"] is None

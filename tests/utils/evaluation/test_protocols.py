@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from utils.evaluation.protocols import PROTOCOLS
 from utils.image import to_tensor
-from utils.protocol import PROTOCOLS
 
 
 def tensors(golden, first, second):

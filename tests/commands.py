@@ -1,4 +1,4 @@
-"""What tests of the doors share: pictures to give them, and what is asked of a mistake's
+"""What tests of the commands share: pictures to give them, and what is asked of a mistake's
 sentence.
 """
 
@@ -15,7 +15,7 @@ def pattern(size: tuple[int, int] = (64, 72), seed: int = 0) -> np.ndarray:
 
 
 def sentence(result: tuple[int, str], *parts: str) -> None:
-    """Asserts that a door (see conftest.py) ended with one sentence that holds these parts."""
+    """Asserts that a command (see conftest.py) ended with one sentence that holds these parts."""
     code, said = result
     assert code in (1, 2) and said.startswith("error: ") and said.count("\n") == 1, said
     assert all(part in said for part in parts), said

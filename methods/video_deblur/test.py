@@ -5,11 +5,11 @@
 from pathlib import Path
 
 from data.photo_catalog import CONTACT_SHEET, find_pictures
-from methods.cdvd_tsp.config import TestConfig
-from methods.cdvd_tsp.inference import TABLES, plan, run_job, scored_frames
+from methods.video_deblur.config import TestConfig
+from methods.video_deblur.inference import TABLES, plan, run_job, scored_frames
 from utils.config import ROOT, to_yaml
-from utils.protocol import PROTOCOLS
-from utils.scoring import (
+from utils.evaluation.protocols import PROTOCOLS
+from utils.evaluation.scoring import (
     Scores,
     Triple,
     check_given,

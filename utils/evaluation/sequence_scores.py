@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils import metrics
+from utils.evaluation import metrics
 
 FRAMES = 7
 PAIRS = ("1_7", "2_6", "3_5")
@@ -38,7 +38,7 @@ def score_order(scores: Tensor) -> dict[str, float]:
     }
 
 
-def score_moments(
+def score_frames(
     predicted: Tensor,
     truth: Tensor,
     places: Sequence[int] = range(FRAMES),

@@ -1,5 +1,5 @@
 """Comparison of real pairs that are not registered: the protocols `realblur` and `kohler` (see
-utils/protocol.py).
+utils/evaluation/protocols.py).
 
 As in RealBlur's and SBDD's published programs: the restored image is scaled to the intensity of the
 ground truth, registered to it by a homography (ECC, Evangelidis and Psarakis 2008), and compared
@@ -13,13 +13,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from utils.metrics import psnr, ssim_map
+from utils.evaluation.metrics import psnr, ssim_map
 
 ITERATIONS = 100
 FILTER = 5  # side of ECC's Gaussian, px
 SSIM_BORDER = 5  # cut off the SSIM map: half its window
 SMALLEST = 2 * SSIM_BORDER + 1  # side of an image that can be compared, px
-MOST_PSNR = 60  # `kohler`: a frame above this is no restoration but the frame itself
+MAX_PSNR = 60  # `kohler`: a frame above this is no restoration but the frame itself
 
 
 class Comparison(NamedTuple):
@@ -85,7 +85,7 @@ def compare_with_trajectory(restored: np.ndarray, sharp_frames: list[np.ndarray]
         compare_aligned(restored, sharp)._replace(frame=frame)
         for frame, sharp in enumerate(sharp_frames)
     ]
-    credible = [comparison for comparison in comparisons if comparison.psnr < MOST_PSNR]
+    credible = [comparison for comparison in comparisons if comparison.psnr < MAX_PSNR]
     return max(credible or comparisons, key=lambda comparison: comparison.psnr)
 
 

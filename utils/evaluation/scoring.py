@@ -18,15 +18,20 @@ import cv2
 import numpy as np
 import yaml
 
-from utils.alignment import SMALLEST, compare_aligned, compare_with_trajectory, unaligned_psnr
 from utils.checkpoint import VERSION
 from utils.errors import UserError
+from utils.evaluation.protocols import PROTOCOLS
+from utils.evaluation.registration import (
+    SMALLEST,
+    compare_aligned,
+    compare_with_trajectory,
+    unaligned_psnr,
+)
 from utils.files import natural_key, write_table, write_text
 from utils.image import in_8bit, is_image, read_8bit, read_image
 from utils.matlab import read_matlab
 from utils.progress import Progress
-from utils.protocol import PROTOCOLS
-from utils.report import MOST_PANELS, Example, spread, write_report
+from utils.report import MAX_PANELS, Example, spread, write_report
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ def write_scored(
     write_text(folder / "config.yaml", config)
     if report:
         examples = (
-            [_example(triple) for triple in spread(triples, MOST_PANELS)]
+            [_example(triple) for triple in spread(triples, MAX_PANELS)]
             if triples and triples[0].blurry
             else []
         )

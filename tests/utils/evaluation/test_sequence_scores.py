@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from utils import metrics
-from utils.protocol import PROTOCOLS
-from utils.sequence_scores import find_lpips, score_moments, score_order
+from utils.evaluation import metrics
+from utils.evaluation.protocols import PROTOCOLS
+from utils.evaluation.sequence_scores import find_lpips, score_frames, score_order
 
 MEAN, DEVIATION = (
     torch.tensor(figures).view(3, 1, 1)
@@ -26,7 +26,7 @@ def test_ppsnr_is_the_authors(golden):
     """
     vectors = golden("hypercut_losses")
     predicted, truth = (vectors[key][0] * DEVIATION + MEAN for key in ("pred_0", "gt"))
-    scores = score_moments(predicted, truth, ssim=False)
+    scores = score_frames(predicted, truth, ssim=False)
     assert [scores[f"ppsnr_{frame}"] for frame in range(1, 8)] == pytest.approx(
         vectors["ppsnr"][0].tolist(), abs=1e-3
     )
@@ -40,12 +40,12 @@ def test_ppsnr_is_the_authors(golden):
 
 def test_the_direction_is_free_and_each_metric_chooses_its_own(moments):
     predicted, truth = moments
-    assert score_moments(predicted, truth) != score_moments(predicted, truth.flip(0))
-    assert score_moments(predicted, truth)["ppsnr"] == pytest.approx(
-        score_moments(predicted.flip(0), truth)["ppsnr"]
+    assert score_frames(predicted, truth) != score_frames(predicted, truth.flip(0))
+    assert score_frames(predicted, truth)["ppsnr"] == pytest.approx(
+        score_frames(predicted.flip(0), truth)["ppsnr"]
     )
     distance = lambda first, second: (first - second).abs().mean((1, 2, 3))  # noqa: E731  (smaller is better, as LPIPS)
-    scores = score_moments(predicted.flip(0), truth, lpips=distance)
+    scores = score_frames(predicted.flip(0), truth, lpips=distance)
     assert scores["plpips"] == pytest.approx(float(distance(predicted, truth).mean()), rel=1e-5)
     assert scores["pssim"] > 0.5 and set(scores) == {
         name
@@ -57,14 +57,14 @@ def test_the_direction_is_free_and_each_metric_chooses_its_own(moments):
 def test_values_are_neither_clipped_nor_rounded(moments):
     predicted, truth = moments
     brighter = truth + 0.7
-    assert score_moments(brighter, truth, ssim=False)["ppsnr_1"] == pytest.approx(
+    assert score_frames(brighter, truth, ssim=False)["ppsnr_1"] == pytest.approx(
         -20 * torch.log10(torch.tensor(0.7)).item(), abs=1e-4
     )
 
 
 def test_some_frames_keep_their_numbers(moments):
     predicted, truth = moments
-    scores = score_moments(predicted[[0, 3, 6]], truth[[0, 3, 6]], (0, 3, 6), ssim=False)
+    scores = score_frames(predicted[[0, 3, 6]], truth[[0, 3, 6]], (0, 3, 6), ssim=False)
     assert set(scores) == {"ppsnr", "ppsnr_1", "ppsnr_4", "ppsnr_7"}
 
 

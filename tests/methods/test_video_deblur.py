@@ -1,4 +1,4 @@
-"""The doors of cdvd_tsp, end to end on small data sets in the true folder shapes."""
+"""The commands of cdvd_tsp, end to end on small data sets in the true folder shapes."""
 
 import json
 import os
@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from losses.pixel import weighted_sum
-from methods.cdvd_tsp import inference, test, train
-from methods.cdvd_tsp.config import InferenceConfig, TrainConfig
-from methods.cdvd_tsp.config import (
+from methods.video_deblur import inference, test, train
+from methods.video_deblur.config import InferenceConfig, TrainConfig
+from methods.video_deblur.config import (
     TestConfig as ScoreConfig,
 )  # pytest would collect a class called Test...
 from models import build
@@ -270,7 +270,7 @@ def experiments(monkeypatch, tmp_path):
 
 
 def tiny(*words):
-    return parse(TrainConfig, "cdvd_tsp", "train", ["--config", "tiny", *words])
+    return parse(TrainConfig, "video_deblur", "train", ["--config", "tiny", *words])
 
 
 def test_training_runs_resumes_and_its_weights_restore(experiments, restore, make_videos, tmp_path):
@@ -335,7 +335,7 @@ def test_published_loss_is_on_all_stages_side_by_side():
 
 
 def test_published_rates():
-    config = parse(TrainConfig, "cdvd_tsp", "train", ["--config", "paper"])
+    config = parse(TrainConfig, "video_deblur", "train", ["--config", "paper"])
     assert (config.lr, config.flow_lr, config.epochs, config.batch_size, config.patch_size) == (
         1e-4,
         1e-6,
@@ -428,7 +428,7 @@ def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make
     assert metrics["psnr"] == pytest.approx(
         np.mean([ours for video in rows.values() for ours, _, _ in video]), abs=1e-3
     )
-    assert metrics["least_fidelity"] == pytest.approx(
+    assert metrics["min_fidelity"] == pytest.approx(
         np.mean([fidelity for _, _, fidelity in rows["same"]]), abs=1e-3
     )
 
@@ -512,7 +512,7 @@ def test_training_without_flow_weights_is_loud(make_videos, capsys):
         "--device",
         "cpu",
     ]
-    train.CascadeTask(parse(TrainConfig, "cdvd_tsp", "train", words))
+    train.CascadeTask(parse(TrainConfig, "video_deblur", "train", words))
     assert "flow network starts from random values" in capsys.readouterr().err
 
 

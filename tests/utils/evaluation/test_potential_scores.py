@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.potential_scores import score_potentials
-from utils.sharpness import MEASURES
+from utils.evaluation.potential_scores import score_potentials
+from utils.evaluation.sharpness import MEASURES
 
 
 def test_scores_by_hand():

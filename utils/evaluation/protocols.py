@@ -5,11 +5,11 @@
 | cdvd_train | float, neither clipped nor rounded | 4 px | psnr (at most 100) | validation while training CDVD-TSP  |
 | image      | rounded to 8 bits                | none | psnr, ssim, ssim3d | GoPro, REDS, HIDE single image        |
 | image_float| psnr clipped but not rounded, ssim rounded | none | psnr, ssim, ssim3d | MIMO-UNet's own script      |
-| realblur   | intensity matched, registered    | valid part | psnr, ssim | RealBlur and other real pairs (utils/alignment.py) |
+| realblur   | intensity matched, registered    | valid part | psnr, ssim | RealBlur and other real pairs (utils/evaluation/registration.py) |
 | kohler     | as realblur, best of a trajectory | valid part | psnr, ssim | Koehler et al.                     |
-| blur2vid   | 0..255, neither clipped nor rounded | none | ppsnr, pssim, plpips per frame | seven moments (utils/sequence_scores.py) |
-| hypercut   | scores of HyperCUT               | none | hit per pair, con@2, con@3 | their order (utils/sequence_scores.py) |
-| irp        | potentials in 0..1               | none | srcc, plcc, rmse   | restoration potential (utils/potential_scores.py) |
+| blur2vid   | 0..255, neither clipped nor rounded | none | ppsnr, pssim, plpips per frame | seven moments (utils/evaluation/sequence_scores.py) |
+| hypercut   | scores of HyperCUT               | none | hit per pair, con@2, con@3 | their order (utils/evaluation/sequence_scores.py) |
+| irp        | potentials in 0..1               | none | srcc, plcc, rmse   | restoration potential (utils/evaluation/potential_scores.py) |
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from utils.evaluation.metrics import psnr, ssim, ssim3d
 from utils.image import to_8bit
-from utils.metrics import psnr, ssim, ssim3d
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,10 @@ class Protocol:
     video_ends: int = 0  # frames at each end of a video that are not scored (unless --border)
     psnr_values: str = "8bit"  # 8bit, clipped, or raw
     psnr_cap: float = float("inf")
-    aligned: bool = False  # compared after registration, by utils/alignment.py instead of `score`
-    # what is scored; others than images by utils/sequence_scores.py or utils/potential_scores.py,
+    aligned: bool = (
+        False  # compared after registration, by utils/evaluation/registration.py instead of `score`
+    )
+    # what is scored; others than images by utils/evaluation/sequence_scores.py or utils/evaluation/potential_scores.py,
     # not by `score`
     unit: str = "images"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from utils.config import ROOT
 from utils.errors import UserError
-from utils.visitors import Visitors
+from utils.web.visitors import Visitors
 
-MOST_WAITING = 20  # jobs in the queue
+MAX_WAITING = 20  # jobs in the queue
 # The page loads nothing that does not come from its own server.
 POLICY = (
     b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -108,7 +108,7 @@ def serve(page, host: str, port: int, upload_mb: int) -> None:
     import gradio as gr
     from starlette.middleware import Middleware
 
-    page.queue(max_size=MOST_WAITING)
+    page.queue(max_size=MAX_WAITING)
     try:
         page.launch(
             theme=gr.themes.Default(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from utils.metrics import psnr, ssim, ssim3d
+from utils.evaluation.metrics import psnr, ssim, ssim3d
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data.catalog import Video, Videos, find_videos
 from data.sample import sample_folder
-from methods.cdvd_tsp.config import InferenceConfig, TestConfig
+from methods.video_deblur.config import InferenceConfig, TestConfig
 from models import find, load_network
 from models.cdvd_tsp import CDVDTSP, TILE_OVERLAP
 from models.nafnet import NAFNet
@@ -30,12 +30,13 @@ from utils.device import (
     prepare_memory,
 )
 from utils.errors import UserError
+from utils.evaluation.protocols import PROTOCOLS
+from utils.evaluation.scoring import Scores, Triple, paper_row, score_files
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
 from utils.progress import Progress
-from utils.protocol import PROTOCOLS
 from utils.report import (
-    MOST_PANELS,
+    MAX_PANELS,
     Example,
     amount,
     contact_sheet,
@@ -43,8 +44,7 @@ from utils.report import (
     spread,
     write_report,
 )
-from utils.scoring import Scores, Triple, paper_row, score_files
-from utils.tiling import SHARE, pad_to_multiple, tile_for
+from utils.tiling import MEMORY_FRACTION, pad_to_multiple, tile_for
 from utils.video import FolderWriter, FrameFolder, VideoFile, VideoWriter
 
 TABLES = Path(__file__).with_name("tables.yaml")
@@ -205,13 +205,13 @@ def fit_memory(predictor: Predictor, size: tuple[int, int], name: str) -> None:
     """
     network, available = predictor.network, available_memory(predictor.device)
     flow, network.tile = network.stream_bytes_per_pixel * size[0] * size[1], 0
-    left = None if available is None else available - flow / SHARE
+    left = None if available is None else available - flow / MEMORY_FRACTION
     try:
         tile = tile_for(
             size, network.reconstruction_bytes_per_pixel, left, TILE_OVERLAP, network.multiple
         )
     except UserError:
-        scale = (available * SHARE / flow) ** 0.5
+        scale = (available * MEMORY_FRACTION / flow) ** 0.5
         raise UserError(
             f"{name}: frames of {size[1]}x{size[0]} need about {flow / 2**30:.1f} GB for the "
             f"flow alone, {available / 2**30:.1f} GB are "
@@ -282,12 +282,12 @@ def restore_all(
     they wrote is known to all, frames to show only of the own share.
     """
     result, started = Restored(), time.monotonic()
-    share = distributed.shared(list(job.found.videos))
-    with distributed.together():
+    share = distributed.shard(list(job.found.videos))
+    with distributed.synchronized():
         with Progress(total=_total(share), unit="frame") as bar:
             work = _Restoration(predictor, job, border, skip_existing, lossless, ends, result, bar)
             done = sum(work.file(video) if video.file else work.folder(video) for video in share)
-        result.frames = dict(distributed.gathered(list(result.frames.items())))
+        result.frames = dict(distributed.all_gather(list(result.frames.items())))
     if done:
         seconds = time.monotonic() - started
         result.speed = (
@@ -387,7 +387,7 @@ class _Restoration:
 
     def _wanted(self, indices: range) -> set[int]:
         """The frames of a video to show, spread evenly over it."""
-        return set(spread(indices, max(MOST_PANELS // len(self.job.found.videos), 1)))
+        return set(spread(indices, max(MAX_PANELS // len(self.job.found.videos), 1)))
 
 
 class _Recent:
