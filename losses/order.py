@@ -23,15 +23,12 @@ def ordering(scores: Tensor) -> tuple[Tensor, Tensor]:
     softplus(h(pair) h(reversed)), mean over the pairs: they shall fall on different sides;
     softplus(-h(p) h(q)), mean over the couples of pairs: on the same.
     """
-    forth, back = scores[:, ::2], scores[:, 1::2]
+    forth = scores[:, ::2]
+    back = scores[:, 1::2]
     apart = F.softplus(forth * back).mean()
-    together = torch.stack(
-        [
-            F.softplus(-forth[:, one] * forth[:, two]).mean()
-            for one, two in combinations(range(forth.shape[1]), 2)
-        ]
-    ).mean()
-    return apart, together
+    couples = combinations(range(forth.shape[1]), 2)
+    together = [F.softplus(-forth[:, one] * forth[:, two]).mean() for one, two in couples]
+    return apart, torch.stack(together).mean()
 
 
 def naive(predicted: Tensor, truth: Tensor) -> Tensor:
@@ -47,11 +44,16 @@ def order_invariant(predicted: Tensor, truth: Tensor, centre: bool = False) -> T
     |x1 + x2| has a sign of its own.
     """
     half = predicted.shape[1] // 2
-    x1, x2, y1, y2 = (
-        frames for side in (predicted, truth) for frames in (side[:, :half], side.flip(1)[:, :half])
-    )
-    total = half * (mse((x1 + x2).abs(), (y1 + y2).abs()) + mse((x1 - x2).abs(), (y1 - y2).abs()))
-    return total + mse(predicted[:, half], truth[:, half]) if centre else total
+    x1 = predicted[:, :half]
+    x2 = predicted.flip(1)[:, :half]
+    y1 = truth[:, :half]
+    y2 = truth.flip(1)[:, :half]
+    sums = mse((x1 + x2).abs(), (y1 + y2).abs())
+    differences = mse((x1 - x2).abs(), (y1 - y2).abs())
+    total = half * (sums + differences)
+    if centre:
+        total = total + mse(predicted[:, half], truth[:, half])
+    return total
 
 
 def one_sided(scores: Tensor) -> Tensor:

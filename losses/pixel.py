@@ -71,30 +71,32 @@ def hard_example_mining(
     elements.
 
     The mask [B,1,H,W] holds the `hard_fraction` of pixels whose error, summed over the channels, is
-    largest (strictly above the value at index floor(share*H*W) of the descending sort), united with
-    `random_mask` (see random_pixels; zeros for none).
+    largest (strictly above the value at index floor(fraction*H*W) of the descending sort), united
+    with `random_mask` (see random_pixels; zeros for none).
     """
     error = (restored - sharp).abs()
     mask = torch.maximum(hard_pixels(error, hard_fraction), random_mask)
     return (error * mask).mean()
 
 
-def hard_pixels(error: Tensor, share: float) -> Tensor:
+def hard_pixels(error: Tensor, fraction: float) -> Tensor:
     """Mask [B,1,H,W] of the pixels with the largest channel sum of `error` [B,C,H,W]; no
     gradient.
     """
     total = error.detach().sum(1, keepdim=True)
-    rank = int(share * total[0].numel())
+    rank = int(fraction * total[0].numel())
     threshold = total.flatten(1).sort(1, descending=True).values[:, rank]
     return (total > threshold.view(-1, 1, 1, 1)).to(error.dtype)
 
 
-def random_pixels(error: Tensor, share: float, generators: list[torch.Generator]) -> Tensor:
-    """Mask [B,1,H,W] of exactly floor(share*H*W) random pixels per sample for an image batch
+def random_pixels(error: Tensor, fraction: float, generators: list[torch.Generator]) -> Tensor:
+    """Mask [B,1,H,W] of exactly floor(fraction*H*W) random pixels per sample for an image batch
     [B,C,H,W]; a CPU generator per sample.
     """
     batch, _, height, width = error.shape
     mask = torch.zeros(batch, height * width)
     for row, generator in zip(mask, generators, strict=True):
-        row[torch.randperm(height * width, generator=generator)[: int(share * height * width)]] = 1
+        row[
+            torch.randperm(height * width, generator=generator)[: int(fraction * height * width)]
+        ] = 1
     return mask.view(batch, 1, height, width).to(error)

@@ -1,7 +1,9 @@
 """Networks: tensors in, tensors out. `load` builds the one that a weights file says it is."""
 
+import difflib
 import os
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -30,56 +32,105 @@ NETWORKS = {
     "restormer": ("models.restormer", "Restormer"),
     "srn": ("models.srn", "SRN"),
 }
-SHIPPED = Path(__file__).resolve().parents[1] / "pretrain_models"
+# what a network is for -> the weights in pretrain_models/ that are taken where none are named
+SHIPPED = {
+    "image": "image_deblur",
+    "video": "cdvd_tsp",
+    "sequence": "blur2vid",
+    "order": "hypercut",
+    "potential": "irp",
+}
+_ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS_FOLDER = _ROOT / "pretrain_models"
+RUNS_FOLDER = _ROOT / "experiment"
+
+
+def network_class(name: str) -> type[nn.Module]:
+    """The class of a network by name."""
+    module, attribute = NETWORKS[name]
+    return getattr(import_module(module), attribute)
 
 
 def build(name: str, **arguments) -> nn.Module:
     """A network by name with fresh weights; the arguments are its constructor's."""
     if name not in NETWORKS:
         raise UserError(f"unknown network {name!r}: this version knows {', '.join(NETWORKS)}")
-    module, attribute = NETWORKS[name]
-    network = getattr(import_module(module), attribute)
+    network = network_class(name)
     known = list(signature(network).parameters)
     if unknown := [argument for argument in arguments if argument not in known]:
         raise UserError(
-            f"{attribute} has no argument {unknown[0]!r}: it has {', '.join(known) or 'none'}"
+            f"{network.__name__} has no argument {unknown[0]!r}: it has "
+            f"{', '.join(known) or 'none'}"
         )
     return network(**arguments)
 
 
-def find(path_or_name: str | os.PathLike) -> Path:
-    """The weights meant by a path, or by the name of a file in pretrain_models/ (extension
-    optional).
+def sizes(kind: type[nn.Module]) -> dict[str, tuple[str, dict]]:
+    """{published size: (network, arguments)} of a kind: PUBLISHED_SIZES of the networks' files."""
+    found: dict[str, tuple[str, dict]] = {}
+    for name in _of_kind(kind):
+        published = getattr(import_module(NETWORKS[name][0]), "PUBLISHED_SIZES", {})
+        found |= {size: (name, arguments) for size, arguments in published.items()}
+    return found
 
-    Of a folder: itself where it holds a network published in parts (Jin's four files), a run's best
-    weights, or the latest of its (or its models/) model-EPOCH.pt, as DeepDeblur leaves them, or its
-    only file.
+
+def choose(model: str, kind: type[nn.Module]) -> tuple[str, dict]:
+    """(network, arguments) that `--model` means: a published size, or a network of NETWORKS.
+
+    Case, hyphens and underscores do not count. Raises UserError that suggests the nearest.
     """
-    from models.published import (
-        parts_of,
-    )  # it knows the network files, and they import this package
+    known = {name: (name, {}) for name in _of_kind(kind)} | sizes(kind)
+    plain = {plain_name(name): found for name, found in known.items()}
+    if plain_name(model) in plain:
+        return plain[plain_name(model)]
+    names = ", ".join(sizes(kind)) or ", ".join(known)
+    near = difflib.get_close_matches(model, list(known), 1, 0.6)
+    suggestion = f", did you mean {near[0]}?" if near else ":"
+    raise UserError(f"unknown model {model!r}{suggestion} choose from {names}")
+
+
+def plain_name(model: str) -> str:
+    """A model's name without case, hyphens and underscores."""
+    return model.lower().replace("-", "").replace("_", "")
+
+
+def _of_kind(kind: type[nn.Module]) -> Iterator[str]:
+    return (name for name in NETWORKS if issubclass(network_class(name), kind))
+
+
+def find(path_or_name: str | os.PathLike) -> Path:
+    """The weights that a path means, a file's name in pretrain_models/, or a run's in experiment/.
+
+    The extension may be left out. Of a folder: itself where it holds a network published in parts
+    (Jin's four files), a run's best weights, or the latest of its (or its models/) model-EPOCH.pt,
+    as DeepDeblur leaves them, or its only file.
+    """
+    from models.published import parts_of  # it imports the network files, and they this package
 
     candidates = [
         Path(path_or_name),
-        SHIPPED / path_or_name,
-        SHIPPED / f"{path_or_name}.safetensors",
+        WEIGHTS_FOLDER / path_or_name,
+        WEIGHTS_FOLDER / f"{path_or_name}.safetensors",
+        RUNS_FOLDER / path_or_name,
     ]
     for candidate in candidates:
         if candidate.is_file() or is_checkpoint(candidate):
             return candidate
         if candidate.is_dir():
             return candidate if parts_of(candidate) else _latest(candidate)
-    beside = (
-        sorted(path.name for path in Path(path_or_name).parent.glob("*.safetensors"))
-        if Path(path_or_name).parent != Path()
-        else []
-    )
-    if beside:
-        raise UserError(f"no weights at {path_or_name}; there are {', '.join(beside)}")
-    shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "none"
-    raise UserError(
-        f"no weights at {path_or_name}. Shipped by name: {shipped}; pretrain_models/README.md "
-        "lists the authors' files"
+    raise UserError(f"no weights at {path_or_name}{_what_is_there(Path(path_or_name).parent)}")
+
+
+def _what_is_there(folder: Path) -> str:
+    """The end of a sentence about missing weights: those beside them, or those that are shipped."""
+    if folder != Path():
+        beside = sorted(path.name for path in folder.glob("*.safetensors"))
+        if beside:
+            return f"; there are {', '.join(beside)}"
+    shipped = sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
+    return (
+        f". Shipped by name: {', '.join(shipped) or 'none'}; pretrain_models/README.md lists the "
+        "authors' files"
     )
 
 
@@ -89,22 +140,17 @@ def _latest(folder: Path) -> Path:
         for path in (*folder.glob("*"), *folder.glob("models/*"))
         if path.suffix in (".pt", ".pth", ".safetensors")
     ]
-    epochs = {
-        int(path.stem.removeprefix("model-")): path
-        for path in files
-        if re.fullmatch(r"model-\d+", path.stem)
-    }
     for name in ("best.safetensors", "last.safetensors"):
         if folder / name in files:
             return folder / name
-    if len(files) != 1 and not epochs:
-        found = (
-            f"{len(files)} weights files: name one of them"
-            if files
-            else "no weights file (.pt, .pth, .safetensors)"
-        )
-        raise UserError(f"{folder} is a folder with {found}")
-    return epochs[max(epochs)] if epochs else files[0]
+    numbered = [path for path in files if re.fullmatch(r"model-\d+", path.stem)]
+    if numbered:
+        return max(numbered, key=lambda path: int(path.stem.removeprefix("model-")))
+    if len(files) == 1:
+        return files[0]
+    if files:
+        raise UserError(f"{folder} is a folder with {len(files)} weights files: name one of them")
+    raise UserError(f"{folder} is a folder with no weights file (.pt, .pth, .safetensors)")
 
 
 def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
@@ -122,9 +168,8 @@ def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
         state = read_state(path)
         return from_state(identify(state, path), state, path, **options)
     state = load_state(path)
-    with torch.device(
-        "meta"
-    ):  # what a file says of its network may be anything; sizes without end cost nothing there
+    # What a file says of its network may be anything; sizes without end cost nothing on "meta".
+    with torch.device("meta"):
         check_fit(_described(description, path), state, path)
     network = _described(description, path)
     load_strict(network, state, path)
@@ -137,7 +182,9 @@ def _described(description: dict, path: Path) -> nn.Module:
         with reading(path, "a network"):
             return build(description["network"], **description["arguments"])
     except UserError as error:
-        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        if str(path) in str(error):
+            raise
+        raise UserError(f"{path}: {error}") from error
 
 
 def load_network(

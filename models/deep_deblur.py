@@ -152,3 +152,7 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
         re.fullmatch(r"body_models\.\d+\.body\.0\.weight", key) is not None for key in state
     )
     return {"width": width, "blocks": blocks, "kernel_size": kernel_size, "scales": scales}
+
+
+# Published sizes: name -> arguments
+PUBLISHED_SIZES = {"DeepDeblur": {}}

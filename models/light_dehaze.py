@@ -62,3 +62,7 @@ class DilatedBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return F.relu(features + self.conv2(F.relu(self.conv1(features))))
+
+
+# Published sizes: name -> arguments
+PUBLISHED_SIZES = {"LightDehaze": {}}

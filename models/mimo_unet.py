@@ -154,3 +154,7 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
         for key in state
     )
     return {"width": len(state["feat_extract.0.main.0.weight"]), "blocks": blocks}
+
+
+# Published sizes: name -> arguments
+PUBLISHED_SIZES = {"MIMO-UNet": {"blocks": 8}, "MIMO-UNet+": {"blocks": 20}}

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import ChannelNorm, ImageNetwork, multiplied
+from models.blocks import ChannelNorm, multiplied
+from models.contracts import ImageNetwork
 
 TRAINING_SIZE = 256  # side of the published training patches, px
 
@@ -195,3 +196,7 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
         "middle": middle,
         "decoder": counts("decoders"),
     }
+
+
+# Published sizes: name -> arguments
+PUBLISHED_SIZES = {"NAFNet-32": {"width": 32}, "NAFNet-64": {"width": 64}}

@@ -216,3 +216,7 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
         key.startswith("refinement.") and key.endswith(".temperature") for key in state
     )
     return {"width": width, "blocks": blocks, "refinement": refinement, "heads": heads}
+
+
+# Published sizes: name -> arguments
+PUBLISHED_SIZES = {"Restormer": {}}

@@ -198,3 +198,7 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
     recurrent = "g_net/convLSTM/LSTM_conv/weights" in state
     _, _, before, width = state["g_net/enc1_1/weights"].shape
     return {"variant": "lstm" if recurrent else "color" if before == 6 else "gray", "width": width}
+
+
+# Published sizes: name -> arguments
+PUBLISHED_SIZES = {"SRN": {}}

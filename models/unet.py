@@ -78,3 +78,7 @@ class UpLayer(nn.Module):
             ..., :-1, :-1
         ]  # the transpose of padding at the bottom and right alone
         return F.relu(self.norm(enlarged))
+
+
+# Published sizes: name -> arguments
+PUBLISHED_SIZES = {"NoBlur": {}}

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from methods.video_deblur.inference import Predictor, predict
 from models import build
 from models.irp import brighten
 from models.published import load_published
+from restoration.video import VideoRestorer
 from utils.device import autocast, each_in_inference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +80,7 @@ def test_every_frame_of_a_video_is_computed_in_the_asked_precision(name):
     network = network_of(VIDEO_NETWORKS, name)
     seen = outputs_seen(network.reconstruction)
     frames = list(torch.rand(7, 3, 32, 48))
-    restored = predict(Predictor(network, CPU, torch.bfloat16, Path()), frames)
+    restored = VideoRestorer(network, CPU, torch.bfloat16).stream(frames)
     layers = None
     for count, frame in enumerate(restored, 1):
         assert frame.dtype == torch.float32
@@ -101,7 +101,7 @@ def test_the_published_cascade_streams_in_bf16_at_awkward_sizes(golden, size):
     network = load_published("cdvd_tsp", golden("cdvd_tsp").state())
     torch.manual_seed(0)
     frames = list(torch.rand(2, 3, *size))
-    for frame in predict(Predictor(network, CPU, torch.bfloat16, Path()), frames):
+    for frame in VideoRestorer(network, CPU, torch.bfloat16).stream(frames):
         assert frame.shape == (3, *size) and frame.isfinite().all()
 
 
@@ -207,7 +207,7 @@ def yields(node: ast.AST) -> bool:
 
 
 def test_no_generator_holds_a_mode_of_torch_across_a_yield():
-    folders = ("models", "methods", "data", "losses", "utils", "benchmarks")
+    folders = ("models", "restoration", "methods", "data", "losses", "utils", "benchmarks")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     assert {
         str(path): names for path in files if (names := modes_held_across_a_yield(path.read_text()))

@@ -6,21 +6,18 @@ spellings are aliases in ALIASES.
 
 import argparse
 import dataclasses
-import difflib
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 
+from utils.config_files import ROOT, YamlFiles, aliases_of, nearest, values_given
 from utils.errors import UserError
 from utils.files import write_text
-
-ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "test", "inference", "generate")
 
 _NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number
 
@@ -32,14 +29,19 @@ def option(
     configs: Callable[[str], str | None] | None = None,
     minimum: float = 0,
     unused_with: str = "",
+    belongs_to: str = "",
+    entries: Mapping[str, type] | None = None,
 ) -> Any:
-    """A configuration field: its default, its meaning with unit, and what the option without a
-    value means (`bare`).
+    """A configuration field: its default, and its meaning with unit.
 
-    configs: gives the file in configs/ that holds where the command line has a value for this
-    option and no --config, or that lies beneath one with a line `base`. minimum: the lowest number
-    that a command line or a YAML file may give. unused_with: an option beside which this one says
-    nothing.
+    bare: what the option without a value means. configs: gives the file in configs/ that holds
+    where the command line has a value for this option and no --config, or that lies beneath one
+    with a line `base`. minimum: the lowest number that a command line or a YAML file may give.
+    unused_with: an option beside which this one says nothing.
+
+    Of a mapping: belongs_to: an option for whose value a file's mapping is made; where the command
+    line gives another value, the mapping does not hold. entries: {option: type} of older options
+    that each mean an entry of the mapping.
     """
     metadata = {
         "help": help,
@@ -47,6 +49,8 @@ def option(
         "configs": configs,
         "minimum": minimum,
         "unused_with": unused_with,
+        "belongs_to": belongs_to,
+        "entries": entries or {},
     }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -61,67 +65,74 @@ def parse(
     preset: str = "",
     called: str = "",
 ) -> Any:
-    """The configuration that a command line means. Exits after --help and --print_config; raises
-    UserError for a mistake.
+    """The configuration that a command line means.
 
-    preset: the --config that holds where the command line names none. called: the method's name on
-    the command line, if it is another.
+    Exits after --help and --print_config; raises UserError for a mistake. preset: the --config that
+    holds where the command line names none. called: the method's name on the command line, if it is
+    another.
     """
     folder = ROOT / "methods" / method / "configs"
     chosen, arguments = _take_config(arguments)
     recipe = _config_of_value(config_class, arguments)
-    chosen = chosen or preset or recipe
-    values = _read_yaml(chosen, folder, config_class, command, recipe) if chosen else {}
+    files = YamlFiles(config_class, command, folder, arguments)
+    values = files.read(chosen or preset or recipe, recipe) if chosen or preset or recipe else {}
     parser = _parser(config_class, method, command, folder, called or method)
+    mappings = {name: values.get(name) or {} for name in _mappings(config_class)}
     if values:
         parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
+        parser.set_defaults(dict.fromkeys(mappings))
     _check_spelling(arguments, parser)
     show = "--print_config" in arguments
-    parsed = parser.parse_args([argument for argument in arguments if argument != "--print_config"])
-    config = config_class(
-        **{field.name: getattr(parsed, field.name) for field in dataclasses.fields(config_class)}
-    )
+    parsed = parser.parse_args([word for word in arguments if word != "--print_config"])
+    chosen_values = {
+        field.name: getattr(parsed, field.name) for field in dataclasses.fields(config_class)
+    }
     for field in dataclasses.fields(config_class):
-        given = getattr(config, field.name)
-        for number in given if isinstance(given, list) else [given]:
-            if isinstance(number, int | float) and not number >= field.metadata["minimum"]:
-                raise UserError(
-                    f"--{field.name} {number}: a number from {field.metadata['minimum']:g} on is "
-                    "needed"
-                )
-        other = field.metadata["unused_with"]
-        if (
-            other
-            and getattr(config, other)
-            and _given(field.name, arguments)
-            and not _given(other, arguments)
-        ):
-            raise UserError(
-                f"--{field.name} says nothing beside the recipe's {other} "
-                f"({getattr(config, other)}): give --{other} instead"
-            )
+        if field.name in mappings:
+            given = {name: getattr(parsed, name, None) for name in field.metadata["entries"]}
+            entries = {name: value for name, value in given.items() if value is not None}
+            mapping = mappings[field.name] | (chosen_values[field.name] or {}) | entries
+            chosen_values[field.name] = mapping or None
+    config = config_class(**chosen_values)
+    _check_values(config, arguments)
     if show:
         print(to_yaml(config), end="")
         sys.exit(0)
     return config
 
 
+def _mappings(config_class: type) -> list[str]:
+    """The options that hold {NAME: VALUE, ...}; a command line adds to a file's entries."""
+    fields = dataclasses.fields(config_class)
+    return [field.name for field in fields if dict in (field.type, *get_args(field.type))]
+
+
+def _check_values(config: Any, arguments: list[str]) -> None:
+    """Raises UserError for numbers that are too low, and for options that say nothing."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int | float) and not number >= field.metadata["minimum"]:
+                raise UserError(
+                    f"--{field.name} {number}: a number from {field.metadata['minimum']:g} on is "
+                    "needed"
+                )
+        other = field.metadata["unused_with"]
+        overruled = other and getattr(config, other) and not values_given(other, arguments)
+        if overruled and values_given(field.name, arguments):
+            raise UserError(
+                f"--{field.name} says nothing beside the recipe's {other} "
+                f"({getattr(config, other)}): give --{other} instead"
+            )
+
+
 def _config_of_value(config_class: type, arguments: list[str]) -> str | None:
     """The configuration that goes with an option's value (see `option`: configs)."""
     for field in dataclasses.fields(config_class):
-        configs, given = field.metadata["configs"], _given(field.name, arguments)
+        configs, given = field.metadata["configs"], values_given(field.name, arguments)
         if configs and given:
             return configs(given[-1])
     return None
-
-
-def _given(option_name: str, arguments: list[str]) -> list[str]:
-    """What a command line gives for an option: the word after its name, or after `=`."""
-    name = f"--{option_name}"
-    following = [after for word, after in zip(arguments, [*arguments[1:], ""]) if word == name]
-    return following + [
-        word.removeprefix(name + "=") for word in arguments if word.startswith(name + "=")
-    ]
 
 
 def to_yaml(config: Any) -> str:
@@ -151,24 +162,10 @@ def keep_config(folder: Path, config: Any, free: Collection[str]) -> None:
     write_text(path, text)
 
 
-def aliases_of(config_class: type, command: str) -> dict[str, str]:
-    """{published spelling: ours} of a command, from ALIASES in the module of its configuration."""
-    return getattr(sys.modules[config_class.__module__], "ALIASES", {}).get(command, {})
-
-
-def nearest(word: str, words: list[str]) -> str:
-    """', did you mean X?' for a misspelt word, or nothing if no known word is like it."""
-    found = difflib.get_close_matches(word, words, 1, 0.6)
-    return f", did you mean {found[0]}?" if found else ""
-
-
 class _Help(DefaultHelpFormatter):
     def _expand_help(self, action: Any) -> str:
-        text = re.sub(
-            r"type: (<class 'Path'>|[^,()]*null|str|bool|Literal\[[^]]*\]|Optional\[.*?\]\]), ",
-            "",
-            super()._expand_help(action),
-        )
+        kinds = r"<class 'Path'>|[^,()]*null|str|bool|Literal\[[^]]*\]|Optional\[.*?\]\]"
+        text = re.sub(f"type: ({kinds}), ", "", super()._expand_help(action))
         return text.replace(" (default: null)", "")
 
 
@@ -228,7 +225,18 @@ def _parser(
         canonical = f"--{field.name}"
         names = [canonical, *(alias for alias, ours in aliases.items() if ours == canonical)]
         _add_option(parser, names, field, _anchored(_default(field), ROOT), command)
+        for entry, kind in field.metadata["entries"].items():
+            _add_entry(parser, canonical, entry, kind)
     return parser
+
+
+def _add_entry(parser: ArgumentParser, mapping: str, entry: str, kind: type) -> None:
+    """An older option that means an entry of a mapping."""
+    settings: dict[str, Any] = {"type": kind}
+    if kind is bool:
+        settings = {"action": ActionYesNo, "nargs": "?"}
+    help = f"the same as {mapping} {{{entry}: VALUE}}"
+    parser.add_argument(f"--{entry}", default=argparse.SUPPRESS, help=help, **settings)
 
 
 def _add_option(
@@ -238,11 +246,10 @@ def _add_option(
         "help": field.metadata["help"].replace("_COMMAND", f"_{command}"),
         "default": default,
     }
-    if bool in (field.type, *get_args(field.type)):
+    kinds = (field.type, *get_args(field.type))
+    if bool in kinds:
         settings |= {"action": ActionYesNo, "nargs": "?"}
-    elif listed := [
-        kind for kind in (field.type, *get_args(field.type)) if get_origin(kind) is list
-    ]:
+    elif listed := [kind for kind in kinds if get_origin(kind) is list]:
         settings |= {"type": get_args(listed[0])[0], "nargs": "+"}
     elif field.metadata["bare"] is not None:
         settings |= {"type": field.type, "nargs": "?", "const": field.metadata["bare"]}
@@ -252,7 +259,9 @@ def _add_option(
 
 
 def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
-    rest, chosen, words = [], None, iter(arguments)
+    rest: list[str] = []
+    chosen = None
+    words = iter(arguments)
     for word in words:
         if word == "--config":
             chosen = next(words, None)
@@ -265,88 +274,6 @@ def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
         else:
             rest.append(word)
     return chosen, rest
-
-
-def _read_yaml(
-    chosen: str,
-    folder: Path,
-    config_class: type,
-    command: str,
-    recipe: str | None = None,
-    above: tuple[Path, ...] = (),
-) -> dict:
-    """Values for one command. Top-level keys hold for every command that has them, a section named like a
-    command (`test:`) for that one.
-
-    A line `base: NAME` lays the file over the one of that name, or over `recipe`, if that is given.
-    """
-    shipped = folder / f"{chosen}.yaml"
-    path = shipped if shipped.is_file() else Path(chosen)
-    if not path.is_file():
-        names = sorted(path.stem for path in folder.glob("*.yaml"))
-        raise UserError(
-            f"no configuration {chosen!r}: choose from {', '.join(names)} or give the path of a "
-            "YAML file"
-        )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict) or not all(
-        isinstance(values.get(other) or {}, dict) for other in COMMANDS
-    ):
-        raise UserError(f"{path} must hold `option: value` lines")
-    base = values.pop("base", None)
-    if path in above:
-        raise UserError(f"{path} lies over itself: its lines `base` lead back to it")
-    beneath = (
-        _read_yaml(recipe or str(base), folder, config_class, command, above=(*above, path))
-        if base
-        else {}
-    )
-    types = {field.name: field.type for field in dataclasses.fields(config_class)}
-    values = _with_our_names(values, config_class, command)
-    own = _with_our_names(values.get(command) or {}, config_class, command)
-    elsewhere = {name for other in _other_commands(config_class) for name in other} | set(COMMANDS)
-    elsewhere |= {alias[2:] for other in COMMANDS for alias in aliases_of(config_class, other)}
-    for key in [*own, *(key for key in values if key not in elsewhere)]:
-        if key not in types:
-            raise UserError(
-                f"{path} has an unknown option {key!r}{nearest(str(key), [*types, *elsewhere])}"
-            )
-    start = ROOT if path == shipped else Path.cwd()
-    merged = {key: value for key, value in {**values, **own}.items() if key in types}
-    if empty := [
-        key
-        for key, value in merged.items()
-        if value is None and type(None) not in get_args(types[key])
-    ]:
-        raise UserError(f"{path}: {empty[0]} has no value, which it needs")
-    return beneath | {
-        key: start / value if value is not None and _is_path(types[key]) else value
-        for key, value in merged.items()
-    }
-
-
-def _with_our_names(values: dict, config_class: type, command: str) -> dict:
-    """The values of a YAML file with published and older spellings of options replaced by ours."""
-    aliases = aliases_of(config_class, command)
-    options = {field.name for field in dataclasses.fields(config_class)}
-    renamed = {}
-    for key, value in values.items():
-        ours = aliases.get(f"--{key}", f"--{key}")[2:]
-        renamed[key if key in options else ours] = value
-    return renamed
-
-
-def _other_commands(config_class: type) -> list[list[str]]:
-    """The option names of the configurations that stand in the same module."""
-    neighbours = [
-        value
-        for value in vars(sys.modules[config_class.__module__]).values()
-        if dataclasses.is_dataclass(value)
-    ]
-    return [[field.name for field in dataclasses.fields(other)] for other in neighbours]
 
 
 def _check_spelling(arguments: list[str], parser: ArgumentParser) -> None:
@@ -363,7 +290,3 @@ def _default(field: dataclasses.Field) -> Any:
 
 def _anchored(value: Any, base: Path) -> Any:
     return base / value if isinstance(value, Path) else value
-
-
-def _is_path(annotation: Any) -> bool:
-    return annotation is Path or Path in get_args(annotation)

@@ -139,6 +139,17 @@ def to_8bit(image: Tensor) -> np.ndarray:
     )
 
 
+def to_16bit(image: Tensor) -> np.ndarray:
+    """round(clip(x,0,1)*65535) of [3,H,W] as uint16 [H,W,3]."""
+    values = (image.detach().double().clamp(0, 1) * 65535).round()
+    return values.movedim(-3, -1).cpu().numpy().astype(np.uint16)
+
+
+def in_depth(image: Tensor, dtype: np.dtype) -> np.ndarray:
+    """Pixels [H,W,3] of an image [3,H,W] in [0,1] as uint8 or uint16."""
+    return to_16bit(image) if dtype == np.uint16 else to_8bit(image)
+
+
 def in_8bit(pixels: np.ndarray) -> np.ndarray:
     """Pixels [H,W,3] uint8 or uint16 as uint8."""
     return pixels if pixels.dtype == np.uint8 else to_8bit(to_tensor(pixels))

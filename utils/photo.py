@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from utils.files import atomic_path
-from utils.image import ORIENTATION, damage_as_sentence, decode_image, to_8bit
+from utils.image import ORIENTATION, damage_as_sentence, decode_image, in_depth
 
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
 # EXIF orientation -> how often to turn by 90 degrees, and whether to mirror left-right before
@@ -66,7 +66,7 @@ def write_photo(path: str | os.PathLike, image: Tensor, photo: Photo) -> None:
     or not at all.
     """
     deep = photo.pixels.dtype == np.uint16
-    pixels = _to_16bit(image) if deep else to_8bit(image)
+    pixels = in_depth(image, photo.pixels.dtype)
     if photo.grey:
         pixels = np.round(pixels.mean(-1, keepdims=True)).astype(pixels.dtype)
     if photo.alpha is not None:
@@ -117,18 +117,6 @@ def _notes(image: Image.Image) -> bytes | None:
         struct.error,
     ):  # PIL can't write back what it read from a damaged or odd tag
         return None
-
-
-def _to_16bit(image: Tensor) -> np.ndarray:
-    """round(clip(x,0,1)*65535) of [3,H,W] as uint16 [H,W,3]."""
-    return (
-        (image.detach().double().clamp(0, 1) * 65535)
-        .round()
-        .movedim(-3, -1)
-        .cpu()
-        .numpy()
-        .astype(np.uint16)
-    )
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from utils.config import nearest, option
+from methods.common.model_choice import recipe_of as recipe_in
+from utils.config import option
 from utils.errors import UserError
 from utils.options import (
     ACCUMULATE,
@@ -63,19 +64,11 @@ ALIASES = {
     },
 }
 
-# --model -> (network in models/, its arguments, the recipe in configs/ that train.py takes without
-# --config)
-MODELS = {
-    "SRN": ("srn", {}, "srn"),
-    "DeepDeblur": ("deep_deblur", {}, "deep_deblur"),
-    "NoBlur": ("no_blur", {}, "no_blur"),
-    "LightDehaze": ("light_dehaze", {}, "light_dehaze"),
-    "Restormer": ("restormer", {}, "restormer"),
-    "MIMO-UNet": ("mimo_unet", {"blocks": 8}, "mimo_unet"),
-    "MIMO-UNet+": ("mimo_unet", {"blocks": 20}, "mimo_unet"),
-    "NAFNet-32": ("nafnet", {"width": 32}, "nafnet"),
-    "NAFNet-64": ("nafnet", {"width": 64}, "nafnet64"),
-}
+# The published sizes; each network's file in models/ says what they are (PUBLISHED_SIZES).
+MODELS = (
+    "SRN", "DeepDeblur", "NoBlur", "LightDehaze", "Restormer", "MIMO-UNet", "MIMO-UNet+",
+    "NAFNet-32", "NAFNet-64",
+)  # fmt: skip
 SRN_VARIANTS = ("color", "lstm", "gray")
 DEFAULT_MODEL = "NAFNet-32"
 
@@ -105,37 +98,30 @@ _GAMMA = (
 
 def recipe_of(model: str) -> str | None:
     """The file in configs/ with the published recipe of a model."""
-    name = _known_name(model)
-    return MODELS[name][2] if name else None
+    if model in SRN_VARIANTS:
+        model = "SRN"
+    return recipe_in(Path(__file__).with_name("configs"), model)
 
 
 def chosen_model(model: str, variant: str | None = None) -> tuple[str, dict]:
-    """(network, arguments) that --model and --variant mean; SRN's published --model lstm, color and
-    gray are understood.
+    """(network, arguments) that --model and --variant mean.
+
+    SRN's published --model lstm, color and gray are understood.
     """
+    from models import choose  # torch is not needed for --help
+    from models.contracts import ImageNetwork
+
     if model in SRN_VARIANTS:
         if variant not in (None, model):
             raise UserError(f"--model {model} and --variant {variant} are two variants of SRN")
         variant = model
-    name = _known_name(model)
-    if name is None:
-        raise UserError(
-            f"unknown model {model!r}{nearest(model, list(MODELS)) or ':'} choose from {_NAMES}"
-        )
-    if variant and name != "SRN":
-        raise UserError(f"--variant {variant} belongs to SRN, not to {name}")
-    network, arguments, _ = MODELS[name]
-    return network, {**arguments, **({"variant": variant} if variant else {})}
-
-
-def _known_name(model: str) -> str | None:
-    """A key of MODELS, whatever its case and hyphens."""
-    others = {"nafnet": DEFAULT_MODEL, **dict.fromkeys(SRN_VARIANTS, "SRN")}
-    return ({_plain(name): name for name in MODELS} | others).get(_plain(model))
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "")
+        model = "SRN"
+    if model.lower() == "nafnet":
+        model = DEFAULT_MODEL
+    network, arguments = choose(model, ImageNetwork)
+    if variant and network != "srn":
+        raise UserError(f"--variant {variant} belongs to SRN, not to {model}")
+    return network, arguments | ({"variant": variant} if variant else {})
 
 
 @dataclass(frozen=True)
@@ -161,7 +147,9 @@ class TrainConfig:
     model: str = option(DEFAULT_MODEL, _MODEL, configs=recipe_of)
     variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
     network: dict | None = option(
-        None, "further arguments of the network, {NAME: VALUE, ...}; see its file in models/"
+        None,
+        "further arguments of the network, {NAME: VALUE, ...}; see its file in models/",
+        belongs_to="model",
     )
     condition: Literal["irp"] | None = option(None, _CONDITION)
     irp_weights: Path | None = option(
@@ -324,7 +312,8 @@ class TestConfig(_RestoreConfig):
 
     protocol: Literal["auto", "image", "image_float", "realblur", "kohler"] = option(
         "auto",
-        "how pictures are compared, see utils/evaluation/protocols.py; auto: realblur or kohler for data of "
+        "how pictures are compared, see utils/evaluation/protocols.py; auto: realblur or kohler "
+        "for data of "
         "such a name, else image",
     )
     table: str | None = option(None, TABLE, bare="all")

@@ -1,12 +1,10 @@
-"""Score single-image networks: restore and score, score files that exist (-b -s -r), or run the
-published table (--table).
-"""
+"""Score single-image networks: restore and score, score files, or run the published table."""
 
 from dataclasses import replace
 
 from data.photo_catalog import find_results
 from methods.image_deblur.config import TestConfig
-from methods.image_deblur.inference import TABLES, chosen_protocol, run_pictures
+from methods.image_deblur.inference import TABLES, chosen_protocol, restore_pictures
 from utils.config import ROOT, to_yaml
 from utils.evaluation.scoring import Scores, check_given, run_table, score_files, write_scored
 
@@ -28,7 +26,7 @@ def restore_and_score(config: TestConfig) -> Scores | None:
     config = replace(
         config, output_dir=config.output_dir or FOLDER, protocol=chosen_protocol(config)
     )
-    return run_pictures(config, deep=config.protocol == "image_float")
+    return restore_pictures(config, deep=config.protocol == "image_float")
 
 
 def score_folders(config: TestConfig) -> Scores:

@@ -2,6 +2,7 @@
 is default.yaml.
 """
 
+import itertools
 import math
 import re
 from pathlib import Path
@@ -16,7 +17,7 @@ from data.catalog import find_videos
 from data.exposures import ExposedFrames
 from data.mixture import Mixture
 from data.pairs import FolderPairs, NoBlurPairs, Variation
-from data.photo_catalog import find_pairs, find_sharp
+from data.photo_catalog import Picture, find_pairs, find_sharp
 from data.sample import sample_folder
 from data.shards import ShardedPairs
 from data.synthesis.camera import gamma_response
@@ -24,24 +25,24 @@ from data.synthesis.kernels import load_kernels
 from data.synthesis.masks import find_masks
 from data.synthesis.pair import PairSettings
 from data.synthesised import Draw, PairMaker, SynthesisedPairs
-from losses.pixel import fft_l1, l1, mse, negative_psnr, weighted_sum
+from losses import ADVERSARIAL, LOSSES, weighted_losses
+from losses.pixel import weighted_sum
 from methods.image_deblur.config import TrainConfig, chosen_model
 from models import build, load, load_network
-from models.blocks import ImageNetwork
+from models.contracts import ImageNetwork
 from models.deep_deblur import Discriminator
 from models.irp import IRP
+from restoration.image import ImageRestorer
 from utils import distributed
 from utils.checkpoint import load_strict, save_weights
 from utils.config import ROOT, to_yaml
-from utils.device import autocast, choose_device, choose_precision
+from utils.device import choose_device, choose_precision
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
 from utils.image import read_image, to_8bit, to_tensor
 from utils.report import spread
 from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
 
-PLAIN_LOSSES = {"L1": l1, "MSE": mse, "FFT": fft_l1}
-LOSSES = (*PLAIN_LOSSES, "PSNR", "ADV")
 LUMINANCE = (0.2989, 0.587, 0.114)
 MAX_EXAMPLES = 6  # pictures in validation.png
 
@@ -64,52 +65,24 @@ class DeblurTask:
         self.dtype = choose_precision(config.precision, self.device)
         self.name, arguments = chosen_model(config.model, config.variant)
         self.arguments = {**arguments, **(config.network or {})}
-        judge = _judge(config, self.name) if config.condition else None
-        if judge:
-            self.name, self.arguments = "guided_nafnet", {**self.arguments, "irp": judge.arguments}
         torch.manual_seed(config.seed)
-        try:
-            self.restorer = build(self.name, **self.arguments).to(memory_format=torch.channels_last)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"--network {self.arguments} makes no {config.model}: {str(error).splitlines()[0]}"
-            ) from error
-        if judge:
-            self.restorer.judge.load_state_dict(judge.state_dict())
-        if config.weights:
-            start = load(config.weights).state_dict()
-            own = (
-                self.restorer.state_dict() if judge else {}
-            )  # a plain NAFNet starts a guided one, too
-            load_strict(self.restorer, own | start, config.weights)
-        self.forward = (
-            torch.compile(self.restorer.forward_scales)
-            if config.compile
-            else self.restorer.forward_scales
-        )
-        self.loss = weighted_sum(config.loss, LOSSES)
-        self.network = AdversarialPair(self.restorer) if "ADV" in self.loss else self.restorer
+        self.restorer = self._built().to(memory_format=torch.channels_last)
+        self.forward = self.restorer.forward_scales
+        if config.compile:
+            self.forward = torch.compile(self.forward)
+        self.loss = weighted_sum(config.loss, (*LOSSES, ADVERSARIAL))
+        self.network = self.restorer
+        if ADVERSARIAL in self.loss:
+            self.network = AdversarialPair(self.restorer)
         self.phases = parse_phases(config)
         _check(config, self.restorer, self.phases)
-        self.sets = {
-            size: self._with_videos(self._training_set(size), size)
-            for size in {size for size, _, _ in self.phases}
-        }
+        sizes = {size for size, _, _ in self.phases}
+        self.sets = {size: self._with_videos(self._training_set(size), size) for size in sizes}
         length = len(next(iter(self.sets.values())))
         self.epoch = StepSampler(length, config.batch_size, config.seed).steps_per_epoch
         self.steps = config.epochs * self.epoch or config.steps
         self.steps_per_epoch = config.val_every or self.epoch
-        pictures = (
-            find_pairs(config.val_path, config.blur_folder, need_sharp=True).pictures
-            if config.val_path
-            else ()
-        )
-        if any(picture.sharp.is_dir() or picture.sharp.suffix == ".mat" for picture in pictures):
-            raise UserError(
-                f"{config.val_path} has several ground truths per picture (Koehler): validate on "
-                "other pairs"
-            )
-        self.validation_set = spread(pictures, config.val_pictures or len(pictures))
+        self.validation_set = _validation_pairs(config)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
         self.optimizer = optimizer(
             self.network.parameters(),
@@ -118,15 +91,35 @@ class DeblurTask:
             weight_decay=config.weight_decay,
         )
 
+    def _built(self) -> ImageNetwork:
+        """The network, guided by IRP if asked, with the weights it starts from."""
+        config = self.config
+        irp = _guiding_irp(config, self.name) if config.condition else None
+        if irp:
+            self.name = "guided_nafnet"
+            self.arguments = {**self.arguments, "irp": irp.arguments}
+        try:
+            network = build(self.name, **self.arguments)
+        except (TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"--network {self.arguments} makes no {config.model}: {reason}"
+            ) from error
+        if irp:
+            network.judge.load_state_dict(irp.state_dict())
+        if config.weights:
+            state = load(config.weights).state_dict()
+            if irp:  # a plain NAFNet starts a guided one, too
+                state = network.state_dict() | state
+            load_strict(network, state, config.weights)
+        return network
+
     def schedule(self, step: int) -> Phase:
-        starts = [
-            sum(steps for _, _, steps in self.phases[:place]) for place in range(len(self.phases))
-        ]
-        place = sum(start <= step for start in starts) - 1
-        size, batch, _ = self.phases[place]
-        return Phase(
-            (rate(self.config, step, self.steps, self.epoch),), batch, size, since=starts[place]
-        )
+        starts = [0, *itertools.accumulate(steps for _, _, steps in self.phases)]
+        index = sum(start <= step for start in starts[: len(self.phases)]) - 1
+        size, batch, _ = self.phases[index]
+        current = rate(self.config, step, self.steps, self.epoch)
+        return Phase((current,), batch, size, since=starts[index])
 
     def loader(self, phase: Phase, start: int) -> DataLoader:
         dataset = self.sets[phase.patch_size]
@@ -136,77 +129,66 @@ class DeblurTask:
         return endless_loader(dataset, sampler, self.config.workers)
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
-        """Every term over all scales of the network, summed, as published with each of them; ADV on
-        the full scale alone.
-        """
-        blurry, sharp = batch["blurry"], batch["sharp"]
-        if self.config.gamma_factor != 1:
-            blurry, sharp = (image**self.config.gamma_factor for image in (blurry, sharp))
-        if self.restorer.channels == 1:
-            weights = blurry.new_tensor(LUMINANCE).view(3, 1, 1)
-            blurry, sharp = ((image * weights).sum(1, keepdim=True) for image in (blurry, sharp))
+        """Every term over all scales of the network, summed, as published; ADV on the full scale."""
+        gamma = self.config.gamma_factor
+        blurry = self._as_seen(batch["blurry"] ** gamma if gamma != 1 else batch["blurry"])
+        sharp = self._as_seen(batch["sharp"] ** gamma if gamma != 1 else batch["sharp"])
         scales = list(zip(self.forward(blurry), self.restorer.scales_of(sharp), strict=True))
-        losses = {}
-        for name, weight in self.loss.items():
-            if name == "ADV":
-                full = max(scales, key=lambda scale: scale[1].shape[-1])
-                losses[name], losses["discriminator"] = self.network.losses(*full, weight)
-            else:
-                losses[name] = weight * sum(
-                    self._term(name, restored.float(), truth) for restored, truth in scales
-                )
+        losses: dict[str, Tensor] = {}
+        for restored, truth in scales:
+            floor = self.config.psnr_floor
+            terms = weighted_losses(self.loss, restored, truth, generators, floor)
+            for name, value in terms.items():
+                losses[name] = losses[name] + value if name in losses else value
+        if ADVERSARIAL in self.loss:
+            restored, truth = max(scales, key=lambda scale: scale[1].shape[-1])
+            weight = self.loss[ADVERSARIAL]
+            losses[ADVERSARIAL], losses["discriminator"] = self.network.losses(
+                restored, truth, weight
+            )
         return losses
 
+    def _as_seen(self, image: Tensor) -> Tensor:
+        """The image in the channels that the network is trained on."""
+        if self.restorer.channels == 3:
+            return image
+        weights = image.new_tensor(LUMINANCE).view(3, 1, 1)
+        return (image * weights).sum(1, keepdim=True)
+
     def evaluate(self) -> Validation:
-        """Mean PSNR by protocol `image` of results and inputs, and the least gain, over the pairs
-        that are not identical.
+        """PSNR by protocol `image` over the pairs that are not identical.
+
+        psnr, psnr_input: means of results and inputs; worst_gain: the minimum of their difference.
         """
-        share = [
-            self._evaluate(picture) for picture in distributed.shard(list(self.validation_set))
-        ]
-        rows = distributed.all_gather(share)
+        shard = distributed.shard(list(self.validation_set))
+        rows = distributed.all_gather([self._evaluate(picture) for picture in shard])
         if not rows:
             return Validation()
         restored, blurry = np.array([figures for _, figures, _ in rows]).T
         differ = np.isfinite(blurry) if np.isfinite(blurry).any() else np.isfinite(restored)
-        restored, blurry = restored[differ], blurry[differ]
+        restored = restored[differ]
+        blurry = blurry[differ]
         metrics = {
-            "psnr": restored.mean(),
-            "psnr_input": blurry.mean(),
-            "worst_gain": (restored - blurry).min(),
+            "psnr": float(restored.mean()),
+            "psnr_input": float(blurry.mean()),
+            "worst_gain": float((restored - blurry).min()),
         }
-        return Validation(
-            {name: float(value) for name, value in metrics.items()},
-            {name: shown for name, _, shown in rows[:MAX_EXAMPLES]},
-        )
+        return Validation(metrics, {name: shown for name, _, shown in rows[:MAX_EXAMPLES]})
 
-    def _evaluate(self, picture) -> tuple[str, tuple[float, float], dict[str, np.ndarray]]:
-        blurry, sharp = (to_tensor(read_image(path)) for path in (picture.blurry, picture.sharp))
+    def _evaluate(self, picture: Picture) -> tuple[str, tuple[float, float], dict[str, np.ndarray]]:
+        """(name, PSNR of the result and of the input, pictures to show)."""
+        blurry = to_tensor(read_image(picture.blurry))
+        sharp = to_tensor(read_image(picture.sharp))
         gamma = self.config.gamma_factor
-        with autocast(self.device, self.dtype):
-            restored = (
-                self.restorer(
-                    (blurry[None] ** gamma).to(self.device, memory_format=torch.channels_last)
-                )[0]
-                .float()
-                .cpu()
-            )
-        restored = restored.clamp(min=0) ** (1 / gamma) if gamma != 1 else restored
+        restorer = ImageRestorer(self.restorer, self.device, self.dtype, gamma=gamma)
+        restored = restorer.restore(blurry)
         psnr = PROTOCOLS["image"].psnr
         shown = {"blurry": blurry, "restored": restored, "sharp": sharp}
-        return (
-            picture.name,
-            (psnr(restored, sharp), psnr(blurry, sharp)),
-            {label: to_8bit(image) for label, image in shown.items()},
-        )
+        pictures = {label: to_8bit(image) for label, image in shown.items()}
+        return picture.name, (psnr(restored, sharp), psnr(blurry, sharp)), pictures
 
     def export(self, path: Path) -> None:
         save_weights(path, self.restorer, self.name, self.arguments, "image_deblur")
-
-    def _term(self, name: str, restored: Tensor, sharp: Tensor) -> Tensor:
-        if name == "PSNR":
-            return negative_psnr(restored, sharp, self.config.psnr_floor)
-        return PLAIN_LOSSES[name](restored, sharp)
 
     def _training_set(self, size: int) -> Dataset:
         config = self.config
@@ -255,17 +237,20 @@ class DeblurTask:
 
 
 class AdversarialPair(nn.Module):
-    """A network and the discriminator it is trained against; both learn in the same step (Nah et
-    al., CVPR 2017).
+    """A network and the discriminator it is trained against (Nah et al., CVPR 2017).
+
+    Both learn in the same step.
     """
 
     def __init__(self, restorer: nn.Module):
         super().__init__()
-        self.restorer, self.discriminator = restorer, Discriminator()
+        self.restorer = restorer
+        self.discriminator = Discriminator()
 
     def losses(self, restored: Tensor, sharp: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        """Sigmoid cross entropies: the network's (it wants to pass for sharp), times a weight, and
-        the discriminator's own.
+        """Sigmoid cross entropies of the network, times a weight, and of the discriminator.
+
+        The network wants its results to pass for sharp.
         """
         if sharp.shape[-1] != 256:
             raise UserError(f"the adversarial term needs --patch_size 256, not {sharp.shape[-1]}")
@@ -277,11 +262,23 @@ class AdversarialPair(nn.Module):
         return weight * entropy(passed, torch.ones_like(passed)), entropy(seen, truth)
 
 
-def _judge(config: TrainConfig, name: str) -> IRP:
+def _guiding_irp(config: TrainConfig, name: str) -> IRP:
     """The IRP network that guides; raises UserError for a network that can't be guided."""
     if name != "nafnet":
         raise UserError(f"--condition irp guides a NAFNet, not {config.model}")
     return load_network(config.irp_weights or "irp", IRP)
+
+
+def _validation_pairs(config: TrainConfig) -> list[Picture]:
+    if not config.val_path:
+        return []
+    pictures = find_pairs(config.val_path, config.blur_folder, need_sharp=True).pictures
+    if any(picture.sharp.is_dir() or picture.sharp.suffix == ".mat" for picture in pictures):
+        raise UserError(
+            f"{config.val_path} has several ground truths per picture (Koehler): validate on "
+            "other pairs"
+        )
+    return spread(pictures, config.val_pictures or len(pictures))
 
 
 def source_of(path: Path) -> str:
@@ -297,15 +294,14 @@ def source_of(path: Path) -> str:
 def _check(config: TrainConfig, network: nn.Module, phases: list[tuple[int, int, int]]) -> None:
     """Raises UserError for options that can't work, before any data are read."""
     sizes = [size for size, _, _ in phases]
-    least = min(min(size, batch) for size, batch, _ in phases)
-    if least < 1 or len(config.betas) != 2 or len(config.zoom) != 2 or config.gamma_factor <= 0:
+    smallest = min(min(size, batch) for size, batch, _ in phases)
+    if smallest < 1 or len(config.betas) != 2 or len(config.zoom) != 2 or config.gamma_factor <= 0:
         raise UserError(
             "patches and batches must be at least 1, --betas and --zoom two numbers, "
             "--gamma_factor above 0"
         )
-    if type(network).forward_scales is not ImageNetwork.forward_scales and any(
-        size % network.multiple for size in sizes
-    ):
+    several_scales = type(network).forward_scales is not ImageNetwork.forward_scales
+    if several_scales and any(size % network.multiple for size in sizes):
         raise UserError(
             f"{config.model} trains on patches whose sides are multiples of {network.multiple} "
             "(--patch_size, --phases)"
@@ -315,16 +311,14 @@ def _check(config: TrainConfig, network: nn.Module, phases: list[tuple[int, int,
 def rate(config: TrainConfig, step: int, steps: int, epoch: int) -> float:
     """The learning rate at a step of `steps`, `epoch` of which are an epoch."""
     if config.schedule == "cosine":
-        share = max(step - config.lr_hold, 0) / max(steps - config.lr_hold, 1)
-        return config.lr_min + (config.lr - config.lr_min) * 0.5 * (
-            1 + math.cos(math.pi * min(share, 1))
-        )
+        progress = max(step - config.lr_hold, 0) / max(steps - config.lr_hold, 1)
+        factor = 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
+        return config.lr_min + (config.lr - config.lr_min) * factor
     if config.schedule == "power":
         return config.lr * max(1 - step / steps, 0) ** config.lr_power
     if config.schedule == "step":
-        return config.lr * config.lr_gamma ** sum(
-            step // epoch >= milestone for milestone in config.milestones or ()
-        )
+        passed = [epochs for epochs in config.milestones or () if step // epoch >= epochs]
+        return config.lr * config.lr_gamma ** len(passed)
     return config.lr
 
 

@@ -1,9 +1,10 @@
-"""Options of the cdvd_tsp commands: one dataclass per command, units in the help texts."""
+"""Options of the video_deblur commands: one dataclass per command, units in the help texts."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from methods.common.model_choice import recipe_of as recipe_in
 from utils.config import option
 from utils.options import (
     ACCUMULATE,
@@ -39,8 +40,10 @@ ALIASES = {
         "--gamma": "--lr_gamma",
         "--n_threads": "--workers",
         "--pre_train": "--weights",
+        "--gopro_blur": "--blur_folder",
     },
     "test": {
+        "--gopro_blur": "--blur_folder",
         "--model_path": "--weights",
         "--result_path": "--output_dir",
         "-b": "--blurry_dir",
@@ -49,6 +52,7 @@ ALIASES = {
         "-o": "--output_dir",
     },
     "inference": {
+        "--gopro_blur": "--blur_folder",
         "--model_path": "--weights",
         "--result_path": "--output_dir",
         "--input_path": "--data_path",
@@ -58,13 +62,19 @@ ALIASES = {
 }
 
 Layout = Literal["auto", "clips", "gopro", "dvd", "reds", "frames"]
-GoProBlur = Literal["blur", "blur_gamma"]
+BlurFolder = Literal["blur", "blur_gamma"]
+MODELS = ("CDVD-TSP",)  # the published sizes, see PUBLISHED_SIZES of the networks in models/
+# CDVD-TSP's arguments that were options of their own
+_ENTRIES = {
+    "stages": int, "width": int, "blocks": int, "kernel_size": int, "downscale": int,
+    "global_skip": bool, "gate": bool, "flow": str, "body": str, "prior": bool, "recurrent": bool,
+}  # fmt: skip
 
 _LAYOUT = (
     "folder layout: clips (blur/ and gt/), gopro, dvd, reds, frames (nothing sharp); auto "
     "looks at the folders"
 )
-_GOPRO_BLUR = "GoPro's blurry folder: linear average (blur) or through gamma 2.2 (blur_gamma)"
+_BLUR_FOLDER = "GoPro's blurry folder: linear average (blur) or through gamma 2.2 (blur_gamma)"
 _TRAINING_DATA = "training data, see --source; null: the embedded sample"
 _WEIGHTS = f"{WEIGHTS}; it decides the network; none: the shipped one"
 _DEFAULT_DATA = (
@@ -73,10 +83,15 @@ _DEFAULT_DATA = (
 )
 
 
+def recipe_of(model: str) -> str | None:
+    """The file in configs/ with the published recipe of a model."""
+    return recipe_in(Path(__file__).with_name("configs"), model)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train CDVD-TSP into experiment/SAVE. Without options: the published recipe
-    (configs/paper.yaml).
+    """Train a video network into experiment/SAVE. Without --config: the published recipe of
+    --model.
     """
 
     data_path: Path | None = option(Path("dataset/DVD/train"), _TRAINING_DATA)
@@ -96,22 +111,34 @@ class TrainConfig:
         "training",
     )
     picture_path: Path | None = option(
-        None, "with --source videos: sharp pictures to move, for a share of the samples"
+        None, "with --source videos: sharp pictures to move, for a fraction of the samples"
     )
-    picture_fraction: float = option(0.2, "that share, 0 .. 1")
+    picture_fraction: float = option(0.2, "that fraction, 0 .. 1")
     srgb_fraction: float = option(
         0.0,
-        "with --source videos: share blurred in pixel values instead of light, as GoPro's blur is",
+        "with --source videos: fraction averaged in sRGB space instead of linear light, as GoPro "
+        "is",
     )
     cache_path: Path = option(
         Path("dataset/cache"), "with --source videos: they are kept here at a high frame rate"
     )
     layout: Layout = option("auto", _LAYOUT)
-    gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
+    blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
     max_frames: int = option(100, "frames used of each training video; 0 = all")
+    model: str = option("CDVD-TSP", f"network: {', '.join(MODELS)}", configs=recipe_of)
+    network: dict | None = option(
+        None,
+        "arguments of the network, {NAME: VALUE, ...}, see its file in models/; none: the "
+        "published "
+        "ones",
+        belongs_to="model",
+        entries=_ENTRIES,
+    )
     save: str = option("cdvd_tsp", SAVE)
     resume: bool = option(False, RESUME)
-    weights: Path | None = option(None, f"{START}; --body naf: also of a NAFNet for photos")
+    weights: Path | None = option(
+        None, f"{START}; CDVD-TSP with body naf: also of a NAFNet for photos"
+    )
     start_blocks: list[int] | None = option(
         None,
         "where --weights has more blocks at the coarsest scale: the ones to take, from 0 "
@@ -127,15 +154,14 @@ class TrainConfig:
     )
     warm_start: int = option(
         0,
-        "first optimiser steps spent on single frames: the reconstruction alone, no neighbours, "
-        "no flow",
+        "first optimiser steps spent on single frames that are their own neighbours, without flow",
     )
     warm_batch_size: int = option(32, "single frames per step of these", minimum=1)
     max_batches: int = option(0, "batches of an epoch at most; 0 = as the data give")
     batch_size: int = option(8, "clips per optimiser step", minimum=1)
     patch_size: int = option(256, "side of the training patch, px", minimum=1)
-    lr: float = option(1e-4, "learning rate of the reconstruction network (Adam)")
-    flow_lr: float = option(1e-6, "learning rate of the flow network")
+    lr: float = option(1e-4, "learning rate (Adam)")
+    flow_lr: float = option(1e-6, "learning rate of a learned flow network inside")
     schedule: Literal["step", "cosine"] = option(
         "step", "step: drops as published; cosine: from the full rates to 0 over all epochs"
     )
@@ -143,31 +169,14 @@ class TrainConfig:
     lr_gamma: float = option(0.5, "factor of a drop")
     loss: str = option(
         "1*L1+2*HEM",
-        "weighted sum of L1, HEM (hard example mining), Charbonnier and PSNR (its negative)",
+        "weighted sum of L1, MSE, Charbonnier, PSNR (its negative), FFT, HEM (hard examples)",
     )
     gradient_norm: float = option(0.0, GRADIENT_NORM)
     accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
-    stages: int = option(2, "stages T of the cascade; clips have 2T+1 frames", minimum=1)
-    width: int = option(32, "channels of the reconstruction at its finest scale", minimum=1)
-    blocks: int = option(
-        3, "residual blocks per scale and direction; --body naf: blocks at the coarsest scale"
+    clip_frames: int = option(
+        0, "frames of a training clip; 0 = as the network needs; CDVD-TSP takes more if recurrent"
     )
-    kernel_size: int = option(5, "side of the reconstruction's convolutions, px", minimum=1)
-    downscale: int = option(1, "space-to-depth factor in front of the reconstruction", minimum=1)
-    global_skip: bool = option(
-        False, "predict a correction of the centre frame instead of the frame"
-    )
-    gate: bool = option(False, "scale that correction per pixel by a second output, 0 .. 1")
-    flow: Literal["pwc", "dis"] = option(
-        "pwc", "optical flow: PWC-Net (learned) or OpenCV's DIS (no weights)"
-    )
-    body: Literal["residual", "naf"] = option(
-        "residual", "reconstruct by residual blocks, as published, or by NAFNet's"
-    )
-    prior: bool = option(True, "show the reconstruction the temporal sharpness prior")
-    recurrent: bool = option(False, "show it its own result for the previous frame, too")
-    clip_frames: int = option(0, "frames of a training clip; 0 = 2T+1; more need --recurrent")
     max_minutes: float = option(0.0, MAX_MINUTES)
     workers: int = option(6, WORKERS)
     seed: int = option(1, SEED)
@@ -177,8 +186,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Restore videos: files or folders of frames. Without options: the shipped network on the
-    embedded sample.
+    """Restore videos: files or folders of frames.
+
+    Without options: the shipped network on the embedded sample.
     """
 
     data_path: Path | None = option(
@@ -188,11 +198,15 @@ class InferenceConfig:
     )
     default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
     weights: Path | None = option(None, _WEIGHTS)
+    model: str | None = option(
+        None, f"the network that the weights must hold: {', '.join(MODELS)}; not needed"
+    )
     output_dir: Path | None = option(
-        None, f"{RESULTS}: OUTPUT_DIR/VIDEO/FRAME.png or VIDEO.mp4; default infer_results"
+        None,
+        f"{RESULTS}: OUTPUT_DIR/VIDEO/FRAME.png or VIDEO.mp4; default infer_results/video_deblur",
     )
     layout: Layout = option("auto", _LAYOUT)
-    gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
+    blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
     border: bool | None = option(
         None,
         "also restore the first and last two frames; default: only where there is no ground truth",
@@ -202,17 +216,16 @@ class InferenceConfig:
         False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
     )
     report: bool = option(True, REPORT)
-    compile: bool = option(
-        False, "compile the reconstruction network (first frames slower, later ones faster)"
-    )
+    compile: bool = option(False, "compile the network (first frames slower, later ones faster)")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)
 class TestConfig:
-    """Restore videos and score the written files, score files that exist (-b -s -r), or run the
-    published table (--table).
+    """Restore videos and score the written files, or score files that exist (-b -s -r).
+
+    --table runs the published table.
     """
 
     data_path: Path | None = option(
@@ -220,13 +233,16 @@ class TestConfig:
     )
     default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
     weights: Path | None = option(None, _WEIGHTS)
+    model: str | None = option(
+        None, f"the network that the weights must hold: {', '.join(MODELS)}; not needed"
+    )
     output_dir: Path | None = option(
         None,
         f"{RESULTS}: frames, scores.json, scores.csv, config.yaml, report.html; default "
-        "infer_results",
+        "experiment/video_deblur_test",
     )
     layout: Layout = option("auto", _LAYOUT)
-    gopro_blur: GoProBlur = option("blur", _GOPRO_BLUR)
+    blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
     border: bool = option(False, "also restore and score the first and last two frames")
     protocol: Literal["cdvd", "cdvd_train", "image", "image_float"] = option(
         "cdvd", "how pictures are compared, see utils/evaluation/protocols.py"
@@ -237,8 +253,6 @@ class TestConfig:
     restored_dir: Path | None = option(None, f"{RESTORED_DIR}, paired by relative name")
     skip_existing: bool = option(False, f"{SKIP_EXISTING}, video by video")
     report: bool = option(True, REPORT)
-    compile: bool = option(
-        False, "compile the reconstruction network (first frames slower, later ones faster)"
-    )
+    compile: bool = option(False, "compile the network (first frames slower, later ones faster)")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)

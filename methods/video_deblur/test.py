@@ -1,12 +1,11 @@
-"""Score CDVD-TSP: restore and score, score files that exist (-b -s -r), or run the published table
-(--table).
-"""
+"""Score video networks: restore and score, score files that exist, or run the published table."""
 
 from pathlib import Path
 
 from data.photo_catalog import CONTACT_SHEET, find_pictures
 from methods.video_deblur.config import TestConfig
-from methods.video_deblur.inference import TABLES, plan, run_job, scored_frames
+from methods.video_deblur.inference import TABLES, TITLE, resolve, restore
+from restoration.videos import scored_frames
 from utils.config import ROOT, to_yaml
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.scoring import (
@@ -19,11 +18,13 @@ from utils.evaluation.scoring import (
     write_scored,
 )
 
+FOLDER = ROOT / "experiment" / "video_deblur_test"
+
 
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
     if config.table:
-        run_table(TABLES, config, ROOT / "infer_results", restore_and_score)
+        run_table(TABLES, config, FOLDER, restore_and_score)
         return None
     if config.restored_dir or config.sharp_dir or config.blurry_dir:
         return score_folders(config)
@@ -32,52 +33,48 @@ def main(config: TestConfig) -> Scores | None:
 
 def restore_and_score(config: TestConfig) -> Scores | None:
     """Restore every video with ground truth, then score the written files."""
-    return run_job(config, plan(config), config.border, config.protocol)
+    config, found = resolve(config, FOLDER)
+    return restore(config, found, config.border, config.protocol)
 
 
 def score_folders(config: TestConfig) -> Scores:
-    """Score restored files against sharp ones (and the blurry input, if given), paired by relative
-    name; no network is loaded.
+    """Score restored files against sharp ones (and the blurry input, if given); no network is
+    loaded.
+
+    Files are paired by their relative names.
     """
     check_given(config.restored_dir, config.sharp_dir)
-    sharp, restored = _by_name(config.sharp_dir), _by_name(config.restored_dir)
-    blurry = _by_name(config.blurry_dir) if config.blurry_dir else None
+    sharp = _by_name(config.sharp_dir)
+    restored = _by_name(config.restored_dir)
+    blurry = _by_name(config.blurry_dir) if config.blurry_dir else {}
     names = _scored(sharp, 0 if config.border else PROTOCOLS[config.protocol].video_ends)
-    for folder, files in ((config.restored_dir, restored), (config.blurry_dir, blurry)):
-        if files is not None:
-            check_paired(folder, files, names, sharp, config.sharp_dir)
-    triples = [Triple(name, restored[name], sharp[name], blurry and blurry[name]) for name in names]
+    check_paired(config.restored_dir, restored, names, sharp, config.sharp_dir)
+    if config.blurry_dir:
+        check_paired(config.blurry_dir, blurry, names, sharp, config.sharp_dir)
+    triples = [Triple(name, restored[name], sharp[name], blurry.get(name)) for name in names]
     scores = score_files(triples, config.protocol, data_path=config.restored_dir)
     print(scores.table())
     if config.output_dir:
-        write_scored(
-            config.output_dir,
-            scores,
-            triples,
-            to_yaml(config),
-            "CDVD-TSP: restored frames",
-            config.report,
-        )
+        words = to_yaml(config)
+        write_scored(config.output_dir, scores, triples, words, TITLE, config.report)
     return scores
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """Relative path without extension -> file, for all pictures below a folder but contact
-    sheets.
-    """
-    found = find_pictures(folder)
-    return {
-        str(path.relative_to(folder).with_suffix("")): path
-        for path in found
-        if path.name != CONTACT_SHEET
-    }
+    """{relative path without extension: file} of the pictures below a folder but contact sheets."""
+    found = [path for path in find_pictures(folder) if path.name != CONTACT_SHEET]
+    return {str(path.relative_to(folder).with_suffix("")): path for path in found}
 
 
 def _scored(sharp: dict[str, Path], ends: int) -> list[str]:
-    """The names to score: all but the first and last `ends` frames of each folder (all of a folder
-    too short for that).
+    """The names to score: all but the first and last `ends` frames of each folder.
+
+    All of a folder that is too short for that.
     """
     folders: dict[Path, list[str]] = {}
     for name in sharp:
         folders.setdefault(Path(name).parent, []).append(name)
-    return [names[place] for names in folders.values() for place in scored_frames(len(names), ends)]
+    scored: list[str] = []
+    for names in folders.values():
+        scored += [names[index] for index in scored_frames(len(names), ends)]
+    return scored

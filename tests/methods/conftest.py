@@ -8,6 +8,7 @@ import torch
 from methods.image_deblur import inference
 from methods.image_deblur.config import InferenceConfig
 from models import build
+from restoration.image import ImageRestorer
 from utils.checkpoint import save_weights
 
 
@@ -50,4 +51,4 @@ def restore(weights, tmp_path):
 @pytest.fixture
 def identity(monkeypatch):
     """The network gives back what it gets: what is left is reading and writing."""
-    monkeypatch.setattr(inference, "predict", lambda predictor, image, progress=None: image)
+    monkeypatch.setattr(ImageRestorer, "restore", lambda self, image, progress=None: image)

@@ -11,11 +11,14 @@ from PIL import Image
 
 from methods.image_deblur import inference
 from methods.image_deblur.config import InferenceConfig
-from models import build
+from models import build, find
+from restoration.image import image_weights_at_hand, turned, turned_back
 from utils import photo
 from utils.errors import UserError
 from utils.evaluation.metrics import psnr
 from utils.image import image_size, read_image, to_8bit, to_tensor, write_image
+
+SHIPPED_FILE = "image_deblur.safetensors"
 
 
 def smooth(size=(40, 56), seed=0) -> np.ndarray:
@@ -27,10 +30,10 @@ def test_a_single_photo(restore, weights, tmp_path, capsys):
     write_image(tmp_path / "photo.jpg", smooth((37, 53)))
     assert restore(tmp_path / "photo.jpg") is None
     restored = read_image(tmp_path / "out/photo.png")
-    predictor = inference.load(InferenceConfig(weights=weights(), device="cpu"))
+    restorer = inference.load(InferenceConfig(weights=weights(), device="cpu"))
     image = to_tensor(read_image(tmp_path / "photo.jpg"))
     with torch.inference_mode():
-        expected = predictor.network(image[None])[0].clamp(0, 1) * 255
+        expected = restorer.network(image[None])[0].clamp(0, 1) * 255
     assert np.abs(restored - expected.permute(1, 2, 0).numpy()).max() <= 0.51
     assert (tmp_path / "out/report.html").is_file() and (
         tmp_path / "out/contact_sheet.png"
@@ -99,33 +102,27 @@ def test_tiles_give_the_whole_result(weights, tmp_path):
     """A network of short reach; the seams are below half a grey level."""
     config = InferenceConfig(weights=weights("mimo_unet", width=8, blocks=1), device="cpu")
     image = to_tensor(smooth((150, 260)))
-    whole = inference.predict(inference.load(config), image)
+    whole = inference.load(config).restore(image)
     tiled = inference.load(
         InferenceConfig(weights=config.weights, device="cpu", tile=96, tile_overlap=40)
     )
     calls = []
-    assert (
-        inference.predict(tiled, image, lambda: calls.append(1)) - whole
-    ).abs().max() < 0.5 / 255
+    assert (tiled.restore(image, lambda: calls.append(1)) - whole).abs().max() < 0.5 / 255
     assert len(calls) == 2 * 4
     with pytest.raises(UserError, match="--tile 64 must be larger than two overlaps of 40 px"):
-        inference.predict(
-            inference.load(
-                InferenceConfig(weights=config.weights, device="cpu", tile=64, tile_overlap=40)
-            ),
-            image,
-        )
+        inference.load(
+            InferenceConfig(weights=config.weights, device="cpu", tile=64, tile_overlap=40)
+        ).restore(image)
 
 
 def test_memory_decides_on_tiles(weights):
-    predictor = inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.1))
-    assert inference.tile_of(predictor, (100, 200)) == 200
-    tile = inference.tile_of(predictor, (4000, 6000))
-    assert 128 < tile < 400 and tile % predictor.network.multiple == 0
+    restorer = inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.1))
+    assert restorer.tile_of((100, 200)) == 200
+    tile = restorer.tile_of((4000, 6000))
+    assert 128 < tile < 400 and tile % restorer.network.multiple == 0
     with pytest.raises(UserError, match="not enough memory: 0.00 GB are free, tiles of .* px need"):
-        inference.tile_of(
-            inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.001)),
-            (4000, 6000),
+        inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.001)).tile_of(
+            (4000, 6000)
         )
 
 
@@ -140,21 +137,19 @@ def test_ensemble_is_the_mean_over_flips_and_turns(weights):
         for mirror in (False, True):
             view = torch.rot90(image, turns, (1, 2))
             view = view.flip(2) if mirror else view
-            result = inference.predict(single, view)
+            result = single.restore(view)
             slow.append(torch.rot90(result.flip(2) if mirror else result, -turns, (1, 2)))
-    assert (inference.predict(ensemble, image) - sum(slow) / 8).abs().max() < 1e-5
+    assert (ensemble.restore(image) - sum(slow) / 8).abs().max() < 1e-5
     for way in range(8):
-        assert torch.equal(
-            inference.turned_back(inference.turned(image[None], way), way), image[None]
-        )
+        assert torch.equal(turned_back(turned(image[None], way), way), image[None])
 
 
 def test_gamma_is_put_around_the_network(weights, monkeypatch):
-    predictor = inference.load(InferenceConfig(weights=weights(), device="cpu", gamma_factor=2.2))
+    restorer = inference.load(InferenceConfig(weights=weights(), device="cpu", gamma_factor=2.2))
     image = to_tensor(smooth((24, 40)))
     with torch.inference_mode():
-        expected = predictor.network(image[None] ** 2.2)[0].clamp(min=0) ** (1 / 2.2)
-    torch.testing.assert_close(inference.predict(predictor, image), expected, atol=1e-5, rtol=0)
+        expected = restorer.network(image[None] ** 2.2)[0].clamp(min=0) ** (1 / 2.2)
+    torch.testing.assert_close(restorer.restore(image), expected, atol=1e-5, rtol=0)
 
 
 def test_local_statistics_are_for_nafnet(weights):
@@ -163,7 +158,7 @@ def test_local_statistics_are_for_nafnet(weights):
         for flag in (True, False)
     )
     image = to_tensor(smooth((120, 130)))
-    assert (inference.predict(on, image) - inference.predict(off, image)).abs().max() > 1e-4
+    assert (on.restore(image) - off.restore(image)).abs().max() > 1e-4
     assert (
         inference.load(
             InferenceConfig(weights=weights("light_dehaze", width=8), device="cpu")
@@ -317,27 +312,28 @@ def test_results_never_become_input(restore, identity, tmp_path):
 
 def test_runs_are_weights_by_their_names(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(inference, "ROOT", tmp_path)
+    for module in ("models", "methods.image_deblur.inference"):
+        monkeypatch.setattr(f"{module}.RUNS_FOLDER", tmp_path / "experiment")
     small = weights()
     for name in ("best.safetensors", "last.safetensors"):
         (tmp_path / "experiment/mine").mkdir(parents=True, exist_ok=True)
         (tmp_path / "experiment/mine" / name).write_bytes(small.read_bytes())
-    assert inference.find_weights(Path("mine")).name == "best.safetensors"
+    assert find("mine").name == "best.safetensors"
     with pytest.raises(UserError, match="no weights at yours"):
-        inference.find_weights(Path("yours"))
+        find("yours")
     write_image(tmp_path / "in/sub/a.png", smooth())
-    inference.main(
-        InferenceConfig(tmp_path / "in", Path("mine"), device="cpu")
-    )  # where DeepDeblur's program puts them
+    # where DeepDeblur's program puts them
+    inference.main(InferenceConfig(tmp_path / "in", Path("mine"), device="cpu"))
     assert (tmp_path / "experiment/mine/result/sub/a.png").is_file()
     inference.main(InferenceConfig(tmp_path / "in", small, device="cpu"))
-    assert (tmp_path / "experiment/image_deblur_inference/sub/a.png").is_file()
+    assert (tmp_path / "infer_results/image_deblur/sub/a.png").is_file()
 
 
 def test_weights_at_hand_are_photo_networks_alone(weights, tmp_path, monkeypatch, capsys):
     shelf = tmp_path / "shelf"
     (shelf / "srn_color").mkdir(parents=True)
-    monkeypatch.setattr(inference, "SHIPPED", shelf)
-    shelf.joinpath(inference.SHIPPED_WEIGHTS).write_bytes(weights().read_bytes())
+    monkeypatch.setattr("restoration.image.WEIGHTS_FOLDER", shelf)
+    shelf.joinpath(SHIPPED_FILE).write_bytes(weights().read_bytes())
     state = build("deep_deblur", width=4, blocks=1).state_dict()
     torch.save(
         {"G": {_theirs(key): value for key, value in state.items()}}, shelf / "deep_deblur_gopro.pt"
@@ -347,8 +343,8 @@ def test_weights_at_hand_are_photo_networks_alone(weights, tmp_path, monkeypatch
     (shelf / "video.safetensors").write_bytes(weights("pwc_net", "video.safetensors").read_bytes())
     (shelf / "half.pth").write_bytes((shelf / "deep_deblur_gopro.pt").read_bytes()[:999])
     (shelf / "README.md").write_text("about")
-    assert [path.name for path in inference.weights_at_hand()] == [
-        inference.SHIPPED_WEIGHTS,
+    assert [path.name for path in image_weights_at_hand()] == [
+        SHIPPED_FILE,
         "deep_deblur_gopro.pt",
         "srn_color",
     ]
@@ -359,8 +355,8 @@ def test_weights_at_hand_are_photo_networks_alone(weights, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gamma_factor": 0.0}, "--gamma_factor must be above 0"),
-        ({"memory": -1.0}, "--memory, --tile and --tile_overlap not below"),
+        ({"gamma_factor": 0.0}, "--gamma_factor 0.0 must be above 0"),
+        ({"memory": -1.0}, "--memory, --tile and --tile_overlap must not be below"),
         ({"tile": 40, "tile_overlap": 20}, "--tile 40 must be larger than two overlaps of 20 px"),
         ({"step": 5}, "--step 5 chooses among TensorFlow checkpoints"),
         ({"model": "lstm", "variant": "gray"}, "are two variants of SRN"),
@@ -408,16 +404,16 @@ def test_shipped_network_improves_blurry_and_leaves_sharp_photos():
     from data.photo_catalog import find_pairs
     from data.sample import sample_folder
 
-    predictor = inference.load(InferenceConfig(device="cpu"))
-    assert predictor.weights.stat().st_size <= 3_000_000
+    restorer = inference.load(InferenceConfig(device="cpu"))
+    assert restorer.weights.stat().st_size <= 3_000_000
     gains = []
     for picture in find_pairs(sample_folder()).pictures[::3]:
         blurry, sharp = (to_tensor(read_image(path)) for path in (picture.blurry, picture.sharp))
         gains.append(
-            psnr(to_8bit(inference.predict(predictor, blurry)), to_8bit(sharp))
+            psnr(to_8bit(restorer.restore(blurry)), to_8bit(sharp))
             - psnr(to_8bit(blurry), to_8bit(sharp))
         )
     assert np.mean(gains) > 0.7 and min(gains) > 0.2
     for name in ("coffee", "astronaut"):
         sharp = to_tensor(getattr(skimage.data, name)())
-        assert psnr(to_8bit(inference.predict(predictor, sharp)), to_8bit(sharp)) > 38
+        assert psnr(to_8bit(restorer.restore(sharp)), to_8bit(sharp)) > 38

@@ -140,17 +140,13 @@ def test_unrounded_protocols_see_unrounded_values(weights, make_videos, tmp_path
     path = weights("light_dehaze", width=8)
     config = {"data_path": root, "weights": path, "output_dir": tmp_path / "out", "device": "cpu"}
     scores = test.main(ScoreConfig(protocol="image_float", **config))
-    predictor = inference.load(InferenceConfig(weights=path, device="cpu"))
+    restorer = inference.load(InferenceConfig(weights=path, device="cpu"))
     for row in scores.rows:
         blurry, sharp = (
             to_tensor(read_image(root / kind / f"{row['name']}.png"))
             for kind in ("input", "target")
         )
-        error = (
-            (inference.predict(predictor, blurry).clamp(0, 1).double() - sharp.double())
-            .square()
-            .mean()
-        )
+        error = (restorer.restore(blurry).clamp(0, 1).double() - sharp.double()).square().mean()
         assert row["psnr"] == pytest.approx(float(-10 * error.log10()), abs=1e-4)
     rounded = test.main(ScoreConfig(protocol="image", **config))
     assert rounded.mean["psnr"] != scores.mean["psnr"]

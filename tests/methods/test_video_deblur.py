@@ -147,12 +147,12 @@ def test_a_truncated_frame_is_named_and_earlier_results_stay(make_videos, restor
 
 def test_weights_of_another_network_are_refused(golden, make_videos, restore, tmp_path):
     torch.save(golden("pwc").state(), tmp_path / "pwc.pytorch")
-    with pytest.raises(UserError, match="holds a PWCNet, this command needs a CDVDTSP"):
+    with pytest.raises(UserError, match="holds a PWCNet, this command needs a network for videos"):
         restore(make_videos("frames"), weights=tmp_path / "pwc.pytorch")
 
 
 def test_frames_too_large_for_the_memory_get_a_sentence(make_videos, restore, monkeypatch):
-    monkeypatch.setattr(inference, "available_memory", lambda device: 500_000)
+    monkeypatch.setattr("restoration.video.available_memory", lambda device: 500_000)
     # 24x32 frames at 500 + 60*4 bytes per pixel need 568,320 bytes
     with pytest.raises(
         UserError,
@@ -164,7 +164,7 @@ def test_frames_too_large_for_the_memory_get_a_sentence(make_videos, restore, mo
 
 def test_default_data_means_the_published_folders(monkeypatch, tmp_path, make_videos, golden):
     monkeypatch.setattr(inference, "ROOT", tmp_path)
-    monkeypatch.setattr("models.SHIPPED", tmp_path / "pretrain_models")
+    monkeypatch.setattr("models.WEIGHTS_FOLDER", tmp_path / "pretrain_models")
     with pytest.raises(UserError, match="no folder at .*dataset/DVD/test"):
         inference.main(InferenceConfig(default_data="DVD"))
     make_videos("clips", {"IMG_0003": 5}, size=(64, 64), root=tmp_path / "dataset/GOPRO/test")
@@ -310,7 +310,7 @@ def test_a_few_steps_lower_the_published_loss(experiments, make_videos):
         "--max_batches",
         "40",
     )
-    before = train.CascadeTask(config).evaluate().metrics["psnr"]
+    before = train.VideoTask(config).evaluate().metrics["psnr"]
     metrics = train.main(config)
     assert metrics["psnr"] > before + 1
     assert metrics["psnr_input"] == before  # the network starts at its input
@@ -319,7 +319,7 @@ def test_a_few_steps_lower_the_published_loss(experiments, make_videos):
 def test_published_loss_is_on_all_stages_side_by_side():
     from losses.pixel import hard_pixels, l1
 
-    task = train.CascadeTask(tiny("--loss", "1*L1+2*HEM"))
+    task = train.VideoTask(tiny("--loss", "1*L1+2*HEM"))
     torch.manual_seed(0)
     torch.nn.init.normal_(task.network.reconstruction.outward[-1].weight, std=0.05)
     batch = {"blurry": torch.rand(2, 5, 3, 16, 24), "sharp": torch.rand(2, 5, 3, 16, 24)}
@@ -343,7 +343,7 @@ def test_published_rates():
         8,
         256,
     )
-    task = train.CascadeTask.__new__(train.CascadeTask)
+    task = train.VideoTask.__new__(train.VideoTask)
     task.config, task.steps_per_epoch, task.base_rates = config, 683, [config.lr, config.flow_lr]
     assert task.schedule(200 * 683 - 1).rates == (1e-4, 1e-6)
     assert task.schedule(200 * 683).rates == (5e-5, 5e-7)  # from epoch 201
@@ -354,7 +354,7 @@ def test_warm_start_trains_on_single_frames(experiments, monkeypatch):
     """The first steps neither estimate flow nor look at neighbours, and teach what a stage does
     with a still.
     """
-    task = train.CascadeTask(
+    task = train.VideoTask(
         tiny("--warm_start", "2", "--warm_batch_size", "3", "--gate", "--loss", "1*PSNR")
     )
     phase = task.schedule(1)
@@ -363,7 +363,7 @@ def test_warm_start_trains_on_single_frames(experiments, monkeypatch):
     torch.nn.init.normal_(task.network.reconstruction.outward[-1].weight, std=0.05)
     monkeypatch.setattr(task.network.flow, "flow_between", None)
     losses = task.step(batch, [torch.Generator()] * 3, step=1)
-    still = task.network.restore_still(batch["blurry"][:, 0])
+    still = task.network.warm_up(batch["blurry"][:, 0])
     expected = torch.stack(
         [
             10 * torch.log10(((a - b) ** 2).mean() + 1e-3)
@@ -380,7 +380,7 @@ def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make
     root = make_videos("clips", {"a": 6, "b": 7, "same": 5}, size=(30, 42))  # no multiples of 8
     for path in (root / "blur/same").iterdir():
         shutil.copy(root / "gt/same" / path.name, path)
-    task = train.CascadeTask(tiny("--val_path", str(root), "--best_by", "worst_gain"))
+    task = train.VideoTask(tiny("--val_path", str(root), "--best_by", "worst_gain"))
     torch.nn.init.normal_(task.network.reconstruction.outward[-1].bias, std=0.05)
     validation = task.evaluate()
     metrics = validation.metrics
@@ -396,7 +396,7 @@ def test_validation_looks_at_the_worst_video_and_at_sharp_ones(experiments, make
         ]
         seen = {}
 
-        def observe(stage, frame, seen=seen):
+        def observe(stage, index, frame, seen=seen):
             seen.setdefault(stage, []).append(frame[0, :, :30, :42])
 
         with torch.inference_mode():
@@ -437,7 +437,7 @@ def test_validation_takes_the_same_kind_of_blur(make_videos):
     root = make_videos("gopro", {"a": 6})
     for path in root.glob("*/blur"):
         shutil.move(path, path.with_name("blur_gamma"))
-    (video,) = train.CascadeTask(
+    (video,) = train.VideoTask(
         tiny("--val_path", str(root), "--gopro_blur", "blur_gamma")
     ).validation_set
     assert video.blurry[0].parent.name == "blur_gamma"
@@ -512,7 +512,7 @@ def test_training_without_flow_weights_is_loud(make_videos, capsys):
         "--device",
         "cpu",
     ]
-    train.CascadeTask(parse(TrainConfig, "video_deblur", "train", words))
+    train.VideoTask(parse(TrainConfig, "video_deblur", "train", words))
     assert "flow network starts from random values" in capsys.readouterr().err
 
 
@@ -542,8 +542,8 @@ def test_frames_beyond_the_budget_are_restored_in_tiles(make_videos, restore, mo
     average; an error where not even the flow fits.
     """
     root = make_videos("frames", {"a": 3}, size=(400, 496))
-    predictor = inference.load(InferenceConfig())
-    network = predictor.network
+    restorer = inference.load(InferenceConfig())
+    network = restorer.network
     torch.manual_seed(0)
     residual = build(
         "cdvd_tsp",
@@ -556,19 +556,15 @@ def test_frames_beyond_the_budget_are_restored_in_tiles(make_videos, restore, mo
         flow="dis",
     ).eval()
     flow = network.stream_bytes_per_pixel * 400 * 496
-    monkeypatch.setattr(
-        inference,
-        "available_memory",
-        lambda device: (flow + network.reconstruction_bytes_per_pixel * 401 * 401) / 0.7,
-    )
+    free = (flow + network.reconstruction_bytes_per_pixel * 401 * 401) / 0.7
+    monkeypatch.setattr("restoration.video.available_memory", lambda device: free)
     triplet = [to_tensor(read_image(root / f"a/{index}.png"))[None] for index in range(3)]
     with torch.inference_mode():
         whole = network.restore_triplet(*triplet)
-        inference.fit_memory(predictor, (400, 496), "a")
-        assert (
-            network.tile == 400
-            and "a: frames of 496x400 are restored in tiles of 400 px" in capsys.readouterr().out
+        assert "frames of 496x400 are restored in tiles of 400 px" in restorer.plan_memory(
+            (400, 496)
         )
+        assert network.tile == 400
         tiled = network.restore_triplet(*triplet)
         residual_whole, residual.tile = residual.restore_triplet(*triplet), 400
         residual_tiled = residual.restore_triplet(*triplet)
@@ -577,7 +573,7 @@ def test_frames_beyond_the_budget_are_restored_in_tiles(make_videos, restore, mo
         not torch.equal(residual_whole, residual_tiled)
         and (residual_whole - residual_tiled).abs().max() <= 1 / 255
     )
-    monkeypatch.setattr(inference, "available_memory", lambda device: flow)
+    monkeypatch.setattr("restoration.video.available_memory", lambda device: flow)
     with pytest.raises(
         UserError,
         match=r"a: frames of 496x400 need about 0.1 GB for the flow alone, .* that fits is about "

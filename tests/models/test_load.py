@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import models
-from models import SHIPPED, build, load
+from models import WEIGHTS_FOLDER, build, load
 from models.cdvd_tsp import CDVDTSP
 from models.published import load_published
 from utils.checkpoint import load_state, save_weights
@@ -32,7 +32,7 @@ def test_authors_files_are_recognised_by_their_keys(golden, tmp_path):
 
 def test_shipped_weights_load_by_name():
     assert isinstance(load("cdvd_tsp"), CDVDTSP)
-    assert (models.SHIPPED / "cdvd_tsp.safetensors").stat().st_size <= 2_000_000
+    assert (models.WEIGHTS_FOLDER / "cdvd_tsp.safetensors").stat().st_size <= 2_000_000
 
 
 def test_wrong_files_are_refused(golden, tmp_path):
@@ -77,6 +77,8 @@ def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
     assert "executed" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(WEIGHTS_FOLDER.glob("*.safetensors")), ids=lambda path: path.stem
+)
 def test_shipped_weights_are_finite(path):
     assert all(torch.isfinite(value).all() for value in load(path).state_dict().values())

@@ -1,0 +1,181 @@
+"""Restore pictures with a single-image network: tiles, local statistics, flips, gamma."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import SHIPPED, WEIGHTS_FOLDER, find, load_network
+from models import load as load_any
+from models.contracts import ImageNetwork
+from utils.device import available_memory, choose_device, choose_precision, inference
+from utils.errors import UserError
+from utils.tensorflow_checkpoint import find_prefix, is_checkpoint
+from utils.tiling import OVERLAP, count_tiles, restore_tiled, tile_for
+
+
+@dataclass(frozen=True)
+class ImageRestorer:
+    """A single-image network on its device, and how it is applied to a picture.
+
+    dtype: what it computes in. ensemble: mean over the eight flips and turns. gamma: it sees the
+    picture to this power, its result is taken to the inverse. tile: side of the tiles in px, 0 =
+    whole pictures where `memory` bytes (None = what is free) allow; overlap: px that they share.
+    """
+
+    network: ImageNetwork
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    weights: Path | None = None
+    ensemble: bool = False
+    gamma: float = 1.0
+    tile: int = 0
+    overlap: int = OVERLAP
+    memory: float | None = None
+
+    def __post_init__(self) -> None:
+        multiple = self.network.multiple
+        overlap = -(-self.overlap // multiple)
+        if self.tile and self.tile // multiple <= 2 * overlap:
+            raise UserError(
+                f"--tile {self.tile} must be larger than two overlaps of {self.overlap} px "
+                f"(--tile_overlap), all in multiples of the network's {multiple} px"
+            )
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        step: int | None = None,
+        local_statistics: bool = True,
+        compile: bool = False,
+        memory_gb: float = 0.0,
+        **settings,
+    ) -> Self:
+        """The network in a weights file, ours or the authors', on a device.
+
+        weights: a path, or the name of a file in pretrain_models/ or of a run in experiment/; none:
+        the shipped network. device, precision: see utils/device.py. step: which of a folder's
+        TensorFlow checkpoints (SRN). local_statistics: average channel attention over windows of
+        the training patch's size (NAFNet's TLC). memory_gb: 0 = what is free. settings: ensemble,
+        gamma, tile, overlap. Raises UserError for anything that can't be.
+        """
+        if settings.get("gamma", 1.0) <= 0:
+            raise UserError(f"--gamma_factor {settings['gamma']} must be above 0")
+        if min(memory_gb, settings.get("tile", 0), settings.get("overlap", 0)) < 0:
+            raise UserError("--memory, --tile and --tile_overlap must not be below 0")
+        where = choose_device(device)
+        path = find_image_weights(weights, step)
+        network = load_network(path, ImageNetwork)
+        network.use_local_statistics(local_statistics)
+        network = network.to(where, memory_format=torch.channels_last)
+        if compile:  # with weights as constants, laid out for the convolutions
+            network.compile(options={"freezing": True})
+        dtype = choose_precision(precision, where)
+        return cls(network, where, dtype, path, memory=memory_gb * 2**30 or None, **settings)
+
+    def __call__(self, picture: np.ndarray | Tensor) -> np.ndarray | Tensor:
+        """The restored picture, of the kind that comes in.
+
+        Pixels [H,W,3] uint8 or uint16 are rounded and clipped; of an image [3,H,W] in [0,1] see
+        `restore`.
+        """
+        if isinstance(picture, Tensor):
+            return self.restore(picture)
+        from utils.image import in_depth, to_tensor  # Pillow is not needed for tensors
+
+        return in_depth(self.restore(to_tensor(picture)), picture.dtype)
+
+    def restore(self, image: Tensor, progress: Callable[[], object] | None = None) -> Tensor:
+        """The restored image [3,H,W] float32, not clamped, on the CPU, of one in [0,1] of any size.
+
+        Large images are worked out in tiles; progress is called per tile. Raises UserError where
+        even a tile does not fit.
+        """
+        seen = image**self.gamma if self.gamma != 1 else image
+        with inference(self.device, self.dtype):
+            restored = restore_tiled(
+                self._restore_part,
+                seen[None],
+                self.tile_of(image.shape[-2:]),
+                self.overlap,
+                self.network.multiple,
+                self.device,
+                progress,
+            )
+        restored = restored[0].float().cpu()
+        return restored.clamp(min=0) ** (1 / self.gamma) if self.gamma != 1 else restored
+
+    def tile_of(self, size: tuple[int, int]) -> int:
+        """The side of the tiles for an image of a size (height, width); its longer side = whole."""
+        if self.tile:
+            return self.tile
+        available = self.memory or available_memory(self.device)
+        needed = self.network.bytes_per_pixel
+        return tile_for(size, needed, available, self.overlap, self.network.multiple)
+
+    def count_tiles(self, size: tuple[int, int]) -> int:
+        """How many tiles an image of a size (height, width) is worked out in."""
+        return count_tiles(size, self.tile_of(size), self.overlap, self.network.multiple)
+
+    def _restore_part(self, part: Tensor) -> Tensor:
+        part = part.contiguous(memory_format=torch.channels_last)
+        if not self.ensemble:
+            return self.network(part)
+        results = [turned_back(self.network(turned(part, way)).float(), way) for way in range(8)]
+        return sum(results) / 8
+
+
+def turned(image: Tensor, way: int) -> Tensor:
+    """One of the eight flips and turns of [...,H,W]; way 0 is the image itself."""
+    if way & 4:
+        image = image.transpose(-1, -2)
+    return image.flip(_flipped_axes(way)).contiguous(memory_format=torch.channels_last)
+
+
+def turned_back(image: Tensor, way: int) -> Tensor:
+    """The inverse of `turned`."""
+    image = image.flip(_flipped_axes(way))
+    return image.transpose(-1, -2) if way & 4 else image
+
+
+def _flipped_axes(way: int) -> list[int]:
+    return [axis for axis, bit in ((-1, 1), (-2, 2)) if way & bit]
+
+
+def find_image_weights(weights: str | Path | None, step: int | None = None) -> Path:
+    """The file (or TensorFlow prefix) that weights mean; none: the shipped single-image network."""
+    path = find(weights or SHIPPED["image"])
+    if is_checkpoint(path):
+        return find_prefix(path, step)
+    if step is not None:
+        raise UserError(f"--step {step} chooses among TensorFlow checkpoints, {path} is none")
+    return path
+
+
+def image_weights_at_hand() -> list[Path]:
+    """What in pretrain_models/ holds a network for single images, the shipped one first.
+
+    All files are loaded, since the weights decide; what no network can be made of is said and left
+    out.
+    """
+    found = [path for path in sorted(WEIGHTS_FOLDER.iterdir()) if _holds_image_network(path)]
+    return sorted(found, key=lambda path: path.stem != SHIPPED["image"])
+
+
+def _holds_image_network(path: Path) -> bool:
+    if path.suffix in (".md", ".json") or path.name.startswith("."):
+        return False
+    try:
+        network = load_any(find_prefix(path, None) if is_checkpoint(path) else path)
+    except UserError as error:
+        print(f"note: left out, {error}")
+        return False
+    return isinstance(network, ImageNetwork)

@@ -1,0 +1,123 @@
+"""What a run that restores files does besides restoring: records, scores, contact sheet, report.
+
+A method resolves its command line once, into a Job; pictures.py and videos.py restore what it
+names.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from data.photo_catalog import CONTACT_SHEET
+from utils.device import arithmetic
+from utils.evaluation.scoring import Scores, Triple, paper_row, score_files
+from utils.files import write_text
+from utils.report import Example, amount, contact_sheet, write_report
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command line asks for, resolved once.
+
+    title: of the report. config: the resolved configuration as YAML, for config.yaml. remark: what
+    is to be known about the data. protocol: how results are compared with the ground truth, None
+    where there is none. tables, options: a method's tables.yaml, and what its rows are recognised
+    by. skip_existing: results that exist stay. lossless: video files in RGB H.264 (.mkv).
+    """
+
+    data_path: Path
+    output_dir: Path
+    title: str
+    config: str
+    remark: str = ""
+    protocol: str | None = None
+    tables: Path | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    skip_existing: bool = False
+    lossless: bool = False
+    report: bool = True
+
+
+@dataclass
+class Results:
+    """What restoring gave.
+
+    triples: written files with their ground truth, for scoring. examples: pictures to show. speed:
+    a sentence. mistakes: what is wrong with the files that were left out. details: more lines for
+    the table of scores.
+    """
+
+    triples: list[Triple] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    speed: str = ""
+    mistakes: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+
+
+class Stopwatch:
+    """Counts what was done within how many seconds; `sentence` tells it."""
+
+    def __init__(self, noun: str, device: torch.device):
+        self.noun = noun
+        self.device = device
+        self.done = 0
+        self.started = time.monotonic()
+
+    def sentence(self) -> str:
+        """12 frames in 3.4 s, 3.53 frames/s with reading and writing (cpu); of nothing done ""."""
+        if not self.done:
+            return ""
+        seconds = time.monotonic() - self.started
+        if self.done > seconds:
+            rate = f"{self.done / seconds:.2f} {self.noun}s/s"
+        else:
+            rate = f"{seconds / self.done:.2f} s each"
+        return (
+            f"{amount(self.done, self.noun)} in {seconds:.1f} s, {rate} with reading and writing "
+            f"({self.device})"
+        )
+
+
+def score(job: Job, restorer, results: Results) -> Scores | None:
+    """Score the written files by the job's protocol; scores.json and scores.csv lie beside them."""
+    if not job.protocol:
+        return None
+    scores = score_files(
+        results.triples,
+        job.protocol,
+        arithmetic=arithmetic(restorer.device, restorer.dtype),
+        weights=restorer.weights,
+        data_path=job.data_path,
+        remark=job.remark,
+        paper=paper_row(
+            job.tables, restorer.weights, job.data_path, job.protocol, dict(job.options)
+        ),
+    )
+    scores.write(job.output_dir)
+    return scores
+
+
+def finish(job: Job, restorer, results: Results, scores: Scores | None) -> None:
+    """Write config.yaml, contact_sheet.png and report.html, print the scores, say where all is."""
+    write_text(job.output_dir / "config.yaml", job.config)
+    lines = [scores.table(), *results.details] if scores else []
+    table = "\n".join(lines)
+    if table:
+        print(table)
+    hint = ""
+    if results.examples:
+        contact_sheet(job.output_dir / CONTACT_SHEET, results.examples)
+    if results.examples and job.report:
+        metadata = {
+            "input": str(job.data_path),
+            "weights": str(restorer.weights),
+            "speed": results.speed,
+            "data": job.remark,
+        }
+        page = job.output_dir / "report.html"
+        write_report(page, job.title, results.examples, metadata, table)
+        hint = " (open report.html there)"
+    print(f"results: {job.output_dir}{hint}")

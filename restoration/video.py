@@ -1,0 +1,137 @@
+"""Restore videos frame by frame, in memory that does not grow with their length."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import SHIPPED, find, load_network
+from models.contracts import Observer, VideoNetwork
+from utils.device import (
+    available_memory,
+    choose_device,
+    choose_precision,
+    each_in_inference,
+    inference,
+)
+from utils.errors import UserError
+from utils.tiling import pad_to_multiple
+
+
+@dataclass(frozen=True)
+class VideoRestorer:
+    """A video network on its device; dtype: what it computes in."""
+
+    network: VideoNetwork
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    weights: Path | None = None
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        compile: bool = False,
+    ) -> Self:
+        """The network in a weights file, ours or the authors', on a device.
+
+        weights: a path, or the name of a file in pretrain_models/ or of a run in experiment/; none:
+        the shipped network. device, precision: see utils/device.py.
+        """
+        where = choose_device(device)
+        path = find(weights or SHIPPED["video"])
+        network = load_network(path, VideoNetwork).use_local_statistics()
+        network = network.to(where, memory_format=torch.channels_last)
+        if compile:
+            network.compile()
+        return cls(network, where, choose_precision(precision, where), path)
+
+    def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Restored frames [H,W,3], as many as come in, of their type (uint8 or uint16).
+
+        Raises UserError for frames that need more memory than is free.
+        """
+        from utils.image import in_depth, to_tensor  # Pillow is not needed for tensors
+
+        frames = iter(frames)
+        first = next(frames, None)
+        if first is None:
+            return
+        self.plan_memory(first.shape[:2])
+        tensors = map(to_tensor, itertools.chain([first], frames))
+        for restored in self.stream(tensors):
+            yield in_depth(restored, first.dtype)
+
+    def stream(
+        self,
+        frames: Iterable[Tensor],
+        ends: bool = True,
+        observe: Observer | None = None,
+        progress: Callable[[], object] | None = None,
+    ) -> Iterator[Tensor]:
+        """Restored frames [3,H,W] float32 on the CPU, in order, of a video's frames in [0,1].
+
+        ends: also the first and last frames, whose missing neighbours the network stands in for;
+        without it `network.lost` fewer come out at each end. A few frames are held in memory,
+        however long the video. progress is called per frame; observe(stage, frame index, frame
+        [3,H,W]) with the results of every stage before the last. Raises UserError for frames of
+        different sizes.
+        """
+        network = self.network
+        sizes: list[tuple[int, int]] = []
+        shift = network.lost if ends else 0
+
+        def padded() -> Iterator[Tensor]:
+            for frame in network.extended(frames) if ends else frames:
+                sizes.append(tuple(frame.shape[-2:]))
+                if len(sizes) > 1:
+                    _check_same_size(sizes.pop(), sizes[0])
+                frame = pad_to_multiple(frame[None], network.multiple).to(self.device)
+                yield frame.contiguous(memory_format=torch.channels_last)
+
+        def cut(frame: Tensor) -> Tensor:
+            height, width = sizes[0]
+            return frame[0, :, :height, :width].float().cpu()
+
+        def watch(stage: int, index: int, frame: Tensor) -> None:
+            observe(stage, index - shift, cut(frame))
+
+        stream = map(cut, network.stream(padded(), watch if observe else None))
+        for restored in each_in_inference(stream, self.device, self.dtype):
+            yield restored
+            if progress:
+                progress()
+
+    def plan_memory(self, size: tuple[int, int]) -> str:
+        """Prepare for frames of a size (height, width); returns what the user should know, or "".
+
+        Raises UserError with the largest size that fits where frames need more than is free.
+        """
+        return self.network.plan_memory(size, available_memory(self.device))
+
+    def previews(self, frames: list[Tensor]) -> dict[str, Tensor]:
+        """What the network shows of three neighbouring frames [3,H,W], by what it is called.
+
+        Pictures [3,H,W] in [0,1] or optical flow [2,H,W] in px, on the CPU.
+        """
+        height, width = frames[1].shape[-2:]
+        multiple = self.network.multiple
+        padded = [pad_to_multiple(frame[None], multiple).to(self.device) for frame in frames]
+        with inference(self.device, torch.float32):
+            shown = self.network.previews(*padded)
+        return {
+            label: values[..., :height, :width].float().cpu() for label, values in shown.items()
+        }
+
+
+def _check_same_size(size: tuple[int, int], first: tuple[int, int]) -> None:
+    if size != first:
+        raise UserError(f"frames of different sizes: {size} after {first} (height, width)")

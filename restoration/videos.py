@@ -1,0 +1,239 @@
+"""Restore videos, files or folders of frames, with a video network."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from data.catalog import Video
+from restoration.pictures import video_target
+from restoration.run import Job, Results, Stopwatch, finish, score
+from restoration.video import VideoRestorer
+from utils import distributed
+from utils.errors import UserError
+from utils.evaluation.protocols import PROTOCOLS
+from utils.evaluation.scoring import Scores, Triple
+from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
+from utils.progress import Progress
+from utils.report import MAX_PANELS, Example, flow_picture, spread
+from utils.video import FolderWriter, FrameFolder, VideoFile, VideoWriter
+
+STAGE_PROTOCOL = PROTOCOLS["cdvd"]  # of the PSNR of stages before the last, and beside pictures
+
+
+def run_videos(
+    job: Job, restorer: VideoRestorer, videos: Sequence[Video], border: bool
+) -> Scores | None:
+    """Write OUTPUT_DIR/VIDEO/FRAME.png (of a file VIDEO.mp4), score, and report.
+
+    border: also restore and score the first and last frames, that have too few neighbours of their
+    own. Returns the scores, under torchrun in the first process.
+    """
+    left_out = 0
+    if job.protocol and not border:
+        left_out = PROTOCOLS[job.protocol].video_ends
+        left_out = left_out and max(left_out, restorer.network.lost)
+        border = not left_out
+    with distributed.only_run(job.output_dir):
+        results = _restore_all(job, restorer, videos, border, left_out)
+        if not distributed.is_main():
+            return None
+        if not job.protocol:
+            print("no ground truth, so no metrics were computed")
+        scores = score(job, restorer, results)
+        if scores and results.details:
+            results.details = [_stage_sentence(results.details, scores)]
+        finish(job, restorer, results, scores)
+    return scores
+
+
+def scored_frames(count: int, ends: int) -> range:
+    """The frames that are scored of a video: all but `ends` at each end, or all of a short one."""
+    return range(ends, count - ends) if count > 2 * ends else range(count)
+
+
+def _restore_all(
+    job: Job, restorer: VideoRestorer, videos: Sequence[Video], border: bool, left_out: int
+) -> Results:
+    """Video after video; what is finished stays whatever happens later.
+
+    left_out: frames at each end of a video that will not be scored (see scored_frames). Under
+    torchrun every process restores its shard; frames to show and figures of stages are of the own.
+    """
+    shard = distributed.shard(list(videos))
+    shown = max(MAX_PANELS // len(videos), 1)
+    with distributed.synchronized():
+        with Progress(total=_total(shard), unit="frame") as bar:
+            work = _Restoration(job, restorer, border, left_out, shown, bar)
+            for video in shard:
+                if video.file:
+                    work.file(video)
+                else:
+                    work.folder(video)
+        results = Results(examples=work.examples, speed=work.watch.sentence())
+        results.triples = distributed.all_gather(work.triples)
+    order = {video.name: index for index, video in enumerate(videos)}
+    results.triples.sort(key=lambda triple: order[triple.name.rpartition("/")[0]])
+    if work.stage_psnr and distributed.world() == 1:  # else they are of the own shard alone
+        results.details = [
+            f"stage {stage} {np.mean(values):.2f} dB"
+            for stage, values in sorted(work.stage_psnr.items())
+        ]
+    if results.speed:
+        print(f"restored {results.speed}")
+    return results
+
+
+@dataclass
+class _Restoration:
+    """Restores one video after another.
+
+    stage_psnr: {stage: PSNR of its results for the scored frames}, of the stages before the last.
+    """
+
+    job: Job
+    restorer: VideoRestorer
+    border: bool
+    left_out: int
+    shown: int  # frames to show of each video
+    bar: Progress
+    triples: list[Triple] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    stage_psnr: dict[int, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.watch = Stopwatch("frame", self.restorer.device)
+        self.lost = self.restorer.network.lost
+
+    def folder(self, video: Video) -> None:
+        """Frames as picture files."""
+        count = len(video.blurry)
+        border = self.border or count <= 2 * max(self.lost, self.left_out)  # too short: all of it
+        indices = range(count) if border else range(self.lost, count - self.lost)
+        names = [video.blurry[index].stem for index in indices]
+        writer = FolderWriter(self.job.output_dir / video.name, names)
+        scored = scored_frames(count, self.left_out)
+        if video.sharp:
+            for index, path in zip(indices, writer.paths):
+                if index in scored:
+                    name = f"{video.name}/{path.stem}"
+                    files = (path, video.sharp[index], video.blurry[index])
+                    self.triples.append(Triple(name, *files))
+        if self.job.skip_existing and all(path.is_file() for path in writer.paths):
+            self.bar.write(f"{video.name}: all {len(indices)} results exist, skipped")
+            self.bar.update(count)
+            return
+        if count == 1:
+            self.bar.write(
+                f"{video.name}: a single frame, restored as a still (its own copies stand for the "
+                "neighbours)"
+            )
+        source = FrameFolder(video.blurry)
+        self._plan_memory(video, source.size)
+
+        def observe(stage: int, index: int, frame: Tensor) -> None:
+            if index in scored:
+                sharp = read_image(video.sharp[index])
+                figure = STAGE_PROTOCOL.psnr(to_8bit(frame), sharp)
+                self.stage_psnr.setdefault(stage, []).append(figure)
+
+        recent = _Recent(enumerate(source), 2 * self.lost + 3)
+        watched = observe if video.sharp else None
+        restored = self.restorer.stream(recent, border, watched, self.bar.update)
+        shown = set(spread(indices, self.shown))
+        for index, frame in zip(indices, restored, strict=True):
+            pixels = to_8bit(frame)
+            writer.write(pixels)
+            self.watch.done += 1
+            if index in shown:
+                name = f"{video.name}/{video.blurry[index].stem}"
+                sharp = read_8bit(video.sharp[index]) if video.sharp else None
+                self.examples.append(_example(self.restorer, name, recent, index, pixels, sharp))
+
+    def file(self, video: Video) -> None:
+        """A video file, with its frame times and sound."""
+        source = VideoFile(video.file)
+        target = video_target(self.job, video.file)
+        if self.job.skip_existing and target.is_file():
+            self.bar.write(f"{video.name}: {target} exists, skipped")
+            return
+        self._plan_memory(video, source.size)
+        border = self.border or (source.count or 2 * self.lost + 1) < 2 * self.lost + 1
+        first = 0 if border else self.lost
+        shown = set(spread(range(first, (source.count or 300) - first), self.shown))
+        recent = _Recent(source.timed(), 2 * self.lost + 3)
+        restored = self.restorer.stream(recent, border, progress=self.bar.update)
+        with VideoWriter(target, source, self.job.lossless) as writer:
+            for index, frame in enumerate(restored, first):
+                pixels = to_8bit(frame)
+                writer.write(pixels, recent.keys[index])
+                self.watch.done += 1
+                if index in shown:
+                    name = f"{video.name}, frame {index}"
+                    self.examples.append(_example(self.restorer, name, recent, index, pixels))
+
+    def _plan_memory(self, video: Video, size: tuple[int, int]) -> None:
+        try:
+            remark = self.restorer.plan_memory(size)
+        except UserError as error:
+            raise UserError(f"{video.name}: {error}") from None
+        if remark:
+            self.bar.write(f"{video.name}: {remark}")
+
+
+class _Recent:
+    """Hands out frames as tensors and remembers the latest: `keys[index]` and `pixels[index]`."""
+
+    def __init__(self, frames: Iterable[tuple[int, np.ndarray]], kept: int):
+        self._frames = frames
+        self._kept = kept
+        self.keys: dict[int, int] = {}
+        self.pixels: dict[int, np.ndarray] = {}
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for index, (key, pixels) in enumerate(self._frames):
+            self.keys[index] = key
+            self.pixels[index] = pixels
+            for memory in (self.keys, self.pixels):
+                memory.pop(index - self._kept, None)
+            yield to_tensor(pixels)
+
+
+def _example(
+    restorer: VideoRestorer,
+    name: str,
+    recent: _Recent,
+    index: int,
+    restored: np.ndarray,
+    sharp: np.ndarray | None = None,
+) -> Example:
+    """A frame to show, with what the network shows of it and its neighbours."""
+    blurry = recent.pixels[index]
+    around = [recent.pixels.get(other, blurry) for other in (index - 1, index, index + 1)]
+    example = Example(name, in_8bit(blurry), restored, sharp)
+    for label, values in restorer.previews([to_tensor(pixels) for pixels in around]).items():
+        if len(values) == 2:
+            length = np.median(np.hypot(*values.numpy()))
+            example.extras[f"{label}, median {length:.1f} px"] = flow_picture(values.numpy())
+        else:
+            example.extras[label] = to_8bit(values)
+    if sharp is not None:
+        before, after = (STAGE_PROTOCOL.psnr(image, sharp) for image in (blurry, restored))
+        example.words = (
+            f"PSNR {before:.2f} dB before, {after:.2f} dB after (protocol {STAGE_PROTOCOL.name})"
+        )
+    return example
+
+
+def _stage_sentence(stages: list[str], scores: Scores) -> str:
+    return (
+        f"PSNR by stage: input {scores.input_mean['psnr']:.2f} dB, {', '.join(stages)}, final "
+        f"{scores.mean['psnr']:.2f} dB"
+    )
+
+
+def _total(videos: Sequence[Video]) -> int | None:
+    """Frames of the videos together, None where a header does not say."""
+    counts = [VideoFile(video.file).count if video.file else len(video.blurry) for video in videos]
+    return sum(counts) if all(counts) else None

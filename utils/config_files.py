@@ -1,0 +1,153 @@
+"""YAML files of options: one command's values out of a file that several commands share."""
+
+import dataclasses
+import difflib
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ("train", "test", "inference", "generate")
+
+
+class YamlFiles:
+    """Reads YAML files for one command.
+
+    Top-level keys hold for every command that has them, a section named like a command (`test:`)
+    for that one. Published and older spellings of options are understood.
+    """
+
+    def __init__(self, config_class: type, command: str, folder: Path, arguments: list[str]):
+        self.config_class = config_class
+        self.command = command
+        self.folder = folder
+        self.arguments = arguments
+        self.fields = {field.name: field for field in dataclasses.fields(config_class)}
+        self.aliases = aliases_of(config_class, command)
+        known = {name for other in _other_commands(config_class) for name in other}
+        for other in COMMANDS:
+            known |= {alias[2:] for alias in aliases_of(config_class, other)}
+        self.elsewhere = known | set(COMMANDS)  # what may stand in a file besides our options
+
+    def read(self, chosen: str, recipe: str | None, above: tuple[Path, ...] = ()) -> dict:
+        """The values of a file for the command.
+
+        A line `base: NAME` lays it over the one of that name, or over `recipe`, if that is given.
+        above: the files that lie over it.
+        """
+        shipped = self.folder / f"{chosen}.yaml"
+        path = shipped if shipped.is_file() else Path(chosen)
+        if path in above:
+            raise UserError(f"{path} lies over itself: its lines `base` lead back to it")
+        values = self._load(path, chosen)
+        base = values.pop("base", None)
+        values = self._with_our_names(values)
+        own = self._with_our_names(values.get(self.command) or {})
+        for key in [*own, *(key for key in values if key not in self.elsewhere)]:
+            if key not in self.fields:
+                words = [*self.fields, *self.elsewhere]
+                raise UserError(f"{path} has an unknown option {key!r}{nearest(str(key), words)}")
+        merged = {key: value for key, value in (values | own).items() if key in self.fields}
+        self._leave_out_foreign_mappings(merged)
+        start = ROOT if path == shipped else Path.cwd()
+        for key, value in merged.items():
+            annotation = self.fields[key].type
+            if value is None and type(None) not in get_args(annotation):
+                raise UserError(f"{path}: {key} has no value, which it needs")
+            if value is not None and _is_path(annotation):
+                merged[key] = start / value
+        if not base:
+            return merged
+        return self.read(recipe or str(base), None, above=(*above, path)) | merged
+
+    def _load(self, path: Path, chosen: str) -> dict:
+        if not path.is_file():
+            names = sorted(path.stem for path in self.folder.glob("*.yaml"))
+            raise UserError(
+                f"no configuration {chosen!r}: choose from {', '.join(names)} or give the path "
+                "of a "
+                "YAML file"
+            )
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        sections = [values.get(name) or {} for name in COMMANDS] if isinstance(values, dict) else []
+        if not sections or not all(isinstance(section, dict) for section in sections):
+            raise UserError(f"{path} must hold `option: value` lines")
+        return values
+
+    def _with_our_names(self, values: dict) -> dict:
+        """The values under our options' names, older options that mean an entry in their
+        mapping.
+        """
+        renamed: dict = {}
+        entries: dict[str, dict] = {}
+        for key, value in values.items():
+            mapping = self._mapping_of(key)
+            if mapping:
+                entries.setdefault(mapping, {})[key] = value
+            elif key in self.fields:
+                renamed[key] = value
+            else:
+                renamed[self.aliases.get(f"--{key}", f"--{key}")[2:]] = value
+        for mapping, found in entries.items():
+            renamed[mapping] = (renamed.get(mapping) or {}) | found
+        return renamed
+
+    def _mapping_of(self, key: str) -> str | None:
+        for field in self.fields.values():
+            if key in field.metadata["entries"]:
+                return field.name
+        return None
+
+    def _leave_out_foreign_mappings(self, merged: dict) -> None:
+        """Remove mappings made for another value of an option than the command line's."""
+        for name, field in self.fields.items():
+            owner = field.metadata["belongs_to"]
+            given = values_given(owner, self.arguments) if owner else []
+            if given and owner in merged and _plain(given[-1]) != _plain(str(merged[owner])):
+                merged.pop(name, None)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def aliases_of(config_class: type, command: str) -> dict[str, str]:
+    """{published spelling: ours} of a command, from ALIASES in the module of its configuration."""
+    return getattr(sys.modules[config_class.__module__], "ALIASES", {}).get(command, {})
+
+
+def values_given(option_name: str, arguments: list[str]) -> list[str]:
+    """What a command line gives for an option: the word after its name, or after `=`."""
+    name = f"--{option_name}"
+    following = [after for word, after in zip(arguments, [*arguments[1:], ""]) if word == name]
+    return following + [
+        word.removeprefix(name + "=") for word in arguments if word.startswith(name + "=")
+    ]
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """', did you mean X?' for a misspelt word, or nothing if no known word is like it."""
+    found = difflib.get_close_matches(word, words, 1, 0.6)
+    return f", did you mean {found[0]}?" if found else ""
+
+
+def _other_commands(config_class: type) -> list[list[str]]:
+    """The option names of the configurations that stand in the same module."""
+    names = []
+    for value in vars(sys.modules[config_class.__module__]).values():
+        if dataclasses.is_dataclass(value):
+            fields = dataclasses.fields(value)
+            names.append([field.name for field in fields])
+            names += [list(field.metadata["entries"]) for field in fields]
+    return names
+
+
+def _is_path(annotation: Any) -> bool:
+    return annotation is Path or Path in get_args(annotation)
