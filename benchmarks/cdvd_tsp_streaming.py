@@ -1,4 +1,4 @@
-"""How much does streaming save? CDVD-TSP over a video against one window of five frames per output.
+"""How much does streaming CDVD-TSP save against one window of five frames per output?
 
     python -m benchmarks.cdvd_tsp_streaming [--quick]
 

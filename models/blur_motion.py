@@ -17,7 +17,7 @@ from torch import Tensor
 from utils.tiling import pad_to_multiple
 
 STEP = 2  # derivatives are taken at half the resolution
-SMOOTHING = 1.0  # of the images before: standard deviation at that resolution, px
+SMOOTHING = 1.0  # of the images, before the derivatives: standard deviation at that resolution, px
 WINDOW = 8.0  # of the least squares: standard deviation at that resolution, px
 PULL = 1e-3  # weight of the whole image's solution, which decides where there is no texture
 GAMMA = 2.2

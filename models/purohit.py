@@ -1,4 +1,4 @@
-"""The sharp frames of a blurry image: its centre frame warped along the motion that made the blur.
+"""The sharp frames of a blurry image: its centre frame warped along the motion of the exposure.
 
 A recurrent network sees the motion inside the blurry image (Purohit, Shah, Rajagopalan, CVPR 2019).
 Notation: flows [B,N,2,h,w] in pixels of their own resolution, from the frame to be made to the
