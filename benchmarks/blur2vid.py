@@ -1,5 +1,4 @@
-"""How much faster is Jin when its three colours, and both directions of time, go through a
-generator as one batch?
+"""How much faster is Jin when its three colours and both directions of time are one batch?
 
     python -m benchmarks.blur2vid [--sizes 120x160 240x320] [--runs 5] [--width 16]
 
@@ -36,39 +35,40 @@ def main() -> None:
     rows = []
     with torch.inference_mode():
         for size in options.sizes:
-            blurry = torch.rand(1, 3, *map(int, size.split("x")), device=options.device)
-            alone, together = one_at_a_time(network, blurry), network(blurry)
-            difference = float((alone - together).abs().max() / together.abs().max())
-            calls = (partial(one_at_a_time, network, blurry), partial(network, blurry))
-            slow, fast = (median_s(call, options.runs, options.device) for call in calls)
-            print(f"{size:9}  {slow:10.3f} s  {fast:8.3f} s  {slow / fast:5.2f}  {difference:.1e}")
-            rows.append(
-                {"size": size, "one_at_a_time_s": slow, "batches_s": fast, "difference": difference}
-            )
+            rows.append(measure(network, size, options.runs, options.device))
     append("Jin, colours and directions as batches", options.device, rows)
+
+
+def measure(network: Jin, size: str, runs: int, device: str) -> dict:
+    """One row: median seconds of both ways at a size HEIGHTxWIDTH; prints it, too."""
+    height, width = map(int, size.split("x"))
+    blurry = torch.rand(1, 3, height, width, device=device)
+    alone = one_at_a_time(network, blurry)
+    together = network(blurry)
+    difference = float((alone - together).abs().max() / together.abs().max())
+    slow = median_s(partial(one_at_a_time, network, blurry), runs, device)
+    fast = median_s(partial(network, blurry), runs, device)
+    print(f"{size:9}  {slow:10.3f} s  {fast:8.3f} s  {slow / fast:5.2f}  {difference:.1e}")
+    return {"size": size, "one_at_a_time_s": slow, "batches_s": fast, "difference": difference}
 
 
 def one_at_a_time(network: Jin, blurry: Tensor) -> Tensor:
     """Jin's frames with every colour and every direction on its own."""
 
     def run(generator: Generator, *images: Tensor) -> Tensor:
-        colours = [
-            generator.of_colours(*(image[:, place : place + 1] for image in images))
-            for place in range(3)
-        ]
+        colours = []
+        for index in range(3):
+            planes = [image[:, index : index + 1] for image in images]
+            colours.append(generator.of_colours(*planes))
         return generator.together(torch.cat(colours, 1), images[-1])
 
     frame4 = run(network.centre, blurry)
     frame3 = run(network.frame3, blurry, frame4, frame4)
     frame5 = run(network.frame5, blurry, frame3, frame4)
-    frame2, frame6 = (
-        run(network.frames26, blurry, frame4, frame3),
-        run(network.frames26, blurry, frame4, frame5),
-    )
-    frame1, frame7 = (
-        run(network.frames17, blurry, frame3, frame2),
-        run(network.frames17, blurry, frame5, frame6),
-    )
+    frame2 = run(network.frames26, blurry, frame4, frame3)
+    frame6 = run(network.frames26, blurry, frame4, frame5)
+    frame1 = run(network.frames17, blurry, frame3, frame2)
+    frame7 = run(network.frames17, blurry, frame5, frame6)
     return torch.stack((frame1, frame2, frame3, frame4, frame5, frame6, frame7), 1)
 
 

@@ -1,9 +1,11 @@
-"""How much does streaming save? CDVD-TSP over a video, streamed against one window of five frames
-per output.
+"""How much does streaming CDVD-TSP save against one window of five frames per output?
 
-python -m benchmarks.cdvd_tsp_streaming [--quick]. The network has the published size (random weights: the work is the same) unless
-said otherwise. Prints: seconds per output and their ratio in steady state, operations per output, frames/s at 640x360 and 1280x720 of the
-published and of the shipped network, the bf16 ratio, and the peak memory of a process that restores 30 and 300 frames.
+    python -m benchmarks.cdvd_tsp_streaming [--quick]
+
+The network has the published size (random weights: the work is the same) unless said otherwise.
+Prints: seconds per output and their ratio in steady state, operations per output, frames/s at
+640x360 and 1280x720 of the published and of the shipped network, the bf16 ratio, and the peak
+memory of a process that restores 30 and 300 frames.
 """
 
 import argparse
@@ -12,7 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -30,7 +34,9 @@ RATIO_SIZE = (128, 192)  # height, width
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -45,56 +51,46 @@ def main() -> None:
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(hardware(device))
-    published, shipped = CDVDTSP().eval().to(device), load(InferenceConfig(device=device)).network
-    outputs, repetitions = (6, 1) if options.quick else (24, 3)
-    rows = [ratio_row(published, device, outputs, repetitions)]
+    published = CDVDTSP().eval().to(device)
+    shipped = load(InferenceConfig(device=device)).network
+    rows = [ratio_row(published, device, options.quick)]
     print(json.dumps(rows[0]), flush=True)
+    sizes = [(360, 640)] if options.quick else [(360, 640), (720, 1280)]
     for name, network in (("shipped", shipped), ("published", published)):
-        for size in ((360, 640), (720, 1280))[: 1 if options.quick else 2]:
-            for dtype in (torch.float32, torch.bfloat16):
-                rows.append(speed_row(name, network, size, device, dtype, 2))
-                print(json.dumps(rows[-1]), flush=True)
-    frames = (10, 30) if options.quick else (30, 300)
-    peaks = [memory_of_a_process(count, 64, 96) for count in frames]
-    rows.append(
-        {"peak_memory_mb": dict(zip(map(str, frames), peaks)), "ratio": peaks[1] / peaks[0]}
-    )
-    print(
-        format_table(
-            [
-                ["frames", "peak memory, MB"],
-                *([str(count), f"{peak:.0f}"] for count, peak in zip(frames, peaks)),
-            ]
-        )
-    )
+        for size, dtype in product(sizes, (torch.float32, torch.bfloat16)):
+            rows.append(speed_row(name, network, size, device, dtype, 2))
+            print(json.dumps(rows[-1]), flush=True)
+    rows.append(memory_row((10, 30) if options.quick else (30, 300)))
     append("cdvd_tsp streaming", device, rows)
 
 
-def ratio_row(network: CDVDTSP, device: str, outputs: int, repetitions: int) -> dict:
+def ratio_row(network: CDVDTSP, device: str, quick: bool) -> dict:
     """Steady state: the first outputs of the stream, which fill its windows, are not counted."""
+    outputs, repetitions = (6, 1) if quick else (24, 3)
     clip = [torch.rand(1, 3, *RATIO_SIZE, device=device) for _ in range(8)]
     window = torch.stack(clip[: network.frames], 1)
-    streamed, windowed = [], []
+    streamed = []
+    windowed = []
     with torch.inference_mode():
         for _ in range(repetitions):
             stream = network.stream(_endless(clip))
-            streamed.append(_seconds_per_call(lambda stream=stream: next(stream), outputs, device))
-            windowed.append(_seconds_per_call(lambda: network(window), outputs, device))
+            streamed.append(_seconds_per_call(partial(next, stream), outputs, device))
+            windowed.append(_seconds_per_call(partial(network, window), outputs, device))
         stream = network.stream(_endless(clip))
         next(stream)
-        counts = [
-            _operations(function) for function in (lambda: next(stream), lambda: network(window))
-        ]
-    stream_s, window_s = statistics.median(streamed), statistics.median(windowed)
+        stream_operations = _operations(partial(next, stream))
+        window_operations = _operations(partial(network, window))
+    stream_s = statistics.median(streamed)
+    window_s = statistics.median(windowed)
     return {
         "size": f"{RATIO_SIZE[1]}x{RATIO_SIZE[0]}",
         "outputs": outputs,
         "streamed_s": stream_s,
         "windowed_s": window_s,
         "windowed : streamed": window_s / stream_s,
-        "GFLOP streamed": counts[0] / 1e9,
-        "GFLOP windowed": counts[1] / 1e9,
-        "operations ratio": counts[1] / counts[0],
+        "GFLOP streamed": stream_operations / 1e9,
+        "GFLOP windowed": window_operations / 1e9,
+        "operations ratio": window_operations / stream_operations,
     }
 
 
@@ -106,14 +102,13 @@ def speed_row(
     dtype: torch.dtype,
     outputs: int,
 ) -> dict:
+    """Frames/s of the stream at a size (height, width)."""
     network = network.to(memory_format=torch.channels_last)
-    clip = [
-        torch.rand(1, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
-        for _ in range(4)
-    ]
+    frames = torch.rand(4, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
+    clip = list(frames.split(1))
     with torch.inference_mode(), autocast(torch.device(device), dtype):
         stream = network.stream(_endless(clip))
-        seconds = _seconds_per_call(lambda: next(stream), outputs, device)
+        seconds = _seconds_per_call(partial(next, stream), outputs, device)
     return {
         "network": name,
         "size": f"{size[1]}x{size[0]}",
@@ -129,26 +124,24 @@ def peak_memory_mb(frames: int, height: int, width: int) -> float:
         for _ in network.stream(torch.rand(1, 3, height, width) for _ in range(frames)):
             pass
     # Not getrusage: a forked child inherits its parent's maximum there.
-    return (
-        next(
-            int(line.split()[1])
-            for line in Path("/proc/self/status").read_text().splitlines()
-            if line.startswith("VmHWM")
-        )
-        / 1024
-    )
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("/proc/self/status has no line VmHWM")
+
+
+def memory_row(frames: tuple[int, int]) -> dict:
+    """Peak memory of a process each that restores so many frames of 96x64 px; prints it, too."""
+    peaks = [memory_of_a_process(count, 64, 96) for count in frames]
+    cells = [[str(count), f"{peak:.0f}"] for count, peak in zip(frames, peaks)]
+    print(format_table([["frames", "peak memory, MB"], *cells]))
+    return {"peak_memory_mb": dict(zip(map(str, frames), peaks)), "ratio": peaks[1] / peaks[0]}
 
 
 def memory_of_a_process(frames: int, height: int, width: int) -> float:
-    words = [
-        sys.executable,
-        "-m",
-        "benchmarks.cdvd_tsp_streaming",
-        "--memory",
-        str(frames),
-        str(height),
-        str(width),
-    ]
+    """`peak_memory_mb` of a fresh process."""
+    words = [sys.executable, "-m", "benchmarks.cdvd_tsp_streaming", "--memory"]
+    words += [str(frames), str(height), str(width)]
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
@@ -157,7 +150,7 @@ def _endless(clip: list[Tensor]) -> Iterator[Tensor]:
         yield from clip
 
 
-def _seconds_per_call(function, calls: int, device: str) -> float:
+def _seconds_per_call(function: Callable[[], object], calls: int, device: str) -> float:
     function()
     _wait(device)
     start = time.perf_counter()
@@ -167,7 +160,7 @@ def _seconds_per_call(function, calls: int, device: str) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def _operations(function) -> int:
+def _operations(function: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()

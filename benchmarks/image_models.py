@@ -1,16 +1,20 @@
-"""How fast are the single-image networks on this machine? The speed table of the survey slides, for
-every network here.
+"""How fast are the single-image networks on this machine?
 
-python -m benchmarks.image_models [--networks NAME ...] [--sizes 128 256 512] [--compile NAME ...] [--quick]. Random weights (the work is
-the same); one image at a time. `plain` is the same network run eagerly in contiguous float32; `ours` as inference.py runs it: channels_last
-in float32, freed memory kept for the next tensors; `difference`: the largest between the two; then bf16 and compiled (cold start in
-seconds). `of peak`: operations per second of `ours` relative to a matrix product in the same run.
+    python -m benchmarks.image_models [--networks NAME ...] [--sizes 128 256 512]
+                                      [--compile NAME ...] [--quick]
+
+The speed table of the survey slides, for every network here. Random weights (the work is the same);
+one image at a time. `plain` is the same network run eagerly in contiguous float32; `ours` as
+inference.py runs it: channels_last in float32, freed memory kept for the next tensors;
+`difference`: the largest between the two; then bf16 and compiled (cold start in seconds). `of
+peak`: operations per second of `ours` relative to a matrix product in the same run.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -26,33 +30,46 @@ NETWORKS = {
     **{name: entry[:2] for name, entry in MODELS.items()},
     "SRN lstm": ("srn", {"variant": "lstm"}),
 }
-# network, parameters, best training loss (MSE), frames/s at 128 / 256 / 512, as the survey's slides
-# give them
+# Network, parameters, best training loss (MSE) and frames/s as the survey's slides give them.
 SLIDES = [
+    ["survey slides", "parameters", "loss", "128 px", "256 px", "512 px", "remark"],
     ["No-Blur U-Net", "8.60 M", ".0019", "-", "-", "-", "loss on its own Gaussian blur"],
     ["light dehazing network", "280.35 K", ".0019", "-", "111", "-", "RealBlur; machine not named"],
     ["Restormer", "26.13 M", "-", "12.1", "3.8", "1.2", "RTX 2060"],
 ]
+# fmt: off
 HEADS = [
-    "network",
-    "size",
-    "parameters",
-    "GMACs",
-    "plain ms",
-    "ours ms",
-    "x",
-    "difference",
-    "of peak",
-    "bf16 ms",
-    "x",
-    "compiled ms",
-    "x",
+    "network", "size", "parameters", "GMACs", "plain ms", "ours ms", "x", "difference", "of peak",
+    "bf16 ms", "x", "compiled ms", "x", "cold start s", "frames/s",
 ]
-HEADS += ["cold start s", "frames/s"]
+# fmt: on
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    options = _options()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    peaks = {dtype: peak_flops(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    products = [f"{value / 1e9:.0f} GFLOP/s {dtype}" for dtype, value in peaks.items()]
+    print(f"{hardware(device)}; matrix product {', '.join(products)}")
+    compiled_size = sorted(options.sizes)[len(options.sizes) // 2]
+    runs = 1 if options.quick else 5
+    rows = []
+    for name in options.networks:
+        torch.manual_seed(0)
+        for size in options.sizes:
+            compiled = name in options.compile and size == compiled_size
+            figures = measure(random_network(name, device), size, device, peaks, compiled, runs)
+            rows.append({"network": name, "size": size, **figures})
+            print(json.dumps(rows[-1]), flush=True)
+    print(format_table([HEADS, *map(_cells, rows)]))
+    print(format_table(SLIDES))
+    append("single-image networks", device, rows)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--networks",
         nargs="+",
@@ -79,45 +96,17 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="one repetition: a look, no figure to quote"
     )
-    options = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    peaks = {dtype: peak_flops(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
-    print(
-        f"{hardware(device)}; matrix product "
-        f"{', '.join(f'{value / 1e9:.0f} GFLOP/s {dtype}' for dtype, value in peaks.items())}"
-    )
-    rows = []
-    for name in options.networks:
-        network, arguments = NETWORKS[name]
-        torch.manual_seed(0)
-        for size in options.sizes:
-            compiled = (
-                name in options.compile and size == sorted(options.sizes)[len(options.sizes) // 2]
-            )
-            built = build(network, **arguments).eval().to(device)
-            for value in built.parameters():
-                if (
-                    not value.any()
-                ):  # NAFNet's blocks start as nothing, and the difference shall mean something
-                    torch.nn.init.normal_(value, std=0.1)
-            rows.append(
-                {
-                    "network": name,
-                    "size": size,
-                    **measure(built, size, device, peaks, compiled, 1 if options.quick else 5),
-                }
-            )
-            print(json.dumps(rows[-1]), flush=True)
-    print(format_table([HEADS, *map(_cells, rows)]))
-    print(
-        format_table(
-            [
-                ["survey slides", "parameters", "loss", "128 px", "256 px", "512 px", "remark"],
-                *SLIDES,
-            ]
-        )
-    )
-    append("single-image networks", device, rows)
+    return parser.parse_args()
+
+
+def random_network(name: str, device: str) -> nn.Module:
+    """A network of NETWORKS with random weights, in eval mode."""
+    network, arguments = NETWORKS[name]
+    built = build(network, **arguments).eval().to(device)
+    for value in built.parameters():
+        if not value.any():  # NAFNet's blocks start at 0, where the difference would mean nothing
+            torch.nn.init.normal_(value, std=0.1)
+    return built
 
 
 @torch.inference_mode()
@@ -125,75 +114,70 @@ def measure(
     network: nn.Module, size: int, device: str, peaks: dict, compiled: bool, runs: int
 ) -> dict:
     """One row: medians of up to `runs` runs in milliseconds."""
-    where = torch.device(device)
     keep_memory(False)
     image = torch.rand(1, 3, size, size, device=device)
     with FlopCounterMode(display=False) as counter:
         plain = network(image)
     flops = counter.get_total_flops()
     row = {"parameters": sum(value.numel() for value in network.parameters()), "GMACs": flops / 2e9}
-    row["plain ms"] = _ms(lambda: network(image), runs, device)
+    row["plain ms"] = _ms(partial(network, image), runs, device)
     keep_memory()
-    network, image = (
-        network.to(memory_format=torch.channels_last),
-        image.contiguous(memory_format=torch.channels_last),
-    )
+    network = network.to(memory_format=torch.channels_last)
+    image = image.contiguous(memory_format=torch.channels_last)
     row["difference"] = float((network(image) - plain).abs().max())
-    row["ours ms"] = _ms(lambda: network(image), runs, device)
+    row["ours ms"] = _ms(partial(network, image), runs, device)
     row["of peak"] = flops / row["ours ms"] * 1e3 / peaks[torch.float32]
-    with autocast(where, torch.bfloat16):
-        row["bf16 ms"] = _ms(lambda: network(image), runs, device)
+    with autocast(torch.device(device), torch.bfloat16):
+        row["bf16 ms"] = _ms(partial(network, image), runs, device)
     if compiled:
-        fast, start = torch.compile(network, options={"freezing": True}), time.perf_counter()
+        start = time.perf_counter()
+        fast = torch.compile(network, options={"freezing": True})
         difference = float((fast(image) - plain).abs().max())
         row["cold start s"] = time.perf_counter() - start
         row["difference"] = max(row["difference"], difference)
-        row["compiled ms"] = _ms(lambda: fast(image), runs, device)
-    row["frames/s"] = 1e3 / min(
-        row["ours ms"], row.get("compiled ms", row["ours ms"]), row["bf16 ms"]
-    )
+        row["compiled ms"] = _ms(partial(fast, image), runs, device)
+    times = [row[name] for name in ("ours ms", "bf16 ms", "compiled ms") if name in row]
+    row["frames/s"] = 1e3 / min(times)
     return row
 
 
 def peak_flops(device: str, dtype: torch.dtype, side: int = 4096) -> float:
     """Operations per second of a square matrix product, the best of several."""
     matrix = torch.rand(side, side, device=device, dtype=dtype)
-    return 2 * side**3 / min(median_s(lambda: matrix @ matrix, 1, device) for _ in range(4))
+    product = partial(torch.matmul, matrix, matrix)
+    return 2 * side**3 / min(median_s(product, 1, device) for _ in range(4))
 
 
 def _ms(function: Callable[[], object], runs: int, device: str) -> float:
     """Median milliseconds; slow calls are repeated less often."""
     seconds = median_s(function, 1, device)
-    return 1e3 * (
-        seconds if seconds > 3 else median_s(function, min(runs, max(1, int(5 / seconds))), device)
-    )
+    if seconds <= 3:
+        affordable = max(1, int(5 / seconds))
+        seconds = median_s(function, min(runs, affordable), device)
+    return 1e3 * seconds
 
 
 def _cells(row: dict) -> list[str]:
-    plain = row["plain ms"]
-
-    def pair(name: str) -> list[str]:
-        return [f"{row[name]:.0f}", f"{plain / row[name]:.2f}"] if name in row else ["-", "-"]
-
-    cells = [
+    return [
         row["network"],
         str(row["size"]),
         f"{row['parameters'] / 1e6:.2f} M",
         f"{row['GMACs']:.1f}",
-        f"{plain:.0f}",
-        *pair("ours ms"),
-    ]
-    cells += [
+        f"{row['plain ms']:.0f}",
+        *_time_and_speedup(row, "ours ms"),
         f"{row['difference']:.0e}",
         f"{100 * row['of peak']:.0f} %",
-        *pair("bf16 ms"),
-        *pair("compiled ms"),
-    ]
-    return [
-        *cells,
+        *_time_and_speedup(row, "bf16 ms"),
+        *_time_and_speedup(row, "compiled ms"),
         f"{row['cold start s']:.0f}" if "cold start s" in row else "-",
         f"{row['frames/s']:.1f}",
     ]
+
+
+def _time_and_speedup(row: dict, name: str) -> list[str]:
+    if name not in row:
+        return ["-", "-"]
+    return [f"{row[name]:.0f}", f"{row['plain ms'] / row[name]:.2f}"]
 
 
 if __name__ == "__main__":

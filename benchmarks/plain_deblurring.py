@@ -1,6 +1,7 @@
 """Are the shipped networks better than what one would do without them?
 
-    python -m benchmarks.plain_deblurring [--photos PAIRS] [--videos CLIPS] [--side 512] [--frames 6]
+    python -m benchmarks.plain_deblurring [--photos PAIRS] [--videos CLIPS]
+                                          [--side 512] [--frames 6]
 
 PAIRS and CLIPS have blurry and sharp files; the middle of every picture is taken. Unsharp masking
 (OpenCV), Richardson-Lucy and unsupervised Wiener deconvolution (scikit-image) know nothing of the
@@ -33,8 +34,8 @@ from utils.progress import Progress
 SIGMAS = (0.7, 1.2, 2.0)  # px, of the Gaussian that the blur is taken for
 ITERATIONS = 10  # of Richardson-Lucy; more only lets the noise grow
 AMOUNT = 0.7  # of unsharp masking
-MARGIN, MULTIPLE = 16, 16  # px
-
+MARGIN = 16  # px, around an image that is deconvolved
+MULTIPLE = 16  # px, of the sides that are compared
 
 Pair = tuple[Tensor, Tensor]  # blurry and sharp [3,H,W] in [0,1]
 
@@ -50,85 +51,80 @@ def main() -> None:
         "--frames", type=int, default=6, help="restored ones per clip, from its middle"
     )
     options = parser.parse_args()
-    photo, video = (
-        load_network("image_deblur", NAFNet).use_local_statistics(),
-        load_network("cdvd_tsp", CDVDTSP),
-    )
+    photo = load_network("image_deblur", NAFNet).use_local_statistics()
+    video = load_network("cdvd_tsp", CDVDTSP)
+
+    def one_by_one(frames: list[Tensor]) -> list[Tensor]:
+        return [photo(frame[None])[0] for frame in frames]
+
+    def streamed(frames: list[Tensor]) -> list[Tensor]:
+        restored = video.stream(frame[None] for frame in frames)
+        return [frame[0] for frame in restored]
+
     if options.photos:
-        pictures = find_pairs(options.photos, need_sharp=True).pictures
-        pairs = {
-            picture.name: [_pair(picture.blurry, picture.sharp, options.side)]
-            for picture in pictures
-        }
-        _compare(
-            "photos",
-            pairs,
-            {"shipped photo network": lambda frames: [photo(frame[None])[0] for frame in frames]},
-            0,
-        )
+        pairs = {}
+        for picture in find_pairs(options.photos, need_sharp=True).pictures:
+            pairs[picture.name] = [_pair(picture.blurry, picture.sharp, options.side)]
+        _compare("photos", pairs, {"shipped photo network": one_by_one}, 0)
     if options.videos:
-        count, found = (
-            options.frames + 2 * video.stages,
-            find_videos(options.videos, need_sharp=True).videos,
-        )
+        count = options.frames + 2 * video.stages
+        clips = {}
+        for found in find_videos(options.videos, need_sharp=True).videos:
+            clips[found.name] = _clip(found, count, options.side)
         networks = {
-            "shipped video network": lambda frames: [
-                frame[0] for frame in video.stream(frame[None] for frame in frames)
-            ],
-            "shipped photo network, frame by frame": lambda frames: [
-                photo(frame[None])[0] for frame in frames
-            ],
+            "shipped video network": streamed,
+            "shipped photo network, frame by frame": one_by_one,
         }
-        _compare(
-            "videos",
-            {clip.name: _clip(clip, count, options.side) for clip in found},
-            networks,
-            video.stages,
-        )
+        _compare("videos", clips, networks, video.stages)
 
 
 @torch.inference_mode()
 def _compare(
     kind: str, sets: dict[str, list[Pair]], networks: dict[str, Callable], skip: int
 ) -> None:
-    """Print and keep the gains over all pictures or clips; the first and last `skip` frames of each
-    do not count.
+    """Print and keep the gains over all pictures or clips.
+
+    The first and last `skip` frames of each do not count.
     """
-    gains: dict[str, list[list[float]]] = {}
+    gains: dict[str, list[list[float]]] = {}  # name -> per picture or clip, one per strength
     for pairs in Progress(sets.values(), kind):
-        blurry, sharp = ([pair[place] for pair in pairs] for place in (0, 1))
+        blurry = [pair[0] for pair in pairs]
         inner = slice(skip, len(pairs) - skip)
-        before = _psnr(blurry[inner], sharp[inner])
-        if before == float("inf"):  # nothing to remove
+        inner_blurry = blurry[inner]
+        inner_sharp = [pair[1] for pair in pairs[inner]]
+        input_psnr = _psnr(inner_blurry, inner_sharp)
+        if input_psnr == float("inf"):  # nothing to remove
             continue
         for name, restore in networks.items():
             restored = restore(blurry)
-            restored = (
-                restored[inner] if len(restored) == len(blurry) else restored
-            )  # a video network leaves the ends out
-            gains.setdefault(name, []).append([_psnr(restored, sharp[inner]) - before])
+            if len(restored) == len(blurry):  # a video network leaves the ends out
+                restored = restored[inner]
+            gains.setdefault(name, []).append([_psnr(restored, inner_sharp) - input_psnr])
         for name, restore in PLAIN.items():
-            found = [[_plain(restore, frame, sigma) for frame in blurry[inner]] for sigma in SIGMAS]
-            gains.setdefault(name, []).append(
-                [_psnr(restored, sharp[inner]) - before for restored in found]
-            )
-    rows = []
-    for name, table in gains.items():
-        best = np.array(table)[:, np.argmax(np.mean(table, 0))]
-        rows.append(
-            {
-                kind: name,
-                "mean": float(best.mean()),
-                "minimum": float(best.min()),
-                "above 0": f"{(best > 0).sum()} of {len(best)}",
-            }
-        )
-    cells = [
-        [value if isinstance(value, str) else f"{value:+.2f}" for value in row.values()]
-        for row in rows
-    ]
+            row = []
+            for sigma in SIGMAS:
+                restored = [_plain(restore, frame, sigma) for frame in inner_blurry]
+                row.append(_psnr(restored, inner_sharp) - input_psnr)
+            gains.setdefault(name, []).append(row)
+    rows = [{kind: name, **_at_best(table)} for name, table in gains.items()]
+    cells = [list(map(_text, row.values())) for row in rows]
     print(format_table([list(rows[0]), *cells]))
     append(f"gain over the input of blurry {kind}, dB", "cpu", rows)
+
+
+def _at_best(table: list[list[float]]) -> dict:
+    """Figures of gains [pictures][strengths] at the strength that is best on average."""
+    strength = np.argmax(np.mean(table, 0))
+    best = np.array(table)[:, strength]
+    return {
+        "mean": float(best.mean()),
+        "minimum": float(best.min()),
+        "above 0": f"{(best > 0).sum()} of {len(best)}",
+    }
+
+
+def _text(value: object) -> str:
+    return f"{value:+.2f}" if isinstance(value, float) else str(value)
 
 
 def _unsharp(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -153,14 +149,14 @@ PLAIN = {
 def _plain(
     restore: Callable[[np.ndarray, float], np.ndarray], frame: Tensor, sigma: float
 ) -> Tensor:
-    return torch.from_numpy(
-        restore(np.ascontiguousarray(frame.permute(1, 2, 0).numpy()), sigma)
-    ).permute(2, 0, 1)
+    image = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())  # [H,W,3]
+    return torch.from_numpy(restore(image, sigma)).permute(2, 0, 1)
 
 
 def _per_colour(image: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Of an image [H,W,3], extended first, since deconvolution takes what lies outside for black or
-    periodic.
+    """An image [H,W,3] restored colour by colour.
+
+    It is extended first, since deconvolution takes what lies outside for black or periodic.
     """
     padded = np.pad(image, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), "reflect")
     restored = np.stack([restore(padded[..., channel]) for channel in range(3)], -1)
@@ -173,30 +169,28 @@ def _gaussian(sigma: float) -> np.ndarray:
 
 
 def _psnr(restored: list[Tensor], sharp: list[Tensor]) -> float:
-    return float(
-        np.mean(
-            [
-                PROTOCOLS["image"].psnr(one.clamp(0, 1), other)
-                for one, other in zip(restored, sharp, strict=True)
-            ]
-        )
-    )
+    psnr = PROTOCOLS["image"].psnr
+    pairs = zip(restored, sharp, strict=True)
+    return float(np.mean([psnr(one.clamp(0, 1), other) for one, other in pairs]))
 
 
 def _clip(video: Video, count: int, side: int) -> list[Pair]:
     """`count` frames from the middle of a video."""
     start = max(0, (len(video.blurry) - count) // 2)
-    return [
-        _pair(*paths, side) for paths in list(zip(video.blurry, video.sharp))[start : start + count]
-    ]
+    pairs = list(zip(video.blurry, video.sharp))[start : start + count]
+    return [_pair(blurry, sharp, side) for blurry, sharp in pairs]
 
 
 def _pair(blurry: Path, sharp: Path, side: int) -> Pair:
     """The middle of both, with sides that every network takes."""
-    images = [to_tensor(read_image(path)) for path in (blurry, sharp)]
-    height, width = (min(side, length) // MULTIPLE * MULTIPLE for length in images[0].shape[1:])
-    top, left = (images[0].shape[1] - height) // 2, (images[0].shape[2] - width) // 2
-    return tuple(image[:, top : top + height, left : left + width].contiguous() for image in images)
+    images = [to_tensor(read_image(path)) for path in (blurry, sharp)]  # [3,H,W]
+    spans = []
+    for length in images[0].shape[1:]:
+        taken = min(side, length) // MULTIPLE * MULTIPLE
+        start = (length - taken) // 2
+        spans.append(slice(start, start + taken))
+    rows, columns = spans
+    return tuple(image[:, rows, columns].contiguous() for image in images)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 
 
 def median_s(function: Callable[[], object], runs: int = 5, device: str = "cpu") -> float:
-    """Median seconds of one call after a warm-up call; waits for the GPU before each reading of the
-    clock.
+    """Median seconds of one call after a warm-up call.
+
+    Waits for the GPU before each reading of the clock.
     """
     function()
     seconds = []
@@ -31,11 +32,7 @@ def hardware(device: str = "cpu") -> str:
     """What the figures were measured on."""
     if device.startswith("cuda"):
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    model = next(
-        (line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")),
-        platform.processor(),
-    )
-    return f"{model}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{_cpu_model()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def append(question: str, device: str, rows: list[dict]) -> None:
@@ -50,9 +47,13 @@ def append(question: str, device: str, rows: list[dict]) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def _cpu_lines() -> list[str]:
+def _cpu_model() -> str:
     path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
 
 
 def _wait(device: str) -> None:

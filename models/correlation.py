@@ -1,12 +1,14 @@
-"""Cost volume of two feature maps (PWC-Net, Sun et al. 2018, section 3).
+"""Cost volume of two feature maps (PWC-Net, Sun et al., CVPR 2018, eq. 2).
 
-volume(b, (dy+r)*(2r+1) + (dx+r), y, x) = 1/C * sum_c first(b,c,y,x) * second(b,c,y+dy,x+dx), dx, dy
-in -r..r, zero outside the image. Plain PyTorch forms for any device; CUDA kernels (correlation.cu)
-through CuPy.
+    volume(b, (dy+r)*(2r+1) + (dx+r), y, x) = 1/C * sum_c first(b,c,y,x) * second(b,c,y+dy,x+dx)
+
+for dx, dy in -r..r, zero outside the image. There are plain PyTorch forms for any device, and CUDA
+kernels (correlation.cu) through CuPy.
 """
 
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -15,29 +17,31 @@ from torch import Tensor
 
 from utils.errors import UserError
 
+SOURCE = Path(__file__).with_name("correlation.cu")
+_TILE_X = 32  # TILE_X of correlation.cu
+_VALUE_CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # VALUE of correlation.cu
+_BLOCK = 16  # columns of a block in `_banded`; small ones waste fewer products outside the band
+
 
 def correlation(first: Tensor, second: Tensor, radius: int = 4, impl: str = "auto") -> Tensor:
-    """Cost volume [B,(2*radius+1)^2,H,W] of feature maps [B,C,H,W] of one shape, device and dtype;
-    differentiable.
+    """Cost volume [B,(2*radius+1)^2,H,W] of two feature maps [B,C,H,W]; differentiable.
 
+    first, second: of one shape, device and dtype. radius: the largest displacement, px.
     impl: "reference" (shifted products), "unfold", "banded" (blocked matrix products; all three are
     plain PyTorch), "cupy" (our CUDA kernels; float32, float16 or bfloat16 with sums in float32) or
     "auto": cupy where it can run, else banded, the fastest plain form by benchmarks/correlation.py.
-    A named implementation runs or raises with the reason.
+    A named implementation runs or raises ValueError with the reason.
     """
     if first.shape != second.shape or first.ndim != 4 or first.dtype != second.dtype:
         raise ValueError(
             "correlation needs two feature maps [B,C,H,W] of one shape and dtype, got "
-            f"{tuple(first.shape)} {first.dtype} and "
-            f"{tuple(second.shape)} {second.dtype}"
+            f"{tuple(first.shape)} {first.dtype} and {tuple(second.shape)} {second.dtype}"
         )
     if impl == "auto":
         impl = "banded" if obstacle_to_cupy(first, radius) else "cupy"
     if impl not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"correlation has no implementation {impl!r}: choose from auto, "
-            f"{', '.join(IMPLEMENTATIONS)}"
-        )
+        known = ", ".join(("auto", *IMPLEMENTATIONS))
+        raise ValueError(f"correlation has no implementation {impl!r}: choose from {known}")
     return IMPLEMENTATIONS[impl](first, second, radius)
 
 
@@ -54,63 +58,52 @@ def obstacle_to_cupy(tensor: Tensor, radius: int = 4) -> str:
 
 def _shifted_products(first: Tensor, second: Tensor, radius: int) -> Tensor:
     height, width = first.shape[-2:]
-    padded = F.pad(second, [radius] * 4)
-    shifts = range(2 * radius + 1)
-    return torch.stack(
-        [
-            (first * padded[..., dy : dy + height, dx : dx + width]).mean(1)
-            for dy in shifts
-            for dx in shifts
-        ],
-        1,
-    )
+    padded = F.pad(second, [radius] * 4)  # [B,C,H+2r,W+2r]
+    side = 2 * radius + 1
+    planes = []
+    for dy, dx in product(range(side), range(side)):
+        shifted = padded[..., dy : dy + height, dx : dx + width]
+        planes.append((first * shifted).mean(1))
+    return torch.stack(planes, 1)  # [B,side*side,H,W]
 
 
 def _unfold(first: Tensor, second: Tensor, radius: int) -> Tensor:
     batch, channels, height, width = first.shape
     side = 2 * radius + 1
-    neighbours = F.unfold(second, side, padding=radius).view(
-        batch, channels, side * side, height, width
-    )
+    neighbours = F.unfold(second, side, padding=radius)  # [B,C*side*side,H*W]
+    neighbours = neighbours.view(batch, channels, side * side, height, width)
     return torch.einsum("bchw,bcdhw->bdhw", first, neighbours) / channels
 
 
 def _banded(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """For each row shift, matrix products of blocks of columns with their neighbourhoods, of which
-    the band |dx| <= radius is kept.
+    """For each row shift, matrix products of blocks of columns with their neighbourhoods.
+
+    Of the products the band |dx| <= radius is kept.
     """
     _, channels, height, width = first.shape
     side = 2 * radius + 1
     blocks = -(-width // _BLOCK)
     right = blocks * _BLOCK - width
-    rows = (
-        F.pad(first / channels, (0, right)).permute(0, 2, 3, 1).unflatten(2, (blocks, _BLOCK))
-    )  # [B,H,blocks,BLOCK,C]
-    padded = F.pad(second, (radius, radius + right, radius, radius)).permute(
-        0, 2, 1, 3
-    )  # [B,H+2r,C,blocks*BLOCK+2r]
-    near = (
-        padded.unfold(-1, _BLOCK + 2 * radius, _BLOCK).transpose(2, 3).contiguous()
-    )  # [B,H+2r,blocks,C,BLOCK+2r]
+    rows = F.pad(first / channels, (0, right)).permute(0, 2, 3, 1)  # [B,H,blocks*BLOCK,C]
+    rows = rows.unflatten(2, (blocks, _BLOCK)).contiguous()  # [B,H,blocks,BLOCK,C]
+    padded = F.pad(second, (radius, radius + right, radius, radius))
+    padded = padded.permute(0, 2, 1, 3)  # [B,H+2r,C,blocks*BLOCK+2r]
+    near = padded.unfold(-1, _BLOCK + 2 * radius, _BLOCK)  # [B,H+2r,C,blocks,BLOCK+2r]
+    near = near.transpose(2, 3).contiguous()  # [B,H+2r,blocks,C,BLOCK+2r]
     volumes = []
-    for sample_rows, sample_near in zip(
-        rows.contiguous(), near
-    ):  # of one sample the slices below are views
+    for sample_rows, sample_near in zip(rows, near):  # of one sample the slices below are views
         bands = []
         for dy in range(side):
-            products = torch.matmul(
-                sample_rows, sample_near[dy : dy + height]
-            )  # [H,blocks,BLOCK,BLOCK+2r]
+            shifted = sample_near[dy : dy + height]
+            products = torch.matmul(sample_rows, shifted)  # [H,blocks,BLOCK,BLOCK+2r]
             *outer, row, column = products.stride()
             band = products.as_strided(
                 (height, blocks, _BLOCK, side), (*outer, row + column, column)
             )
-            bands.append(band.reshape(height, blocks * _BLOCK, side)[:, :width].permute(2, 0, 1))
+            band = band.reshape(height, blocks * _BLOCK, side)[:, :width]
+            bands.append(band.permute(2, 0, 1))  # [side,H,W]
         volumes.append(torch.cat(bands))
     return torch.stack(volumes)  # [B,side*side,H,W]
-
-
-_BLOCK = 16  # columns; small ones waste fewer products outside the band
 
 
 def _cupy(first: Tensor, second: Tensor, radius: int) -> Tensor:
@@ -120,20 +113,17 @@ def _cupy(first: Tensor, second: Tensor, radius: int) -> Tensor:
 
 
 class _CupyCorrelation(torch.autograd.Function):
+    """The CUDA kernels with their gradients, of contiguous feature maps."""
+
     @staticmethod
     def forward(ctx, first: Tensor, second: Tensor, radius: int) -> Tensor:
         ctx.save_for_backward(first, second)
         ctx.radius = radius
         batch, _, height, width = first.shape
         volume = first.new_empty(batch, (2 * radius + 1) ** 2, height, width)
-        _launch(
-            "correlation_forward",
-            (first, second, volume),
-            first.shape,
-            radius,
-            rows=4,
-            depth=2 * radius + 1,
-        )
+        tensors = (first, second, volume)
+        depth = 2 * radius + 1
+        _launch("correlation_forward", tensors, first.shape, radius, rows=4, depth=depth)
         return volume
 
     @staticmethod
@@ -142,18 +132,18 @@ class _CupyCorrelation(torch.autograd.Function):
         volume_gradient = volume_gradient.contiguous()
         gradients: list[Tensor | None] = [None, None]
         for which, other in enumerate(reversed(ctx.saved_tensors)):
-            if ctx.needs_input_grad[which]:
-                gradients[which] = torch.empty_like(other)
-                tensors = (volume_gradient, other, gradients[which])
-                _launch(
-                    "correlation_backward",
-                    tensors,
-                    other.shape,
-                    ctx.radius,
-                    rows=2,
-                    depth=8,
-                    extra=(which,),
-                )
+            if not ctx.needs_input_grad[which]:
+                continue
+            gradients[which] = torch.empty_like(other)
+            _launch(
+                "correlation_backward",
+                (volume_gradient, other, gradients[which]),
+                other.shape,
+                ctx.radius,
+                rows=2,
+                depth=8,
+                extra=(which,),
+            )
         return gradients[0], gradients[1], None
 
 
@@ -166,8 +156,10 @@ def _launch(
     depth: int,
     extra: tuple = (),
 ) -> None:
-    """Enqueue a kernel on torch's current stream; `rows` and `depth` are FORWARD_Y, SIDE or
-    BACKWARD_Y, CHUNK of correlation.cu.
+    """Enqueue a kernel on torch's current stream.
+
+    rows, depth: a block's threads, FORWARD_Y and SIDE, or BACKWARD_Y and CHUNK of correlation.cu.
+    extra: more integers for the kernel, behind its sizes.
     """
     import cupy
     import numpy as np
@@ -180,22 +172,16 @@ def _launch(
         kernel = _module(radius, _VALUE_CODES[tensors[0].dtype], device.index).get_function(name)
         sizes = [np.int32(size) for size in (channels, height, width, *extra)]
         pointers = [np.uintp(tensor.data_ptr()) for tensor in tensors]
-        kernel(
-            (-(-width // _TILE_X), -(-height // rows), batch),
-            (_TILE_X // 4, rows, depth),
-            (*pointers, *sizes),
-        )
+        grid = (-(-width // _TILE_X), -(-height // rows), batch)
+        block = (_TILE_X // 4, rows, depth)
+        kernel(grid, block, (*pointers, *sizes))
 
 
 def _stream(cupy, stream: torch.cuda.Stream):
-    external = getattr(
-        cupy.cuda.Stream, "from_external", None
-    )  # older CuPy has ExternalStream instead
-    return (
-        external(stream)
-        if external
-        else cupy.cuda.ExternalStream(stream.cuda_stream, stream.device_index)
-    )
+    """CuPy's view of a stream of torch."""
+    if hasattr(cupy.cuda.Stream, "from_external"):
+        return cupy.cuda.Stream.from_external(stream)
+    return cupy.cuda.ExternalStream(stream.cuda_stream, stream.device_index)  # older CuPy
 
 
 @cache
@@ -223,10 +209,6 @@ def _import_error() -> str:
         )
     return ""
 
-
-SOURCE = Path(__file__).with_name("correlation.cu")
-_TILE_X = 32  # TILE_X of correlation.cu
-_VALUE_CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
 IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "reference": _shifted_products,

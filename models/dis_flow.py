@@ -1,5 +1,6 @@
-"""Optical flow by dense inverse search (Kroeger et al., ECCV 2016), as OpenCV 4 implements it: no
-weights, CPU only.
+"""Optical flow by dense inverse search (Kroeger et al., ECCV 2016), as OpenCV 4 implements it.
+
+It has no weights and runs on the CPU alone.
 """
 
 import cv2
@@ -8,40 +9,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# frames are padded to this: lower ones of 80 px width and more make OpenCV read beyond its pyramid
-# and crash
+# Frames are padded to this, px: lower ones of 80 px width and more make OpenCV read beyond its
+# pyramid and crash.
 SMALLEST = 32
+LUMA = (0.299, 0.587, 0.114)  # BT.601 weights of red, green, blue
 
 
 class DISFlow(nn.Module):
-    """DIS flow behind PWCNet's call. Not differentiable; frames that are on a GPU travel to the CPU
-    and back.
+    """DIS flow behind PWCNet's call.
+
+    Not differentiable; frames that are on a GPU travel to the CPU and back. align_corners: ignored,
+    DIS samples by itself; the argument keeps one signature for every flow.
     """
 
     def __init__(self, align_corners: bool = True):
         super().__init__()
-        del align_corners  # DIS samples by itself; the argument keeps one signature for every flow
+        del align_corners
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Flow [B,2,H,W] in pixels from `first` to `second`, RGB [B,3,H,W] in [0,1]; float32
-        whatever the input's dtype.
+        """Flow [B,2,H,W] in pixels that says where each pixel of `first` lies in `second`.
+
+        The frames are RGB [B,3,H,W] in [0,1]; the flow is float32 whatever their dtype.
         """
-        return self.flow_between(self.pyramid(first), self.pyramid(second), first.shape[-2:]).to(
-            first.device
-        )
+        flow = self.flow_between(self.pyramid(first), self.pyramid(second), first.shape[-2:])
+        return flow.to(first.device)
 
     @torch.no_grad()
     def pyramid(self, image: Tensor) -> list[Tensor]:
-        """What the search needs of images [B,3,H,W], as a list of one level: 8-bit luma [B,H,W] on
-        the CPU.
+        """What the search needs of images [B,3,H,W]: a list of one level, 8-bit luma on the CPU.
+
+        The luma is [B,H,W], its sides at least SMALLEST.
         """
-        weights = torch.tensor([0.299, 0.587, 0.114], device=image.device).view(
-            1, 3, 1, 1
-        )  # BT.601
+        weights = torch.tensor(LUMA, device=image.device).view(1, 3, 1, 1)
         luma = (image.float() * weights).sum(1, keepdim=True).clamp(0, 1)
-        padding = [max(SMALLEST - side, 0) for side in luma.shape[-2:]]
-        if any(padding):
-            luma = F.pad(luma, (0, padding[1], 0, padding[0]), mode="replicate")
+        bottom, right = (max(SMALLEST - side, 0) for side in luma.shape[-2:])
+        if bottom or right:
+            luma = F.pad(luma, (0, right, 0, bottom), mode="replicate")
         return [(luma[:, 0] * 255).round().to(torch.uint8).cpu()]
 
     @torch.no_grad()
@@ -51,5 +54,6 @@ class DISFlow(nn.Module):
         """Flow [B,2,*size] in pixels between two results of `pyramid`, on the CPU."""
         search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         pairs = zip(first[0].numpy(), second[0].numpy())
-        flow = torch.from_numpy(np.stack([search.calc(one, two, None) for one, two in pairs]))
-        return flow.permute(0, 3, 1, 2)[..., : size[0], : size[1]].contiguous()
+        flows = np.stack([search.calc(one, two, None) for one, two in pairs])
+        flow = torch.from_numpy(flows).permute(0, 3, 1, 2)  # [B,2,h,w], at least SMALLEST
+        return flow[..., : size[0], : size[1]].contiguous()

@@ -1,8 +1,7 @@
-"""HyperCUT: on which side of a fixed hyperplane does an ordered pair of frames lie? (Pham et al.,
-CVPR 2023)
+"""HyperCUT: the order of frames as a side of a hyperplane (Pham et al., CVPR 2023).
 
 A sequence and its reverse shall fall on different sides, nested pairs of one sequence on the same:
-then the side defines the order of the moments inside a blurry photo, which is the same picture
+then the side defines the order of the sharp frames inside a blurry image, which is the same image
 either way.
 """
 
@@ -13,20 +12,22 @@ from models.blocks import ResidualBlock, SequenceNetwork, Values
 from utils.errors import UserError
 
 PAIRS = ((0, 6), (1, 5), (2, 4))  # of seven frames: (1,7), (2,6), (3,5)
-DOWNS = 5
+DOWNS = 5  # convolutions of stride 2
 SLOPES = {"identity": None, "leaky_relu": 0.2}
 
 
 class HyperCUT(SequenceNetwork):
-    """Vectors of ordered pairs of frames, and their scores: on which side of the hyperplane they
-    lie.
+    """Scores of ordered pairs of frames: on which side of the hyperplane their vectors lie.
 
-    width: channels of the first convolution, at most four times as many later (128 numbers per pair
-    with 32). activation: `identity` behind the first six convolutions, as the published program has
-    it (LeakyReLU(True) is a slope of 1), or `leaky_relu` of slope 0.2, which was meant. plane: the
-    score is d . (w + b) with the scalar b added to EVERY coefficient (`through_origin`, published),
-    or d . w + b (`affine`, meant). The plane is drawn from U(-1, 1) and never trained. With the
-    default arguments 2,315,552 parameters.
+    width: channels of the first convolution; later ones have up to four times as many (with 32, a
+    pair has a vector of 128 numbers).
+    blocks: number of residual blocks.
+    activation: behind the first six convolutions. `identity` is as the published program has it
+    (LeakyReLU(True) is a slope of 1), `leaky_relu` has slope 0.2, which was meant.
+    plane: the score is d . (w + b), the scalar b added to EVERY coefficient (`through_origin`,
+    published), or d . w + b (`affine`, meant). The plane is drawn from U(-1, 1) and never trained.
+    values: what the network sees, see SequenceNetwork.
+    With the default arguments 2,315,552 parameters.
     """
 
     kind = "HyperCUT network, which judges the order of frames"
@@ -49,7 +50,8 @@ class HyperCUT(SequenceNetwork):
         slope = SLOPES[activation]
         widths = [width * min(2**level, 4) for level in range(DOWNS + 1)]
         layers: list[nn.Module] = [nn.Conv2d(6, width, 7, padding=3, padding_mode="reflect")]
-        layers += [nn.Conv2d(before, after, 3, 2, 1) for before, after in zip(widths, widths[1:])]
+        for in_channels, out_channels in zip(widths, widths[1:]):
+            layers.append(nn.Conv2d(in_channels, out_channels, 3, 2, 1))
         self.downs = nn.ModuleList(layers)
         self.activation = nn.Identity() if slope is None else nn.LeakyReLU(slope)
         self.blocks = nn.Sequential(
@@ -59,18 +61,19 @@ class HyperCUT(SequenceNetwork):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Scores [B,6] of sequences [B,7,3,H,W] of `values`: pair 1, pair 1 reversed, pair 2, ...
-        (see PAIRS). Sides of at least 33 px.
+
+        The pairs are PAIRS. Raises UserError for sides of less than 33 px.
         """
-        pairs = [
-            frames[:, order] for first, last in PAIRS for order in ([first, last], [last, first])
-        ]
-        both = torch.stack(pairs, 1)  # [B,6,2,3,H,W]
-        return self.scores(self.vectors(both.flatten(2, 3).flatten(0, 1))).view(-1, 2 * len(PAIRS))
+        pairs = []
+        for first, last in PAIRS:
+            pairs.append(frames[:, [first, last]])
+            pairs.append(frames[:, [last, first]])
+        stacked = torch.stack(pairs, 1)  # [B,6,2,3,H,W]
+        vectors = self.vectors(stacked.flatten(2, 3).flatten(0, 1))  # [B*6,4*width]
+        return self.scores(vectors).view(-1, 2 * len(PAIRS))
 
     def vectors(self, pair: Tensor) -> Tensor:
-        """Vectors [B,4*width] of pairs of frames [B,6,H,W], one frame's channels after the
-        other's.
-        """
+        """Vectors [B,4*width] of pairs of frames [B,6,H,W], the first frame's channels first."""
         if min(pair.shape[-2:]) <= 2**DOWNS:
             raise UserError(
                 f"frames of {pair.shape[-1]}x{pair.shape[-2]} px: HyperCUT needs more than "
@@ -81,25 +84,30 @@ class HyperCUT(SequenceNetwork):
         return self.blocks(pair).mean((-2, -1))
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """Scores [B] of vectors [B,D]; their signs are the sides."""
-        normal, bias = self.hyperplane[:-1], self.hyperplane[-1]
-        return (
-            vectors @ (normal + bias) if self.plane == "through_origin" else vectors @ normal + bias
-        )
+        """Scores [B] of vectors [B,4*width]; their signs are the sides."""
+        normal = self.hyperplane[:-1]
+        bias = self.hyperplane[-1]
+        if self.plane == "through_origin":
+            return vectors @ (normal + bias)
+        return vectors @ normal + bias
 
 
 def published_arguments(state: dict[str, Tensor]) -> dict:
-    """The width is the number of channels of the first convolution."""
+    """Constructor arguments read off the authors' state dict."""
     blocks = {key.split(".")[2] for key in state if ".conv_block.1.weight" in key}
     return {"width": len(state["f_func.model.1.weight"]), "blocks": len(blocks)}
 
 
-PUBLISHED_KEYS = [
-    *((f"f_func.model.{1 + 2 * place}.", f"downs.{place}.") for place in range(DOWNS + 1)),
-    *(
-        (f"f_func.model.{place}.conv_block.{theirs}.", f"blocks.{place - 13}.conv{ours}.")
-        for place in range(13, 25)
-        for theirs, ours in ((1, 1), (4, 2))
-    ),
-    ("hyperplane.hyperplane", "hyperplane"),
-]
+def _published_keys() -> list[tuple[str, str]]:
+    keys = [(f"f_func.model.{1 + 2 * index}.", f"downs.{index}.") for index in range(DOWNS + 1)]
+    for index in range(12):
+        block = f"f_func.model.{13 + index}.conv_block"
+        keys.append((f"{block}.1.", f"blocks.{index}.conv1."))
+        keys.append((f"{block}.4.", f"blocks.{index}.conv2."))
+    keys.append(("hyperplane.hyperplane", "hyperplane"))
+    return keys
+
+
+# The authors' keys -> ours; see models/published.py. The published network has six blocks; a larger
+# one is understood up to twelve.
+PUBLISHED_KEYS = _published_keys()

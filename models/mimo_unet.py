@@ -1,37 +1,41 @@
-"""MIMO-UNet and MIMO-UNet+: one U-Net that takes and gives three scales (Cho et al., ICCV 2021,
-arXiv 2108.05054).
+"""MIMO-UNet and MIMO-UNet+: one U-Net that takes and gives three scales.
 
-Scales are named 0 (full), 1 (half), 2 (quarter). Images and features are reduced by taking every
-second pixel and enlarged by repeating pixels, as published.
+Cho et al., ICCV 2021, arXiv 2108.05054; SCM, FAM and AFF are its modules' names there. Scales are
+named 0 (full), 1 (half), 2 (quarter). Images and features are reduced by taking every second pixel
+and enlarged by repeating pixels, as published.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import ImageNetwork, ResidualBlock
+from models.blocks import ResidualBlock
+from models.contracts import ImageNetwork
 from utils.tiling import pad_to_multiple
 
 
 class MIMOUNet(ImageNetwork):
-    """blocks: residual blocks per stage, 20 for MIMO-UNet+ (16,107,651 parameters, 32.45 dB), 8 for
-    MIMO-UNet (6,807,171, 31.73 dB).
+    """A U-Net that predicts a correction of the image at three scales.
 
-    dropout: share of the channels of the fused features that is dropped in training; published 0.1
-    for MIMO-UNet+, 0 for MIMO-UNet.
+    width: channels of the full scale. blocks: residual blocks per stage, 20 for MIMO-UNet+
+    (16,107,651 parameters, 32.45 dB), 8 for MIMO-UNet (6,807,171, 31.73 dB). dropout: fraction of
+    the channels of the fused features that is dropped in training; published 0.1 for MIMO-UNet+, 0
+    for MIMO-UNet; None chooses between these by `blocks`.
     """
 
     def __init__(self, width: int = 32, blocks: int = 20, dropout: float | None = None):
         super().__init__()
-        self.multiple, self.bytes_per_pixel, self.blocks = 4, 80 * width, blocks
-        self.dropout = (0.1 if blocks > 8 else 0.0) if dropout is None else dropout
+        if dropout is None:
+            dropout = 0.1 if blocks > 8 else 0.0
+        self.multiple = 4
+        self.bytes_per_pixel = 80 * width
+        self.blocks = blocks
+        self.dropout = dropout
         w0, w1, w2 = width, 2 * width, 4 * width
         self.first = _convolution(3, w0)
         self.downs = nn.ModuleList([_convolution(w0, w1, stride=2), _convolution(w1, w2, stride=2)])
-        self.shallow = nn.ModuleList([ShallowFeatures(w1), ShallowFeatures(w2)])
-        self.merges = nn.ModuleList(
-            [_convolution(w1, w1), _convolution(w2, w2)]
-        )  # of the feature attention modules
+        self.shallow = nn.ModuleList([ShallowFeatures(w1), ShallowFeatures(w2)])  # SCM
+        self.merges = nn.ModuleList([_convolution(w1, w1), _convolution(w2, w2)])  # FAM
         self.encoders = nn.ModuleList(_stage(channels, blocks) for channels in (w0, w1, w2))
         self.fusions = nn.ModuleList(_fusion(w0 + w1 + w2, channels) for channels in (w0, w1))
         self.ups = nn.ModuleList(
@@ -42,52 +46,67 @@ class MIMOUNet(ImageNetwork):
         self.outputs = nn.ModuleList(_convolution(channels, 3) for channels in (w0, w1, w2))
 
     def forward(self, blurry: Tensor) -> Tensor:
-        """Restored image [B,3,H,W] of blurry ones of any size (padded by reflection at the bottom
-        and right to multiples of 4).
+        """Restored images [B,3,H,W] of blurry ones of any size, in [0,1]; not clamped.
+
+        The image is padded by reflection at the bottom and right to multiples of 4.
         """
         height, width = blurry.shape[-2:]
         return self.forward_scales(pad_to_multiple(blurry, self.multiple))[-1][..., :height, :width]
 
     def forward_scales(self, blurry: Tensor) -> list[Tensor]:
         """Results [B,3,H/4,W/4], [B,3,H/2,W/2], [B,3,H,W]; H and W multiples of 4."""
-        images = [blurry, blurry[..., ::2, ::2], blurry[..., ::4, ::4]]
-        e0 = self.encoders[0](F.relu(self.first(blurry)))
-        e1 = self.encoders[1](self._attend(0, F.relu(self.downs[0](e0)), images[1]))
-        e2 = self.encoders[2](self._attend(1, F.relu(self.downs[1](e1)), images[2]))
-        a1 = self.fusions[1](torch.cat((e0[..., ::2, ::2], e1, _enlarged(e2, 2)), 1))
-        a0 = self.fusions[0](torch.cat((e0, _enlarged(e1, 2), _enlarged(e2, 4)), 1))
-        a0, a1 = (F.dropout2d(features, self.dropout, self.training) for features in (a0, a1))
+        half = blurry[..., ::2, ::2]
+        quarter = blurry[..., ::4, ::4]
+        e0 = self.encoders[0](F.relu(self.first(blurry)))  # [B,w0,H,W]
+        e1 = self.encoders[1](self._attend(0, F.relu(self.downs[0](e0)), half))  # [B,w1,H/2,W/2]
+        e2 = self.encoders[2](self._attend(1, F.relu(self.downs[1](e1)), quarter))  # [B,w2,H/4,W/4]
+        a1 = self.fusions[1](torch.cat((e0[..., ::2, ::2], e1, _enlarged(e2, 2)), 1))  # w1
+        a0 = self.fusions[0](torch.cat((e0, _enlarged(e1, 2), _enlarged(e2, 4)), 1))  # w0
+        a0 = F.dropout2d(a0, self.dropout, self.training)
+        a1 = F.dropout2d(a1, self.dropout, self.training)
         d2 = self.decoders[2](e2)
-        d1 = self.decoders[1](F.relu(self.joins[1](torch.cat((F.relu(self.ups[1](d2)), a1), 1))))
-        d0 = self.decoders[0](F.relu(self.joins[0](torch.cat((F.relu(self.ups[0](d1)), a0), 1))))
+        d1 = self.decoders[1](self._join(1, d2, a1))
+        d0 = self.decoders[0](self._join(0, d1, a0))
         return [
-            self.outputs[scale](features) + images[scale]
-            for scale, features in ((2, d2), (1, d1), (0, d0))
+            self.outputs[2](d2) + quarter,
+            self.outputs[1](d1) + half,
+            self.outputs[0](d0) + blurry,
         ]
 
     def scales_of(self, sharp: Tensor) -> list[Tensor]:
-        """Sharp images [B,3,H,W] at a quarter, a half and the full size; bilinear, without a filter
-        against aliasing, as published.
-        """
-        return [
-            F.interpolate(sharp, scale_factor=factor, mode="bilinear") for factor in (0.25, 0.5)
-        ] + [sharp]
+        """Sharp images [B,3,H,W] at a quarter, a half and the full size.
 
-    def _attend(self, place: int, features: Tensor, image: Tensor) -> Tensor:
-        """Feature attention: the features plus what they and the reduced image's shallow features
-        have in common.
+        Bilinear, without a filter against aliasing, as published.
         """
-        return features + self.merges[place](features * self.shallow[place](image))
+        quarter = F.interpolate(sharp, scale_factor=0.25, mode="bilinear")
+        half = F.interpolate(sharp, scale_factor=0.5, mode="bilinear")
+        return [quarter, half, sharp]
+
+    def _attend(self, index: int, features: Tensor, image: Tensor) -> Tensor:
+        """Feature attention (FAM) [B,C,h,w] of features and a reduced image [B,3,h,w].
+
+        The features plus what they and the image's shallow features have in common.
+        """
+        return features + self.merges[index](features * self.shallow[index](image))
+
+    def _join(self, scale: int, coarser: Tensor, fused: Tensor) -> Tensor:
+        """A decoder's input [B,C,h,w] from the coarser decoder's output and the fused features."""
+        enlarged = F.relu(self.ups[scale](coarser))  # [B,C,h,w]
+        return F.relu(self.joins[scale](torch.cat((enlarged, fused), 1)))
 
 
 class ShallowFeatures(nn.Module):
-    """Features [B,C,H,W] of a reduced image [B,3,H,W], the image among them."""
+    """Features [B,C,H,W] of a reduced image [B,3,H,W], the image among them (SCM)."""
 
     def __init__(self, channels: int):
         super().__init__()
-        widths = (3, channels // 4, channels // 2, channels // 2, channels - 3)
         self.layers = nn.ModuleList(
-            _convolution(*pair, size) for *pair, size in zip(widths, widths[1:], (3, 1, 3, 1))
+            [
+                _convolution(3, channels // 4, 3),
+                _convolution(channels // 4, channels // 2, 1),
+                _convolution(channels // 2, channels // 2, 3),
+                _convolution(channels // 2, channels - 3, 1),
+            ]
         )
         self.last = _convolution(channels, channels, 1)
 
@@ -102,14 +121,19 @@ def _stage(channels: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
 
 
-def _fusion(before: int, after: int) -> nn.Sequential:
+def _fusion(in_channels: int, out_channels: int) -> nn.Sequential:
+    """The features of all three scales, concatenated, in one (AFF)."""
     return nn.Sequential(
-        _convolution(before, after, 1), nn.ReLU(inplace=True), _convolution(after, after)
+        _convolution(in_channels, out_channels, 1),
+        nn.ReLU(inplace=True),
+        _convolution(out_channels, out_channels),
     )
 
 
-def _convolution(before: int, after: int, kernel_size: int = 3, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(before, after, kernel_size, stride, kernel_size // 2)
+def _convolution(
+    in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1
+) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2)
 
 
 def _enlarged(features: Tensor, factor: int) -> Tensor:
@@ -149,12 +173,10 @@ PUBLISHED_KEYS = [
 
 def published_arguments(state: dict[str, Tensor]) -> dict:
     """Constructor arguments read off the authors' state dict."""
-    blocks = sum(
-        key.startswith("Encoder.0.layers.") and key.endswith(".main.0.main.0.weight")
-        for key in state
-    )
-    return {"width": len(state["feat_extract.0.main.0.weight"]), "blocks": blocks}
-
+    stage = [key for key in state if key.startswith("Encoder.0.layers.")]
+    first_convolutions = [key for key in stage if key.endswith(".main.0.main.0.weight")]
+    width = len(state["feat_extract.0.main.0.weight"])
+    return {"width": width, "blocks": len(first_convolutions)}
 
 # Published sizes: name -> arguments
 PUBLISHED_SIZES = {"MIMO-UNet": {"blocks": 8}, "MIMO-UNet+": {"blocks": 20}}

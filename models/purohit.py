@@ -1,10 +1,10 @@
-"""The motion inside a blurry image, as a recurrent network sees it, and the centre frame warped
-along it (Purohit et al., CVPR 2019).
+"""The sharp frames of a blurry image: its centre frame warped along the motion of the exposure.
 
+A recurrent network sees the motion inside the blurry image (Purohit, Shah, Rajagopalan, CVPR 2019).
 Notation: flows [B,N,2,h,w] in pixels of their own resolution, from the frame to be made to the
-centre frame; scales 1, 1/2, 1/4, 1/8. As HyperCUT published it: the network that should encode the
-previous flow is always given zeros, so its features are the same for every frame and are computed
-once.
+centre frame; scales 1, 1/2, 1/4, 1/8. The form is as HyperCUT published it: the network that should
+encode the previous flow is always given zeros, so its features are the same for every frame and are
+computed once.
 """
 
 import torch
@@ -15,26 +15,28 @@ from models.blocks import SequenceNetwork, Values
 from models.blur_motion import blur_motion
 from models.warp import warp
 
-SLOPE = 0.1
+SLOPE = 0.1  # of the leaky ReLUs
 MOTION_UNIT = 10.0  # px; the encoder sees motions in units of it
-# share of the bilinear support inside the image from which a warped pixel counts (published
-# sampling)
+# Fraction of the bilinear support inside the image from which a warped pixel counts (published
+# sampling).
 VALID = 0.9999
 
 
 class Purohit(SequenceNetwork):
-    """Frames [B,N,3,H,W] from a blurry image and its sharp centre frame [B,3,H,W] of `values`, H
-    and W multiples of 8.
+    """Sharp frames [B,N,3,H,W] from a blurry image and its sharp centre frame [B,3,H,W].
 
-    width: channels of the motion encoder's first layers, twice as many in its last and in the LSTM.
+    width: channels of the motion encoder's first layers; its last and the LSTM have twice as many.
     flow_channels: those of the flow's encoder and decoder on the scales 1, 1/2, 1/4 (164 is as
-    published). sampling: `published` reads the position (p + flow) * size / (size - 1) - 1/2, so
-    that no flow is a shift by half a pixel, with zeros outside, and takes every second pixel for
-    the coarser scales; `plain` reads p + flow, repeats the border, and averages for the coarser
-    scales. refine: a flow is the coarser one, doubled in size and values, plus what is predicted
-    (published: predicted anew on every scale). closed_form: what is predicted is added to the
-    uniform motion that models/blur_motion.py finds, which the motion encoder also sees; training
-    starts there. With the default arguments 1,648,704 + 2,905,004 parameters.
+    published).
+    sampling: `published` reads the position (p + flow) * size / (size - 1) - 1/2, so that no flow
+    is a shift by half a pixel, with zeros outside, and takes every second pixel for the coarser
+    scales; `plain` reads p + flow, repeats the border, and averages for the coarser scales.
+    refine: a flow is the coarser one, doubled in size and values, plus what is predicted
+    (published: predicted anew on every scale).
+    closed_form: what is predicted is added to the uniform motion that models/blur_motion.py finds,
+    which the motion encoder also sees; training starts there.
+    values: what the network sees and gives, see SequenceNetwork.
+    With the default arguments 1,648,704 + 2,905,004 parameters.
     """
 
     multiple = 8
@@ -54,25 +56,25 @@ class Purohit(SequenceNetwork):
                 f"sampling {sampling!r} and flow_channels {flow_channels}: published or plain, "
                 "and three numbers"
             )
-        self.sampling, self.closed_form = sampling, closed_form
+        self.sampling = sampling
+        self.closed_form = closed_form
         hidden = 2 * width
         self.bytes_per_pixel = 100 * width
         self.motion = MotionEncoder(8 if closed_form else 6, width)
         self.encoder = FlowEncoder((*flow_channels, hidden))
         self.lstm = nn.Conv2d(2 * hidden, 4 * hidden, 3, padding=1)
         self.decoder = FlowDecoder((hidden, *reversed(flow_channels)), refine)
-        for module in (
-            *self.motion.modules(),
-            *self.encoder.modules(),
-            *self.decoder.ups.modules(),
-        ):
-            if isinstance(module, nn.Conv2d):
-                # with PyTorch's own start the blurry image is lost on its way through the seven
-                # layers
-                nn.init.kaiming_normal_(module.weight, SLOPE)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        if closed_form:
+        self._initialise()
+
+    def _initialise(self) -> None:
+        # With PyTorch's own start the blurry image is lost on its way through the seven layers.
+        for part in (self.motion, self.encoder, self.decoder.ups):
+            for module in part.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, SLOPE)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
+        if self.closed_form:
             for output in self.decoder.outputs:
                 nn.init.zeros_(output.weight)
                 nn.init.zeros_(output.bias)
@@ -80,8 +82,10 @@ class Purohit(SequenceNetwork):
     def forward(
         self, blurry: Tensor, centre: Tensor, frames: int = 7, axis: Tensor | None = None
     ) -> Tensor:
-        """The finest scale alone; not clamped. axis: see models/blur_motion.py; for the parts of
-        one image, which must agree on time.
+        """Frames [B,N,3,H,W] of images [B,3,H,W], both of `values`; not clamped.
+
+        frames: their number N. axis: see models/blur_motion.py; for the parts of one image, which
+        must agree on the direction of time. Raises ValueError if H or W is no multiple of 8.
         """
         return self.warped(centre, self.flows(blurry, centre, frames, axis)[-1])
 
@@ -90,57 +94,55 @@ class Purohit(SequenceNetwork):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """(frames [B,N,3,h,w], finest scale first; flows [B,N,2,h,w], coarsest first)."""
         flows = self.flows(blurry, centre, frames)
-        return [
+        images = [
             self.warped(self.halved(centre, level), flow)
             for level, flow in enumerate(reversed(flows))
-        ], flows
+        ]
+        return images, flows
 
     def flows(
         self, blurry: Tensor, centre: Tensor, frames: int = 7, axis: Tensor | None = None
     ) -> list[Tensor]:
-        """Flows [B,N,2,h,w] at 1/8, 1/4, 1/2 and full resolution."""
+        """Flows [B,N,2,h,w] at 1/8, 1/4, 1/2 and full resolution; arguments as of `forward`."""
         if any(side % self.multiple for side in blurry.shape[-2:]):
             raise ValueError(
                 f"image of {blurry.shape[-1]}x{blurry.shape[-2]} px: Purohit's sides are "
                 f"multiples of {self.multiple}"
             )
-        images = torch.cat((blurry, centre), 1)
+        images = torch.cat((blurry, centre), 1)  # [B,6,H,W]
         if self.closed_form:
-            motion = blur_motion(self.shown(blurry), self.shown(centre), axis)
-            images = torch.cat((images, (motion / MOTION_UNIT).to(images.dtype)), 1)
-        hidden = self.motion(images)
-        features = self.encoder(
-            blurry.new_zeros(1, 2, *blurry.shape[-2:])
-        )  # of the previous flow: published as zeros, the same for all
+            motion = blur_motion(self.shown(blurry), self.shown(centre), axis)  # [B,2,H,W]
+            images = torch.cat((images, (motion / MOTION_UNIT).to(images.dtype)), 1)  # [B,8,H,W]
+        # The previous flow is published as zeros: one sample serves the whole batch.
+        features = self.encoder(blurry.new_zeros(1, 2, *blurry.shape[-2:]))
         features = [feature.expand(len(blurry), -1, -1, -1) for feature in features]
-        cell, states = torch.zeros_like(hidden), []
+        states = self._states(self.motion(images), features[-1], frames)  # [B,N,D,H/8,W/8]
+        repeated = [feature.repeat_interleave(frames, 0) for feature in features]
+        flows = self.decoder(states.flatten(0, 1), repeated)
+        flows = [flow.unflatten(0, (-1, frames)) for flow in flows]
+        if not self.closed_form:
+            return flows
+        uniform = uniform_flows(motion, frames)
+        return [
+            flow + averaged(uniform, level) / 2**level for level, flow in zip((3, 2, 1, 0), flows)
+        ]
+
+    def _states(self, hidden: Tensor, features: Tensor, frames: int) -> Tensor:
+        """The LSTM's states [B,N,D,h,w] from its first one and the same input, both [B,D,h,w]."""
+        cell = torch.zeros_like(hidden)
+        states = []
         for _ in range(frames):
-            gates = self.lstm(torch.cat((features[-1], hidden), 1))
+            gates = self.lstm(torch.cat((features, hidden), 1))  # [B,4D,h,w]
             accept, forget, release, candidate = gates.chunk(4, 1)
             cell = torch.sigmoid(forget) * cell + torch.sigmoid(accept) * torch.tanh(candidate)
             hidden = torch.sigmoid(release) * torch.tanh(cell)
             states.append(hidden)
-        flows = self.decoder(
-            torch.stack(states, 1).flatten(0, 1),
-            [feature.repeat_interleave(frames, 0) for feature in features],
-        )
-        flows = [flow.unflatten(0, (-1, frames)) for flow in flows]
-        if (
-            self.closed_form
-        ):  # frame k shows what the centre shows, moved on by its share of the motion
-            times = (torch.arange(frames, device=blurry.device) - frames // 2).view(
-                -1, 1, 1, 1
-            ) / frames
-            uniform = -times * motion[:, None]  # [B,N,2,H,W]
-            flows = [
-                flow + averaged(uniform, level) / 2**level
-                for level, flow in zip((3, 2, 1, 0), flows)
-            ]
-        return flows
+        return torch.stack(states, 1)
 
     def halved(self, frames: Tensor, times: int) -> Tensor:
-        """Frames [...,H,W] at half the size, `times` over: every second pixel (published sampling)
-        or means of four (plain).
+        """Frames [...,H,W] at half the size, `times` over.
+
+        By every second pixel (published sampling) or by means of four (plain).
         """
         step = 2**times
         if self.sampling == "published":
@@ -149,13 +151,25 @@ class Purohit(SequenceNetwork):
 
     def warped(self, centre: Tensor, flow: Tensor) -> Tensor:
         """The centre frame [B,3,h,w] along flows [B,N,2,h,w]: [B,N,3,h,w]."""
-        repeated, flat = centre.repeat_interleave(flow.shape[1], 0), flow.flatten(0, 1)
+        count = flow.shape[1]
+        repeated = centre.repeat_interleave(count, 0)  # [B*N,3,h,w]
+        flat = flow.flatten(0, 1)  # [B*N,2,h,w]
         if self.sampling == "plain":
             frames, _ = warp(repeated, flat)
         else:
             frames, mask = warp(repeated, flat, "zeros", align_corners=False, valid=VALID)
             frames = frames * mask
-        return frames.unflatten(0, (-1, flow.shape[1]))
+        return frames.unflatten(0, (-1, count))
+
+
+def uniform_flows(motion: Tensor, frames: int) -> Tensor:
+    """Flows [B,N,2,H,W] of an even motion [B,2,H,W], in px over the exposure.
+
+    Frame k shows what the centre shows, moved on by its fraction of the motion.
+    """
+    steps = torch.arange(frames, device=motion.device) - frames // 2
+    times = steps.view(-1, 1, 1, 1) / frames  # of the exposure, 0 at the centre
+    return -times * motion[:, None]
 
 
 def averaged(frames: Tensor, times: int) -> Tensor:
@@ -165,22 +179,20 @@ def averaged(frames: Tensor, times: int) -> Tensor:
 
 
 class MotionEncoder(nn.Module):
-    """What moved how, [B,2*width,H/8,W/8], from the blurry image and the centre frame
-    [B,channels,H,W]: seven 5x5 convolutions.
+    """Features of the motion, [B,2*width,H/8,W/8], from images [B,channels,H,W].
+
+    The images are the blurry one and the centre frame. Seven 5x5 convolutions.
     """
 
     def __init__(self, channels: int, width: int):
         super().__init__()
-        widths, strides = (
-            (channels, width, width, width, 2 * width, 2 * width, 2 * width, 2 * width),
-            (1, 1, 2, 1, 1, 2, 2),
-        )
-        layers = [
-            nn.Conv2d(*pair, 5, stride, 2) for *pair, stride in zip(widths, widths[1:], strides)
-        ]
-        self.layers = nn.Sequential(
-            *(part for layer in layers for part in (layer, nn.LeakyReLU(SLOPE, inplace=True)))
-        )
+        widths = (width, width, width, 2 * width, 2 * width, 2 * width, 2 * width)
+        layers = []
+        for out_channels, stride in zip(widths, (1, 1, 2, 1, 1, 2, 2)):
+            layers.append(nn.Conv2d(channels, out_channels, 5, stride, 2))
+            layers.append(nn.LeakyReLU(SLOPE, inplace=True))
+            channels = out_channels
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
@@ -193,8 +205,8 @@ class FlowEncoder(nn.Module):
         super().__init__()
         levels = zip((2, *widths), widths, (1, 2, 2, 2))
         self.levels = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, after, 3, stride, 1), LeakyBlock(after))
-            for before, after, stride in levels
+            nn.Sequential(nn.Conv2d(in_channels, width, 3, stride, 1), LeakyBlock(width))
+            for in_channels, width, stride in levels
         )
 
     def forward(self, flow: Tensor) -> list[Tensor]:
@@ -210,29 +222,30 @@ class LeakyBlock(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv1, self.conv2 = (
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2)
-        )
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.leaky_relu(features + self.conv2(F.leaky_relu(self.conv1(features), SLOPE)), SLOPE)
+        inner = F.leaky_relu(self.conv1(features), SLOPE)
+        return F.leaky_relu(features + self.conv2(inner), SLOPE)
 
 
 class FlowDecoder(nn.Module):
-    """Flows at 1/8, 1/4, 1/2 and full resolution from the LSTM's state and the encoder's features
-    (refine: see Purohit).
+    """Flows [B,2,h,w] at 1/8, 1/4, 1/2 and full resolution.
+
+    They come from the LSTM's state [B,widths[0],H/8,W/8] and the encoder's features. widths:
+    channels of the state on the scales 1/8, 1/4, 1/2, 1. refine: see Purohit.
     """
 
     def __init__(self, widths: tuple[int, ...], refine: bool):
         super().__init__()
         self.refine = refine
         self.ups = nn.ModuleList(
-            nn.Conv2d(before, after, 5, padding=2) for before, after in zip(widths, widths[1:])
+            nn.Conv2d(in_channels, out_channels, 5, padding=2)
+            for in_channels, out_channels in zip(widths, widths[1:])
         )
-        inputs = (
-            2 * widths[0],
-            *(2 * width + 2 for width in widths[1:]),
-        )  # feature and state, then also the coarser flow
+        # Feature and state; below the coarsest scale also the coarser flow.
+        inputs = [2 * widths[0], *(2 * width + 2 for width in widths[1:])]
         self.outputs = nn.ModuleList(nn.Conv2d(channels, 2, 3, padding=1) for channels in inputs)
 
     def forward(self, state: Tensor, features: list[Tensor]) -> list[Tensor]:
@@ -246,10 +259,11 @@ class FlowDecoder(nn.Module):
 
 
 def doubled(features: Tensor) -> Tensor:
-    """[B,C,2H,2W], bilinear, half-pixel centres."""
+    """[B,C,2H,2W] of features [B,C,H,W], bilinear, half-pixel centres."""
     return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
 
 
+# The authors' keys -> ours, and what is no part of the network; see models/published.py.
 PUBLISHED_EXTRAS = ("loss.",)  # the HyperCUT network that sits in the published training's loss
 PUBLISHED_KEYS = [
     ("bie.model.", "motion.layers."),

@@ -1,9 +1,11 @@
-"""Restormer: an encoder-decoder of transformer blocks whose attention runs between channels (Zamir
-et al., CVPR 2022, arXiv 2111.09881).
+"""Restormer: transformer blocks whose attention runs between channels.
 
-The arithmetic is the published one, with two steps left out that cost a pass over the whole image
-each and change nothing: q and k are not normalised but their product is divided by their norms, and
-the attention matrix is multiplied into the 1x1 convolution behind it.
+Zamir et al., CVPR 2022, arXiv 2111.09881; equation numbers are theirs. The arithmetic is the
+published one, with two steps left out that cost a pass over the whole image each and change
+nothing: q and k are not normalised but their product is divided by their norms, and the attention
+matrix is multiplied into the 1x1 convolution behind it.
+
+Notation: levels 0 (full size) to 3 (1/8), where the encoder ends; [h,w] is the size of a level.
 """
 
 from collections.abc import Sequence
@@ -12,16 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import ChannelNorm, ImageNetwork, added, multiplied
+from models.blocks import ChannelNorm, added, multiplied
+from models.contracts import ImageNetwork
 from utils.tiling import pad_to_multiple
 
 
 class Restormer(ImageNetwork):
-    """The network; with the default arguments the published one for motion deblurring (26,126,644
-    parameters).
+    """An encoder-decoder of transformer blocks that predicts a correction of the image.
 
-    blocks: per level of the encoder, from fine to coarse (the last is the bottom); the decoder has
-    as many. heads: per level. expansion: of the feed-forward layers' hidden width, rounded down.
+    width: channels of the finest level. blocks: per level, from fine to coarse; the decoder has as
+    many as the encoder. refinement: blocks behind the decoder. heads: per level. expansion: hidden
+    width of the feed-forward layers over the channels, rounded down. With the default arguments it
+    is the published network for motion deblurring (26,126,644 parameters).
     """
 
     def __init__(
@@ -37,57 +41,52 @@ class Restormer(ImageNetwork):
             raise ValueError(
                 f"Restormer has four levels: {len(blocks)} numbers of blocks, {len(heads)} of heads"
             )
-        self.multiple, self.bytes_per_pixel = 8, 125 * width
+        self.multiple = 8
+        self.bytes_per_pixel = 125 * width
         widths = [width * 2**level for level in range(4)]
 
-        def level(place: int, count: int, channels: int) -> nn.Sequential:
+        def stage(level: int, count: int, channels: int) -> nn.Sequential:
             return nn.Sequential(
-                *(TransformerBlock(channels, heads[place], expansion) for _ in range(count))
+                *(TransformerBlock(channels, heads[level], expansion) for _ in range(count))
             )
 
         self.patch_embed = _convolution(3, width, 3)
         self.encoders = nn.ModuleList(
-            level(place, blocks[place], widths[place]) for place in range(4)
+            stage(level, blocks[level], widths[level]) for level in range(4)
         )
-        self.downs = nn.ModuleList(
-            nn.Sequential(_convolution(channels, channels // 2, 3), nn.PixelUnshuffle(2))
-            for channels in widths[:3]
-        )
-        self.ups = nn.ModuleList(
-            nn.Sequential(_convolution(channels, 2 * channels, 3), nn.PixelShuffle(2))
-            for channels in widths[:0:-1]
-        )
+        self.downs = nn.ModuleList(_down(channels) for channels in widths[:3])
+        self.ups = nn.ModuleList(_up(channels) for channels in widths[:0:-1])
         self.reductions = nn.ModuleList(
             [
                 _convolution(widths[3], widths[2], 1),
                 _convolution(widths[2], widths[1], 1),
-                nn.Identity(),
+                nn.Identity(),  # the finest decoder level keeps both halves: 96 channels
             ]
         )
-        wide = (
-            widths[2],
-            widths[1],
-            widths[1],
-        )  # the finest decoder level keeps both halves: 96 channels
+        decoder_widths = (widths[2], widths[1], widths[1])
         self.decoders = nn.ModuleList(
-            level(place, blocks[place], channels) for place, channels in zip((2, 1, 0), wide)
+            stage(level, blocks[level], channels)
+            for level, channels in zip((2, 1, 0), decoder_widths)
         )
-        self.refinement = level(0, refinement, widths[1])
+        self.refinement = stage(0, refinement, widths[1])
         self.output = _convolution(widths[1], 3, 3)
 
     def forward(self, blurry: Tensor) -> Tensor:
-        """Restored image [B,3,H,W] of blurry ones of any size (padded by reflection at the bottom
-        and right to multiples of 8).
+        """Restored images [B,3,H,W] of blurry ones of any size, in [0,1]; not clamped.
+
+        The image is padded by reflection at the bottom and right to multiples of 8.
         """
         padded = pad_to_multiple(blurry, self.multiple)
-        features, skips = self.patch_embed(padded), []
+        features = self.patch_embed(padded)  # [B,width,H,W]
+        skips = []
         for encoder, down in zip(self.encoders, self.downs):
             features = encoder(features)
             skips.append(features)
-            features = down(features)
+            features = down(features)  # [B,2C,h/2,w/2]
         features = self.encoders[3](features)
         for up, reduction, decoder in zip(self.ups, self.reductions, self.decoders):
-            features = decoder(reduction(torch.cat((up(features), skips.pop()), 1)))
+            joined = torch.cat((up(features), skips.pop()), 1)  # [B,C,2h,2w]
+            features = decoder(reduction(joined))
         restored = self.output(self.refinement(features)) + padded
         return restored[..., : blurry.shape[-2], : blurry.shape[-1]]
 
@@ -108,8 +107,9 @@ class TransformerBlock(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Multi-head attention between channels: per head softmax(q k^T / (|q| |k|) * temperature) v,
-    rows of length H*W ("MDTA").
+    """Multi-head attention between channels ("MDTA", eq. 1): [B,C,H,W] -> [B,C,H,W].
+
+    Per head softmax(q k^T / (|q| |k|) * temperature) v, with rows of length H*W.
     """
 
     def __init__(self, channels: int, heads: int):
@@ -121,36 +121,42 @@ class ChannelAttention(nn.Module):
         self.output = _convolution(channels, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        batch, channels, height, width = features.shape
-        qkv = self.qkv_depthwise(self.qkv(features))
+        height, width = features.shape[-2:]
+        qkv = self.qkv_depthwise(self.qkv(features))  # [B,3C,H,W]
         query, key, value = qkv.chunk(3, 1)
-        query, key = (
-            part.unflatten(1, (self.heads, -1)).flatten(3) for part in (query, key)
-        )  # [B,heads,C/heads,H*W]
-        if query.dtype == torch.float16:  # the product of long rows would overflow
-            query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
-        # vector_norm is several times slower on the CPU
-        norms = [
-            part.square().sum(-1, keepdim=True, dtype=torch.float32).sqrt().clamp(min=1e-12)
-            for part in (query, key)
-        ]
-        product = (query @ key.transpose(-2, -1)).float() / (norms[0] * norms[1].transpose(-2, -1))
-        attention = (product * self.temperature).softmax(-1)  # [B,heads,C/heads,C/heads]
-        joined = (
-            self.output.weight.view(channels, self.heads, -1).movedim(1, 0) @ attention
-        )  # [B,heads,C,C/heads]
-        joined = (
-            joined.movedim(1, 2).flatten(2).to(value.dtype)
-        )  # [B,C,C]: attention, then the output convolution
+        attention = self._attention(self._rows(query), self._rows(key))
+        merged = self._merged_with_output(attention).to(value.dtype)  # [B,C,C]
         if qkv.is_contiguous(memory_format=torch.channels_last):
-            rows = value.flatten(2).transpose(1, 2) @ joined.transpose(1, 2)  # [B,H*W,C]
-            return rows.transpose(1, 2).unflatten(2, (height, width))
-        return (joined @ value.flatten(2)).unflatten(2, (height, width))
+            pixels = value.flatten(2).transpose(1, 2) @ merged.transpose(1, 2)  # [B,H*W,C]
+            return pixels.transpose(1, 2).unflatten(2, (height, width))
+        return (merged @ value.flatten(2)).unflatten(2, (height, width))
+
+    def _rows(self, features: Tensor) -> Tensor:
+        """Channels as rows of their heads: [B,C,H,W] -> [B,heads,C/heads,H*W]."""
+        return features.unflatten(1, (self.heads, -1)).flatten(3)
+
+    def _attention(self, query: Tensor, key: Tensor) -> Tensor:
+        """Attention matrices [B,heads,C/heads,C/heads] in float32 from rows."""
+        if query.dtype == torch.float16:  # the product of long rows would overflow
+            query = F.normalize(query, dim=-1)
+            key = F.normalize(key, dim=-1)
+        norms = _norm(query) * _norm(key).transpose(-2, -1)
+        product = (query @ key.transpose(-2, -1)).float() / norms
+        return (product * self.temperature).softmax(-1)
+
+    def _merged_with_output(self, attention: Tensor) -> Tensor:
+        """The matrix [B,C,C] of attention followed by the output convolution."""
+        channels = len(self.output.weight)
+        weight = self.output.weight.view(channels, self.heads, -1).movedim(1, 0)
+        merged = weight @ attention  # [B,heads,C,C/heads]
+        return merged.movedim(1, 2).flatten(2)
 
 
 class FeedForward(nn.Module):
-    """Two branches, each 1x1 and depthwise 3x3; one gates the other through GELU ("GDFN"). hidden:
-    width of a branch.
+    """Two branches, one of which gates the other ("GDFN", eq. 2): [B,C,H,W] -> [B,C,H,W].
+
+    A branch is a 1x1 and a depthwise 3x3 convolution; the gate goes through GELU. hidden: channels
+    of a branch.
     """
 
     def __init__(self, channels: int, hidden: int):
@@ -160,13 +166,32 @@ class FeedForward(nn.Module):
         self.outward = _convolution(hidden, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        gate, value = self.depthwise(self.inward(features)).chunk(2, 1)
+        gate, value = self.depthwise(self.inward(features)).chunk(2, 1)  # [B,hidden,H,W]
         return self.outward(multiplied(F.gelu(gate), value))
 
 
-def _convolution(before: int, after: int, kernel_size: int, groups: int = 1) -> nn.Conv2d:
+def _norm(rows: Tensor) -> Tensor:
+    """Lengths [...,1] of rows in float32; vector_norm is several times slower on the CPU."""
+    squares = rows.square().sum(-1, keepdim=True, dtype=torch.float32)
+    return squares.sqrt().clamp(min=1e-12)
+
+
+def _down(channels: int) -> nn.Sequential:
+    """[B,C,h,w] -> [B,2C,h/2,w/2]."""
+    return nn.Sequential(_convolution(channels, channels // 2, 3), nn.PixelUnshuffle(2))
+
+
+def _up(channels: int) -> nn.Sequential:
+    """[B,C,h,w] -> [B,C/2,2h,2w]."""
+    return nn.Sequential(_convolution(channels, 2 * channels, 3), nn.PixelShuffle(2))
+
+
+def _convolution(
+    in_channels: int, out_channels: int, kernel_size: int, groups: int = 1
+) -> nn.Conv2d:
+    padding = kernel_size // 2
     return nn.Conv2d(
-        before, after, kernel_size, padding=kernel_size // 2, groups=groups, bias=False
+        in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=False
     )
 
 
@@ -201,22 +226,27 @@ PUBLISHED_KEYS = [
 
 def published_arguments(state: dict[str, Tensor]) -> dict:
     """Constructor arguments read off the authors' state dict."""
-    width = len(state["patch_embed.proj.weight"])
-    levels = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
-    blocks, heads = [], []
-    for level in levels:
-        temperatures = [
-            value
-            for key, value in state.items()
-            if key.startswith(level) and key.endswith(".temperature")
-        ]
+    blocks = []
+    heads = []
+    for level in ("encoder_level1", "encoder_level2", "encoder_level3", "latent"):
+        temperatures = _temperatures(state, level)
         blocks.append(len(temperatures))
         heads.append(len(temperatures[0]) if temperatures else 1)
-    refinement = sum(
-        key.startswith("refinement.") and key.endswith(".temperature") for key in state
-    )
-    return {"width": width, "blocks": blocks, "refinement": refinement, "heads": heads}
+    return {
+        "width": len(state["patch_embed.proj.weight"]),
+        "blocks": blocks,
+        "refinement": len(_temperatures(state, "refinement.")),
+        "heads": heads,
+    }
 
+
+def _temperatures(state: dict[str, Tensor], prefix: str) -> list[Tensor]:
+    """One [heads,1,1] per transformer block below a prefix."""
+    return [
+        value
+        for key, value in state.items()
+        if key.startswith(prefix) and key.endswith(".temperature")
+    ]
 
 # Published sizes: name -> arguments
 PUBLISHED_SIZES = {"Restormer": {}}

@@ -1,16 +1,17 @@
 """Backward warping of images by optical flow.
 
-warped(p) = image(p + flow(p)), flow = (dx, dy) in pixels of its own resolution. Sampling convention
-of the published CDVD-TSP and PWC-Net weights: -1 and 1 are the centres of the corner pixels
-(`align_corners=True`), so that zero flow is the identity. `align_corners=False` reads the same grid
-with the modern default (position p*size/(size-1) - 1/2); it exists for parity tests only.
+warped(p) = image(p + flow(p)), flow = (dx, dy) in pixels of its own resolution (PWC-Net, Sun et
+al., CVPR 2018, eq. 1). The sampling convention is that of the published CDVD-TSP and PWC-Net
+weights: -1 and 1 are the centres of the corner pixels (`align_corners=True`), so that zero flow is
+the identity. `align_corners=False` reads the same grid with the modern default (position
+(p + flow) * size / (size - 1) - 1/2); it exists for parity with published programs.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# share of the bilinear support inside the image from which a warped pixel counts as valid
+# fraction of the bilinear support inside the image from which a warped pixel counts as valid
 VALID = 0.999
 
 
@@ -21,13 +22,13 @@ def warp(
     align_corners: bool = True,
     valid: float = VALID,
 ) -> tuple[Tensor, Tensor]:
-    """Sample `image` [B,C,H,W] at p + flow(p); returns (warped [B,C,H,W], mask [B,1,H,W] of zeros
-    and ones).
+    """(warped [B,C,H,W], mask [B,1,H,W]): the image [B,C,H,W] sampled at p + flow(p).
 
-    The mask is 1 where at least `valid` of the bilinear support lies inside the image; `warped` is
-    NOT yet multiplied by it. Outside the image lies its border pixel (`padding_mode="border"`) or 0
-    (`"zeros"`). Sampling always runs in float32 (half precision `grid_sample` is wrong on CPU); the
-    image's dtype comes back.
+    flow: [B,2,H,W] in pixels. The mask is 1 where at least the fraction `valid` of the bilinear
+    support lies inside the image, else 0; `warped` is NOT yet multiplied by it. Outside the image
+    lies its border pixel (`padding_mode="border"`) or 0 (`"zeros"`). Sampling always runs in
+    float32 (half precision `grid_sample` is wrong on CPU); the image's dtype comes back. Raises
+    ValueError if flow and image differ in size.
     """
     if image.shape[-2:] != flow.shape[-2:] or flow.shape[1] != 2:
         raise ValueError(
@@ -37,26 +38,25 @@ def warp(
     height, width = image.shape[-2:]
     with torch.autocast(image.device.type, enabled=False):
         flow = flow.float()
-        x = torch.arange(width, device=flow.device, dtype=torch.float32) + flow[:, 0]
-        y = (
-            torch.arange(height, device=flow.device, dtype=torch.float32)[:, None] + flow[:, 1]
-        )  # [B,H,W]
-        x, y = 2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1
+        columns = torch.arange(width, device=flow.device, dtype=torch.float32)
+        rows = torch.arange(height, device=flow.device, dtype=torch.float32)[:, None]
+        x = 2 * (columns + flow[:, 0]) / max(width - 1, 1) - 1  # [B,H,W], -1 .. 1
+        y = 2 * (rows + flow[:, 1]) / max(height - 1, 1) - 1
+        grid = torch.stack((x, y), -1)  # [B,H,W,2]
         warped = F.grid_sample(
-            image.float(),
-            torch.stack((x, y), -1),
-            "bilinear",
-            padding_mode,
-            align_corners=align_corners,
+            image.float(), grid, "bilinear", padding_mode, align_corners=align_corners
         )
         mask = _support(x, width, align_corners) * _support(y, height, align_corners) >= valid
     return warped.to(image.dtype), mask[:, None].to(image.dtype)
 
 
 def _support(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
-    """Share of the linear interpolation's weight that falls on pixels 0 .. size-1 along one
-    axis.
+    """Fraction of the linear interpolation's weight that falls on pixels 0 .. size-1 of an axis.
+
+    coordinate: grid_sample's, -1 .. 1 inside the image.
     """
-    last = size - 1
-    position = (coordinate + 1) / 2 * last if align_corners else ((coordinate + 1) * size - 1) / 2
+    if align_corners:
+        position = (coordinate + 1) / 2 * (size - 1)
+    else:
+        position = ((coordinate + 1) * size - 1) / 2
     return torch.minimum(position + 1, size - position).clamp(0, 1)

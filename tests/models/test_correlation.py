@@ -1,3 +1,7 @@
+"""The cost volume: the authors' numbers, a product by hand, a slow loop, errors."""
+
+from itertools import product
+
 import pytest
 import torch
 
@@ -18,7 +22,7 @@ def test_values_and_gradients_are_the_authors(golden, impl):
 
 @pytest.mark.parametrize("impl", PLAIN)
 def test_one_product_by_hand(impl):
-    first, second = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
+    first, second = torch.zeros(2, 1, 2, 3, 4)
     first[0, :, 1, 1] = torch.tensor([2.0, 3.0])
     second[0, :, 2, 3] = torch.tensor([5.0, 7.0])  # displacement dx = 2, dy = 1
     volume = correlation(first, second, radius=2, impl=impl)
@@ -30,16 +34,13 @@ def test_one_product_by_hand(impl):
 @pytest.mark.parametrize("impl", PLAIN)
 def test_equals_a_loop_over_pixels(impl):
     torch.manual_seed(0)
-    first, second = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    first, second = torch.randn(2, 2, 3, 4, 5)
     expected = torch.zeros(2, 9, 4, 5)
-    for y in range(4):
-        for x in range(5):
-            for dy in (-1, 0, 1):
-                for dx in (-1, 0, 1):
-                    if 0 <= y + dy < 4 and 0 <= x + dx < 5:
-                        expected[:, (dy + 1) * 3 + dx + 1, y, x] = (
-                            first[:, :, y, x] * second[:, :, y + dy, x + dx]
-                        ).mean(1)
+    steps = (-1, 0, 1)
+    for y, x, dy, dx in product(range(4), range(5), steps, steps):
+        if 0 <= y + dy < 4 and 0 <= x + dx < 5:
+            products = first[:, :, y, x] * second[:, :, y + dy, x + dx]
+            expected[:, (dy + 1) * 3 + dx + 1, y, x] = products.mean(1)
     torch.testing.assert_close(correlation(first, second, radius=1, impl=impl), expected)
 
 
@@ -54,7 +55,6 @@ def test_named_implementation_runs_or_raises():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
 def test_cupy_without_a_gpu_says_so():
     maps = torch.zeros(1, 1, 2, 2)
-    with pytest.raises(
-        ValueError, match="impl='cupy' can't run: it needs tensors on a CUDA device"
-    ):
+    reason = "impl='cupy' can't run: it needs tensors on a CUDA device"
+    with pytest.raises(ValueError, match=reason):
         correlation(maps, maps, impl="cupy")

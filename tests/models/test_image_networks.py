@@ -1,6 +1,9 @@
-"""Single-image networks against the authors' programs, and what training and tiling ask of all of
-them.
+"""Single-image networks against the authors' programs.
+
+Also what training and tiling ask of all of them.
 """
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from tests.golden.fill import fill_state_dict
 from tests.golden.make_srn_checkpoint import variables
 from utils.errors import UserError
 
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 SMALL = {
     "srn": {"width": 4},
     "deep_deblur": {"width": 8, "blocks": 1},
@@ -34,72 +38,63 @@ def largest(difference: torch.Tensor) -> float:
     return float(difference.detach().abs().max())
 
 
+def count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("name", ["nafnet_w32", "restormer"])
 def test_results_are_the_authors(golden, name, memory):
     vectors = golden(name)
     network = load_published(name.split("_")[0], vectors.state()).to(memory_format=memory)
-    assert (
-        sum(parameter.numel() for parameter in network.parameters())
-        == vectors.manifest["param_count"]
-    )
+    assert count(network) == vectors.manifest["param_count"]
     with torch.inference_mode():
-        assert largest(
-            network(vectors["x"].to(memory_format=memory)) - vectors["out"]
-        ) <= vectors.tolerance("out")
+        restored = network(vectors["x"].to(memory_format=memory))
+    assert largest(restored - vectors["out"]) <= vectors.tolerance("out")
 
 
 def test_nafnet_with_local_statistics_is_the_authors(golden):
     vectors = golden("nafnet_local_w32")
     network = load_published("nafnet", vectors.state(), training_size=64)
     with torch.inference_mode():
-        assert (
-            largest(network(vectors["x"])[..., ::2, ::2] - vectors["out"]) > 0.01
-        )  # the windows matter
-        assert largest(
-            network.use_local_statistics()(vectors["x"])[..., ::2, ::2] - vectors["out"]
-        ) <= vectors.tolerance("out")
+        whole = network(vectors["x"])[..., ::2, ::2]
+        local = network.use_local_statistics()(vectors["x"])[..., ::2, ::2]
+    assert largest(local - vectors["out"]) <= vectors.tolerance("out")
+    assert largest(whole - vectors["out"]) > 0.01  # the windows matter
 
 
 @pytest.mark.parametrize("window", [3, 4, 9])
 def test_local_average_is_a_mean_over_windows(window):
     features = torch.rand(2, 3, 7, 12, generator=torch.Generator().manual_seed(0))
-    rows, columns = min(window, 7), window
-    slow = F.avg_pool2d(features.double(), (rows, columns), 1)
-    missing = [length - side for length, side in zip((7, 12), slow.shape[-2:])]
-    padding = [
-        missing[1] // 2,
-        missing[1] - missing[1] // 2,
-        missing[0] // 2,
-        missing[0] - missing[0] // 2,
-    ]
+    slow = F.avg_pool2d(features.double(), (min(window, 7), window), 1)
+    padding = []  # left, right, top, bottom
+    for length, side in zip((12, 7), reversed(slow.shape[-2:])):
+        missing = length - side
+        padding += [missing // 2, missing - missing // 2]
     assert largest(local_average(features, window) - F.pad(slow, padding, mode="replicate")) < 1e-6
 
 
 def test_mimo_unet_is_the_authors(golden):
     vectors = golden("mimo_unet_plus")
     network = load_published("mimo_unet", vectors.state())
-    assert (
-        sum(parameter.numel() for parameter in network.parameters()) == 16_107_651
-        and network.dropout == 0.1
-    )
+    assert count(network) == 16_107_651
+    assert network.dropout == 0.1
     with torch.inference_mode():
         for number, result in enumerate(network.forward_scales(vectors["x"])):
             assert largest(result - vectors[f"out_{number}"]) <= vectors.tolerance(f"out_{number}")
-    assert (
-        sum(parameter.numel() for parameter in build("mimo_unet", blocks=8).parameters())
-        == 6_807_171
-    )
+    assert count(build("mimo_unet", blocks=8)) == 6_807_171
 
 
-@pytest.mark.parametrize(("name", "count"), [("srn_color", 6_881_251), ("srn_lstm", 8_056_609)])
-def test_srn_is_the_authors(golden, name, count):
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("srn_color", 6_881_251), ("srn_lstm", 8_056_609)]
+)
+def test_srn_is_the_authors(golden, name, parameters):
     vectors = golden(name)
     variables = {key: value.numpy() for key, value in vectors.state().items()}
-    network = load_published(
-        "srn", {**variables, "g_net/enc1_1/weights/Adam": np.zeros(3), "Variable": np.array(523000)}
-    )
-    assert sum(parameter.numel() for parameter in network.parameters()) == count
+    variables["g_net/enc1_1/weights/Adam"] = np.zeros(3)
+    variables["Variable"] = np.array(523000)
+    network = load_published("srn", variables)
+    assert count(network) == parameters
     with torch.inference_mode():
         results = network.forward_scales(vectors["x"].permute(0, 3, 1, 2))
     for number in (1, 2):
@@ -130,7 +125,7 @@ def test_tensorflow_conventions_are_the_authors(golden, case):
 def test_deep_deblur_is_the_authors(golden):
     vectors = golden("deepdeblur_msresnet")
     network = load_published("deep_deblur", {"G": vectors.state(), "D": {}})
-    assert sum(parameter.numel() for parameter in network.parameters()) == 11_721_321
+    assert count(network) == 11_721_321
     with torch.inference_mode():
         results = network.restore_pyramid([vectors[f"x_{scale}"] / 255 for scale in range(3)])
     for scale, result in enumerate(results):
@@ -156,19 +151,20 @@ def test_pyramid_is_scikit_images():
 
 def test_budgets_of_the_networks_without_vectors():
     unet = build("no_blur")
-    assert sum(parameter.numel() for parameter in unet.parameters()) == 8_600_067
+    assert count(unet) == 8_600_067
     running = sum(value.numel() for key, value in unet.state_dict().items() if "running" in key)
     assert running == 4_864
-    light = sum(parameter.numel() for parameter in build("light_dehaze").parameters())
-    assert abs(light - 280_350) <= 0.01 * 280_350
+    assert abs(count(build("light_dehaze")) - 280_350) <= 0.01 * 280_350
 
 
 def test_no_blur_pads_as_keras_does():
-    """SAME at stride 2: output p is centred on input 2p + 1; the transposed layer is its
-    adjoint.
+    """SAME at stride 2: output p is centred on input 2p + 1.
+
+    The transposed layer is its adjoint.
     """
     network = build("no_blur", width=1)
-    down, up = network.downs[0].convolution, network.ups[0].convolution
+    down = network.downs[0].convolution
+    up = network.ups[0].convolution
     image = torch.zeros(1, 3, 8, 8)
     image[..., 3, 5] = 1
     down.weight.data.zero_()
@@ -176,7 +172,8 @@ def test_no_blur_pads_as_keras_does():
     features = F.conv2d(F.pad(image, network.downs[0].padding), down.weight, stride=2)
     assert features[0, 0, 1, 2] == 3 and features.sum() == 3
     weight = torch.rand(2, 5, 3, 3)
-    x, y = torch.rand(1, 5, 8, 8), torch.rand(1, 2, 4, 4)
+    x = torch.rand(1, 5, 8, 8)
+    y = torch.rand(1, 2, 4, 4)
     forward = F.conv2d(F.pad(x, (0, 1, 0, 1)), weight, stride=2)
     backward = F.conv_transpose2d(y, weight, stride=2)[..., :-1, :-1]
     assert torch.isclose((forward * y).sum(), (x * backward).sum())
@@ -188,20 +185,21 @@ def test_channel_norm_is_the_formula():
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     x = torch.rand(2, 5, 3, 4)
-    mean, variance = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
-    expected = (x - mean) / (variance + 1e-6).sqrt() * norm.weight.view(-1, 1, 1) + norm.bias.view(
-        -1, 1, 1
-    )
+    mean = x.mean(1, keepdim=True)
+    variance = x.var(1, correction=0, keepdim=True)
+    weight = norm.weight.view(-1, 1, 1)
+    bias = norm.bias.view(-1, 1, 1)
+    expected = (x - mean) / (variance + 1e-6).sqrt() * weight + bias
     assert largest(norm(x) - expected) < 1e-5
-    assert norm(x.to(memory_format=torch.channels_last)).is_contiguous(
-        memory_format=torch.channels_last
-    )
+    in_channels_last = norm(x.to(memory_format=torch.channels_last))
+    assert in_channels_last.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_merged_attention_is_the_plain_one(memory):
-    """Values and gradients of the published order: normalise q and k, softmax, times v, 1x1
-    convolution.
+    """Values and gradients of the published order.
+
+    That is: normalise q and k, softmax, times v, 1x1 convolution.
     """
     torch.manual_seed(0)
     attention = ChannelAttention(8, 2)
@@ -209,24 +207,20 @@ def test_merged_attention_is_the_plain_one(memory):
     x = torch.rand(3, 8, 6, 5).to(memory_format=memory).requires_grad_()
 
     def plain(x):
-        q, k, v = (
-            part.reshape(3, 2, 4, 30)
-            for part in attention.qkv_depthwise(attention.qkv(x)).chunk(3, 1)
-        )
-        weights = (
-            F.normalize(q, dim=-1)
-            @ F.normalize(k, dim=-1).transpose(-2, -1)
-            * attention.temperature
-        ).softmax(-1)
+        parts = attention.qkv_depthwise(attention.qkv(x)).chunk(3, 1)
+        q, k, v = (part.reshape(3, 2, 4, 30) for part in parts)
+        cosines = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
+        weights = (cosines * attention.temperature).softmax(-1)
         return attention.output((weights @ v).reshape(3, 8, 6, 5))
 
-    ours, theirs = attention(x), plain(x)
+    ours = attention(x)
+    theirs = plain(x)
     assert largest(ours - theirs) < 1e-6
     direction = torch.rand_like(theirs)
     parameters = [x, *attention.parameters()]
-    for a, b in zip(
-        *(torch.autograd.grad((result * direction).sum(), parameters) for result in (ours, theirs))
-    ):
+    our_gradients = torch.autograd.grad((ours * direction).sum(), parameters)
+    their_gradients = torch.autograd.grad((theirs * direction).sum(), parameters)
+    for a, b in zip(our_gradients, their_gradients):
         assert largest(a - b) <= 1e-5 * max(1, largest(b))
 
 
@@ -238,25 +232,22 @@ def test_any_size_and_every_scale(name):
         for size in ((1, 1), (5, 33), (48, 64)):
             assert network(torch.rand(2, 3, *size)).shape == (2, 3, *size)
         image = torch.rand(1, network.channels, 32, 48)
-        results, truths = network.forward_scales(image), network.scales_of(image)
+        results = network.forward_scales(image)
+        truths = network.scales_of(image)
     assert [result.shape for result in results] == [truth.shape for truth in truths]
     assert network.multiple >= 1 and network.bytes_per_pixel > 0
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_padding_is_cut_off_again(name):
-    """The result of an image that needs no padding does not depend on the padding code: sides of a
-    multiple give the inner result.
-    """
+    """An image that needs no padding has the result of the network without its padding code."""
     torch.manual_seed(1)
     network = build(name, **SMALL[name]).eval()
     image = torch.rand(1, 3, 3 * network.multiple, 4 * network.multiple)
     with torch.inference_mode():
         whole = network(image)
-        full = max(
-            network.forward_scales(image.reshape(-1, network.channels, *image.shape[-2:])),
-            key=lambda result: result.shape[-1],
-        )
+        inputs = image.reshape(-1, network.channels, *image.shape[-2:])
+        full = max(network.forward_scales(inputs), key=torch.numel)
     assert torch.equal(whole, full.reshape(whole.shape))
 
 
@@ -276,26 +267,21 @@ def test_discriminator_judges_256_px():
     assert [layer.stride[0] for layer in convolutions] == [1, 2, 1, 2, 1, 4, 1, 4, 1, 4, 1]
 
 
-def test_tensorflow_checkpoint_loads_without_tensorflow(tmp_path):
+def test_tensorflow_checkpoint_loads_without_tensorflow():
     """Written by TensorFlow's own saver; see tests/golden/make_srn_checkpoint.py."""
-    folder = __file__.rsplit("/", 2)[0] + "/golden"
+    prefix = GOLDEN / "srn_tiny.model-523000"
     values = fill_state_dict(variables())
-    for source in (
-        folder,
-        f"{folder}/srn_tiny.model-523000",
-        f"{folder}/srn_tiny.model-523000.index",
-    ):
+    expected = {
+        "encoders.0.0.weight": values["g_net/enc1_1/weights"].transpose(3, 2, 0, 1),
+        "ups.1.weight": values["g_net/dec2_4/weights"].transpose(3, 2, 0, 1),
+        "output.bias": values["g_net/dec1_0/biases"],
+    }
+    for source in (GOLDEN, prefix, f"{prefix}.index"):
         network = load(source)
         assert network.variant == "color"
-        assert np.array_equal(
-            network.encoders[0][0].weight.detach().numpy(),
-            values["g_net/enc1_1/weights"].transpose(3, 2, 0, 1),
-        )
-        assert np.array_equal(
-            network.ups[1].weight.detach().numpy(),
-            values["g_net/dec2_4/weights"].transpose(3, 2, 0, 1),
-        )
-        assert np.array_equal(network.output.bias.detach().numpy(), values["g_net/dec1_0/biases"])
+        state = network.state_dict()
+        for key, value in expected.items():
+            assert np.array_equal(state[key], value), key
 
 
 def test_wrong_shapes_are_refused():
@@ -316,9 +302,8 @@ def test_a_gpu_gives_the_same(name):
     image = torch.rand(1, 3, 48, 64)
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         expected = network(image)
-        ours = network.cuda().to(memory_format=torch.channels_last)(
-            image.cuda().contiguous(memory_format=torch.channels_last)
-        )
+        network = network.cuda().to(memory_format=torch.channels_last)
+        ours = network(image.cuda().contiguous(memory_format=torch.channels_last))
         with torch.autocast("cuda", torch.bfloat16):
             half = network(image.cuda())
     assert largest(ours.cpu() - expected) < 1e-3

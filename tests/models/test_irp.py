@@ -1,5 +1,6 @@
-"""IRP: the authors' vectors, the packages that the published program used, and what the frozen
-network does inside NAFNet.
+"""IRP against the authors' program and the packages that it used.
+
+Also what the frozen network does inside NAFNet.
 """
 
 import numpy as np
@@ -18,7 +19,7 @@ from models.irp import (
     guided_filter,
     histogram,
 )
-from models.published import load_published
+from models.published import load_published, rename
 from tests.golden.fill import fill_state_dict
 from utils.checkpoint import save_weights
 from utils.errors import UserError
@@ -36,32 +37,22 @@ def test_the_network_is_the_authors(golden):
     vectors = golden("irp")
     state = vectors.state()
     network = load_published("irp", state)
-    assert (
-        sum(
-            value.numel()
-            for key, value in state.items()
-            if "running" not in key and "tracked" not in key
-        )
-        == 65_771_171
-    )
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    published = [value.numel() for key, value in state.items() if not key.endswith(buffers)]
+    assert sum(published) == 65_771_171
     assert sum(parameter.numel() for parameter in network.parameters()) == 43_607_060
     values = network(vectors["x"], vectors["x_exp"])
     assert largest(values - vectors["q"][:, 0]) <= vectors.tolerance("q")
     fused = network.maps(vectors["x"], vectors["x_exp"])
-    assert largest(
-        torch.stack([part[:, ::16].expand(-1, -1, 2, 3) for part in fused], 1) - vectors["skff3"]
-    ) <= vectors.tolerance("skff3")
-    assert largest(
-        network.histogram_head(vectors["hist"]) - vectors["fc_hist"]
-    ) <= vectors.tolerance("fc_hist")
+    fused = torch.stack([part[:, ::16].expand(-1, -1, 2, 3) for part in fused], 1)
+    assert largest(fused - vectors["skff3"]) <= vectors.tolerance("skff3")
+    head = network.histogram_head(vectors["hist"])
+    assert largest(head - vectors["fc_hist"]) <= vectors.tolerance("fc_hist")
 
 
-def part(vectors, name, gain=None):
-    filled = fill_state_dict(
-        vectors.manifest["state_dict"][name],
-        gain or vectors.manifest["gain"],
-        vectors.manifest["salt"],
-    )
+def part(vectors, name):
+    manifest = vectors.manifest
+    filled = fill_state_dict(manifest["state_dict"][name], manifest["gain"], manifest["salt"])
     return {key: torch.from_numpy(value) for key, value in filled.items()}
 
 
@@ -69,35 +60,39 @@ def part(vectors, name, gain=None):
 def test_parts_are_the_authors(golden):
     vectors = golden("irp_parts")
     assert torch.equal(histogram(vectors["hist_x"]), vectors["hist_counts"].float())
-    x, y = vectors["guided_x"], vectors["guided_y"]
+    x = vectors["guided_x"]
+    y = vectors["guided_y"]
     assert largest(guided_filter(x, x) - vectors["guided"]) <= vectors.tolerance("guided")
     assert largest(guided_filter(x, y) - vectors["guided_xy"]) <= vectors.tolerance("guided_xy")
-    fusion, state = SelectiveFusion(32), part(vectors, "SKFF")
+
+
+@torch.inference_mode()
+def test_the_selective_fusion_is_the_authors(golden):
+    vectors = golden("irp_parts")
+    fusion = SelectiveFusion(32)
     renamed = {
         key.replace("conv_du", "squeeze").replace("fcs", "weights"): value
-        for key, value in state.items()
+        for key, value in part(vectors, "SKFF").items()
         if "fc_dis" not in key
     }
     fusion.load_state_dict(renamed)
-    assert largest(
-        torch.stack(fusion(list(vectors["skff_in"].unbind(1))), 1) - vectors["skff_out"]
-    ) <= vectors.tolerance("skff_out")
-    block, names = DilatedBlock(16), {"conv_1x1_output": "merge.0", "ca.conv_du": "attention"}
+    fused = torch.stack(fusion(list(vectors["skff_in"].unbind(1))), 1)
+    assert largest(fused - vectors["skff_out"]) <= vectors.tolerance("skff_out")
+
+
+@torch.inference_mode()
+def test_the_dilated_block_is_the_authors(golden):
+    vectors = golden("irp_parts")
+    block = DilatedBlock(16)
+    names = {"conv_1x1_output": "merge.0", "ca.conv_du": "attention"}
     names |= {f"atrous_block{number + 1}": f"dilated.{number}" for number in range(4)}
-    state = part(vectors, "ASPP")
-    block.load_state_dict(
-        {
-            next(key.replace(a, b) for a, b in names.items() if key.startswith(a)): value
-            for key, value in state.items()
-        }
-    )
+    state = rename(part(vectors, "ASPP"), list(names.items()))
+    block.load_state_dict(state)
     assert largest(block(vectors["aspp_in"]) - vectors["aspp_out"]) <= vectors.tolerance("aspp_out")
 
 
 def test_the_guided_filter_is_the_packages():
-    """And better: in float64 they agree to 1e-12, with flat pictures and windows larger than the
-    picture, too.
-    """
+    """Values of the program's package in float64; flat pictures stay as they are."""
     package = pytest.importorskip("guided_filter_pytorch.guided_filter")
     generator = torch.Generator().manual_seed(0)
     for size, window in (((40, 53), 11), ((64, 64), 5), ((24, 31), 11)):
@@ -118,28 +113,24 @@ def test_the_histogram_by_counting():
 
 
 def test_brightening_by_hand():
-    """A picture that was stored 10 times too dark comes back, above 1 where it was clipped, then
-    ImageNet's figures.
+    """A picture that was stored 10 times too dark comes back, then ImageNet's figures.
+
+    It is above 1 where it was clipped.
     """
     image = torch.full((2, 3, 1, 1), 0.5)
     seen = brighten(image, torch.tensor([1.0, 10.0]))
     mean, deviation = (torch.tensor(figures) for figures in IMAGENET)
     assert torch.allclose(seen[0, :, 0, 0], (0.5 - mean) / deviation)
-    assert torch.allclose(
-        seen[1, :, 0, 0], ((0.5**2.2 * 10) ** (1 / 2.2) - mean) / deviation, rtol=1e-5
-    )
+    brightened = (0.5**2.2 * 10) ** (1 / 2.2)
+    assert torch.allclose(seen[1, :, 0, 0], (brightened - mean) / deviation, rtol=1e-5)
 
 
 def test_both_resnets_are_one():
-    """pretrainedmodels' trunk, which the published program used, has torchvision's keys and
-    values.
-    """
+    """pretrainedmodels' trunk, which the published program used, has torchvision's keys."""
     pytest.importorskip("pretrainedmodels")
     torch.manual_seed(0)
-    ours, theirs = (
-        build("irp", backbone=name, channels=16).eval()
-        for name in ("resnet18", "pretrainedmodels:resnet18")
-    )
+    ours = build("irp", backbone="resnet18", channels=16).eval()
+    theirs = build("irp", backbone="pretrainedmodels:resnet18", channels=16).eval()
     theirs.load_state_dict(ours.state_dict())
     image = torch.rand(1, 3, 64, 64)
     assert torch.equal(ours(image, brighten(image)), theirs(image, brighten(image)))
@@ -152,10 +143,8 @@ def test_imagenets_weights_reach_both_trunks():
     network = build("irp", backbone="resnet18", channels=16)
     network.load_backbone(state)
     assert torch.equal(network.blur_trunk[7][1].conv2.weight, state["layer4.1.conv2.weight"])
-    assert (
-        torch.equal(network.noise_trunk[5][0].bn1.bias, state["layer2.0.bn1.bias"])
-        and len(network.noise_trunk) == 6
-    )
+    assert torch.equal(network.noise_trunk[5][0].bn1.bias, state["layer2.0.bn1.bias"])
+    assert len(network.noise_trunk) == 6
 
 
 @torch.inference_mode()
@@ -163,25 +152,23 @@ def test_any_size_and_any_batch():
     """Samples do not see each other; odd sizes work; below 32 px a sentence."""
     torch.manual_seed(0)
     network = build("irp", **LIGHT).eval()
-    images, ratios = torch.rand(3, 3, 45, 70), torch.tensor([1.0, 5.0, 75.0])
+    images = torch.rand(3, 3, 45, 70)
+    ratios = torch.tensor([1.0, 5.0, 75.0])
     together = network(images, brighten(images, ratios))
-    alone = torch.cat(
-        [
-            network(images[place : place + 1], brighten(images[place : place + 1], ratios[place]))
-            for place in range(3)
-        ]
-    )
-    assert together.shape == (3,) and largest(together - alone) < 1e-4
+    alone = [
+        network(image, brighten(image, ratio)) for image, ratio in zip(images.split(1), ratios)
+    ]
+    assert together.shape == (3,)
+    assert largest(together - torch.cat(alone)) < 1e-4
     score, potential = network.score_and_map(images, brighten(images, ratios))
-    assert torch.allclose(score, together, atol=1e-5) and potential.shape == (3, 2, 3)
+    assert torch.allclose(score, together, atol=1e-5)
+    assert potential.shape == (3, 2, 3)
     with pytest.raises(UserError, match="31x40 px: IRP needs at least 32"):
         network(torch.rand(1, 3, 40, 31), torch.rand(1, 3, 40, 31))
 
 
 def test_fresh_networks_start_near_the_middle_of_the_scale():
-    """With the published initialisation the linear layers of the noise branch would multiply the
-    values.
-    """
+    """The published initialisation would let the noise branch's linear layers multiply values."""
     torch.manual_seed(0)
     image = torch.rand(4, 3, 64, 64)
     values = build("irp", **LIGHT | {"channels": 64})(image, brighten(image))
@@ -190,13 +177,12 @@ def test_fresh_networks_start_near_the_middle_of_the_scale():
 
 def test_weights_keep_their_shape(tmp_path):
     network = build("irp", **LIGHT)
-    save_weights(
-        tmp_path / "w.safetensors", network, "irp", network.arguments, "irp", dtype=torch.float32
-    )
-    again = load(tmp_path / "w.safetensors")
-    assert isinstance(again, IRP) and all(
-        torch.equal(value, again.state_dict()[key]) for key, value in network.state_dict().items()
-    )
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network, "irp", network.arguments, "irp", dtype=torch.float32)
+    again = load(path)
+    assert isinstance(again, IRP)
+    state = again.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -224,15 +210,12 @@ GUIDED = {
 
 
 def test_an_untrained_condition_changes_nothing():
-    """The plain network's results for any size; then gradients reach the condition, never the
-    judge.
-    """
+    """The plain network's results for any size; gradients reach the condition, never the judge."""
     torch.manual_seed(0)
     guided = build("guided_nafnet", **GUIDED).train()
     plain = build("nafnet", **{key: value for key, value in GUIDED.items() if key != "irp"})
-    plain.load_state_dict(
-        {key: value for key, value in guided.state_dict().items() if key in plain.state_dict()}
-    )
+    shared = {key: guided.state_dict()[key] for key in plain.state_dict()}
+    plain.load_state_dict(shared)
     for size in ((64, 96), (50, 70), (20, 11)):
         image = torch.rand(2, 3, *size)
         assert largest(guided(image) - plain(image)) < 1e-5
@@ -251,25 +234,24 @@ def test_the_condition_is_irps_map_and_score():
     condition = guided.condition(image)
     score, potential = guided.judge.score_and_map(image, brighten(image))
     assert condition.shape == (1, 2, 2, 3)
-    assert torch.allclose(
-        condition[0, 0], ((potential[0] / 10 - 0.6) / 0.2).clamp(-4, 4), atol=1e-4
-    )
-    assert (
-        np.ptp(condition[0, 1].numpy()) < 1e-6
-        and abs(float(condition[0, 1, 0, 0]) - (float(score) / 10 - 0.6) / 0.2) < 1e-4
-    )
+    expected_map = ((potential[0] / 10 - 0.6) / 0.2).clamp(-4, 4)
+    expected_score = (float(score) / 10 - 0.6) / 0.2
+    assert torch.allclose(condition[0, 0], expected_map, atol=1e-4)
+    assert np.ptp(condition[0, 1].numpy()) < 1e-6
+    assert abs(float(condition[0, 1, 0, 0]) - expected_score) < 1e-4
 
 
 @torch.inference_mode()
 def test_a_light_stage_by_its_formula():
-    """The shortcut is the 1x1 convolution of stride 2 that it is written around, for odd sizes,
-    too.
+    """The shortcut is the 1x1 convolution of stride 2 that it is written around.
+
+    For odd sizes, too.
     """
     torch.manual_seed(0)
-    stage, features = LightStage(4, 8).eval(), torch.rand(2, 4, 13, 18)
-    shortcut = (
-        F.conv2d(features, stage.shortcut[0].weight, stride=2) / (1 + stage.shortcut[1].eps) ** 0.5
-    )
+    stage = LightStage(4, 8).eval()
+    features = torch.rand(2, 4, 13, 18)
+    convolution, norm = stage.shortcut
+    shortcut = F.conv2d(features, convolution.weight, stride=2) / (1 + norm.eps) ** 0.5
     assert torch.allclose(stage(features), F.relu(stage.body(features) + shortcut), atol=1e-6)
 
 
@@ -277,11 +259,9 @@ def test_a_light_stage_by_its_formula():
 def test_replicated_edges_make_the_size_matter_less():
     """A flat image has the same value whatever its size, which zeros around it would change."""
     torch.manual_seed(0)
-    for edges, least, most in (("replicate", 0, 1e-3), ("zeros", 0.01, 10)):
+    images = [torch.full((1, 3, side, side), 0.4) for side in (32, 256)]
+    for edges, minimum, maximum in (("replicate", 0, 1e-3), ("zeros", 0.01, 10)):
         network = build("irp", **LIGHT, normed=True, edges=edges).eval()
         torch.nn.init.normal_(network.score[-1].weight)
-        values = [
-            network(image, brighten(image))
-            for image in (torch.full((1, 3, side, side), 0.4) for side in (32, 256))
-        ]
-        assert least <= abs(float(values[0] - values[1])) <= most
+        small, large = (float(network(image, brighten(image))) for image in images)
+        assert minimum <= abs(small - large) <= maximum

@@ -1,3 +1,5 @@
+"""Optical flow: PWC-Net against the authors' program, and DIS."""
+
 import pytest
 import torch
 
@@ -10,11 +12,8 @@ def test_flow_is_the_authors(golden, corners):
     vectors = golden("pwc")
     network = load_published("pwc_net", vectors.state(), align_corners=corners == "T")
     assert not network.training
-    assert (
-        sum(parameter.numel() for parameter in network.parameters())
-        == vectors.manifest["param_count"]
-        == 9_374_274
-    )
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count == vectors.manifest["param_count"] == 9_374_274
     with torch.inference_mode():
         flow = network(vectors["first"], vectors["second"])  # 70x100: not multiples of 64
     key = f"flow_ac{corners}"
@@ -33,10 +32,8 @@ def test_wrapped_keys_are_understood(golden, prefix):
 def test_dis_flow_finds_a_shift():
     torch.manual_seed(0)
     scene = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 120, 160), 5, 1)
-    first, second = (
-        scene[..., 10:106, 10:138],
-        scene[..., 7:103, 14:142],
-    )  # second(p) = first(p + (4, -3)): flow (-4, 3)
+    first = scene[..., 10:106, 10:138]
+    second = scene[..., 7:103, 14:142]  # second(p) = first(p + (4, -3)): flow (-4, 3)
     flow = DISFlow()(first, second)
     assert flow.shape == (1, 2, 96, 128)
     inner = flow[0, :, 16:-16, 16:-16].flatten(1).median(1).values

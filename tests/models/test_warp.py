@@ -1,3 +1,5 @@
+"""Backward warping: the authors' numbers, whole pixels by hand, half precision, errors."""
+
 import pytest
 import torch
 
@@ -25,17 +27,18 @@ def test_zero_flow_is_the_identity():
 def test_whole_pixels_by_hand():
     image = torch.arange(12.0).view(1, 1, 3, 4)
     flow = torch.zeros(1, 2, 3, 4)
-    flow[:, 0], flow[:, 1] = 1, -1  # read one to the right and one up
+    flow[:, 0] = 1  # read one to the right
+    flow[:, 1] = -1  # and one up
     warped, mask = warp(image, flow)
     torch.testing.assert_close(warped[0, 0, 1:, :3], image[0, 0, :2, 1:], atol=1e-5, rtol=0)
     assert mask[0, 0].tolist() == [[0, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]]
-    assert (
-        warped[0, 0, 0, 0] == image[0, 0, 0, 1]
-    )  # border: the row above the image is its first row
+    # border: the row above the image is its first row
+    assert warped[0, 0, 0, 0] == image[0, 0, 0, 1]
 
 
 def test_half_precision_is_sampled_in_float32():
-    image, flow = torch.rand(1, 3, 200, 200), torch.randn(1, 2, 200, 200)
+    image = torch.rand(1, 3, 200, 200)
+    flow = torch.randn(1, 2, 200, 200)
     reference, mask = warp(image, flow)
     with torch.autocast("cpu", torch.bfloat16):
         warped, same_mask = warp(image.bfloat16(), flow.bfloat16().float())
