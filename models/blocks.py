@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contracts import IMAGENET, ImageNetwork, SequenceNetwork, Values  # noqa: F401 TEMPORARY
-
 
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))): two "same" convolutions of one width, no normalisation, no

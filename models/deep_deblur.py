@@ -160,5 +160,6 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
 def _count(state: dict[str, Tensor], pattern: str) -> int:
     return len([key for key in state if re.fullmatch(pattern, key)])
 
+
 # Published sizes: name -> arguments
 PUBLISHED_SIZES = {"DeepDeblur": {}}

@@ -8,7 +8,8 @@ either way.
 import torch
 from torch import Tensor, nn
 
-from models.blocks import ResidualBlock, SequenceNetwork, Values
+from models.blocks import ResidualBlock
+from models.contracts import NormalisedInput, Values
 from utils.errors import UserError
 
 PAIRS = ((0, 6), (1, 5), (2, 4))  # of seven frames: (1,7), (2,6), (3,5)
@@ -16,7 +17,7 @@ DOWNS = 5  # convolutions of stride 2
 SLOPES = {"identity": None, "leaky_relu": 0.2}
 
 
-class HyperCUT(SequenceNetwork):
+class HyperCUT(NormalisedInput):
     """Scores of ordered pairs of frames: on which side of the hyperplane their vectors lie.
 
     width: channels of the first convolution; later ones have up to four times as many (with 32, a
@@ -26,7 +27,7 @@ class HyperCUT(SequenceNetwork):
     (LeakyReLU(True) is a slope of 1), `leaky_relu` has slope 0.2, which was meant.
     plane: the score is d . (w + b), the scalar b added to EVERY coefficient (`through_origin`,
     published), or d . w + b (`affine`, meant). The plane is drawn from U(-1, 1) and never trained.
-    values: what the network sees, see SequenceNetwork.
+    values: what the network sees, see NormalisedInput.
     With the default arguments 2,315,552 parameters.
     """
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import IMAGENET
+from models.contracts import IMAGENET
 from utils.errors import UserError
 from utils.tiling import pad_to_multiple
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import SequenceNetwork, Values
+from models.contracts import SequenceNetwork, Values
 
 # Stages of a generator: per block, the dilations of its two 3x3 convolutions.
 CENTRE_STAGES = (
@@ -26,10 +26,11 @@ class Jin(SequenceNetwork):
     """Seven sharp frames [B,7,3,H,W] of blurry images [B,3,H,W].
 
     width: a sixteenth of the published one makes one channel of it; with 16 there are 18,213,376
-    parameters. values: what the network sees and gives, see SequenceNetwork.
+    parameters. values: what the network sees and gives, see NormalisedInput.
     """
 
     multiple = 20
+    mean_over_frames = True
 
     def __init__(self, width: int = 16, values: Values = "imagenet_bgr"):
         super().__init__(values)
@@ -226,3 +227,6 @@ PUBLISHED_PARTS = {
     "F26_N9_from_F35_N8.pth": "f26.",
     "F17_N9_from_F26_N9_from_F35_N8.pth": "f17.",
 }
+
+# Published sizes: name -> arguments
+PUBLISHED_SIZES = {"Jin": {}}

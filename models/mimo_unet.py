@@ -178,5 +178,6 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
     width = len(state["feat_extract.0.main.0.weight"])
     return {"width": width, "blocks": len(first_convolutions)}
 
+
 # Published sizes: name -> arguments
 PUBLISHED_SIZES = {"MIMO-UNet": {"blocks": 8}, "MIMO-UNet+": {"blocks": 20}}

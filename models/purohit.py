@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import SequenceNetwork, Values
-from models.blur_motion import blur_motion
+from models.blur_motion import blur_motion, motion_axis
+from models.contracts import SequenceNetwork, Values
 from models.warp import warp
 
 SLOPE = 0.1  # of the leaky ReLUs
@@ -35,11 +35,12 @@ class Purohit(SequenceNetwork):
     (published: predicted anew on every scale).
     closed_form: what is predicted is added to the uniform motion that models/blur_motion.py finds,
     which the motion encoder also sees; training starts there.
-    values: what the network sees and gives, see SequenceNetwork.
+    values: what the network sees and gives, see NormalisedInput.
     With the default arguments 1,648,704 + 2,905,004 parameters.
     """
 
     multiple = 8
+    needs_centre = True
 
     def __init__(
         self,
@@ -99,6 +100,25 @@ class Purohit(SequenceNetwork):
             for level, flow in enumerate(reversed(flows))
         ]
         return images, flows
+
+    def unfold(
+        self, blurry: Tensor, centre: Tensor | None = None, axis: Tensor | None = None
+    ) -> Tensor:
+        """The sharp frames [B,7,3,H,W] in [0,1] of a blurry image and its centre [B,3,H,W]."""
+        frames = self(self.seen(blurry), self.seen(centre), self.frames, axis)
+        return self.shown(frames.float())
+
+    def time_axis(self, blurry: Tensor, centre: Tensor | None) -> Tensor:
+        """See models/blur_motion.py: motion_axis."""
+        return motion_axis(blurry, centre)
+
+    def training_outputs(
+        self, blurry: Tensor, centre: Tensor | None
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The frames at every scale, and as `flow` the mean length of the flows' components."""
+        images, flows = self.forward_scales(blurry, centre)
+        length = sum(flow.float().abs().mean() for flow in flows) / len(flows)
+        return images, {"flow": length}
 
     def flows(
         self, blurry: Tensor, centre: Tensor, frames: int = 7, axis: Tensor | None = None
@@ -272,3 +292,6 @@ PUBLISHED_KEYS = [
     *((f"rvd.flow_decoder.deconvs.{level}.conv.", f"decoder.ups.{level}.") for level in range(3)),
     ("rvd.flow_decoder.convs.", "decoder.outputs."),
 ]
+
+# Published sizes: name -> arguments
+PUBLISHED_SIZES = {"Purohit": {}}

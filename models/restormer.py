@@ -248,5 +248,6 @@ def _temperatures(state: dict[str, Tensor], prefix: str) -> list[Tensor]:
         if key.startswith(prefix) and key.endswith(".temperature")
     ]
 
+
 # Published sizes: name -> arguments
 PUBLISHED_SIZES = {"Restormer": {}}

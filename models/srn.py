@@ -222,5 +222,6 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
         variant = "gray"
     return {"variant": variant, "width": width}
 
+
 # Published sizes: name -> arguments
 PUBLISHED_SIZES = {"SRN": {}}

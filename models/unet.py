@@ -90,5 +90,6 @@ class UpLayer(nn.Module):
         # Cropping here is the transpose of padding at the bottom and right alone.
         return F.relu(self.norm(enlarged[..., :-1, :-1]))
 
+
 # Published sizes: name -> arguments
 PUBLISHED_SIZES = {"NoBlur": {}}

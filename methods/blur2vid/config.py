@@ -1,12 +1,11 @@
-"""Options of the blur2vid commands. Lengths in pixels; frames are numbered 1 ... 7, the centre is
-4.
-"""
+"""Options of the blur2vid commands; frames are numbered 1 ... 7, the centre is 4."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from utils.config import nearest, option
+from methods.common.model_choice import recipe_of as recipe_in
+from utils.config import option
 from utils.errors import UserError
 from utils.options import (
     BLURRY_DIR,
@@ -52,7 +51,7 @@ ALIASES = {
 }
 
 FRAMES = 7
-BACKBONES = {"Jin": "jin", "Purohit": "purohit"}  # --backbone -> network in models/
+BACKBONES = ("Jin", "Purohit")  # the published sizes, see the networks in models/
 Centre = Literal["ground_truth", "deblurred"]
 Loss = Literal["naive", "order_inv", "hypercut"]
 
@@ -68,43 +67,31 @@ _WEIGHTS = f"{WEIGHTS}; none: the shipped one"
 
 def recipe_of(backbone: str) -> str | None:
     """The file in configs/ with the published recipe of a backbone."""
-    return next(
-        (network for name, network in BACKBONES.items() if name.lower() == backbone.lower()), None
-    )
-
-
-def network_of(backbone: str) -> str:
-    """The network in models/ that --backbone names, whatever its case."""
-    if (network := recipe_of(backbone)) is None:
-        raise UserError(
-            f"unknown backbone {backbone!r}{nearest(backbone, list(BACKBONES)) or ':'} choose "
-            f"from {', '.join(BACKBONES)}"
-        )
-    return network
+    return recipe_in(Path(__file__).with_name("configs"), backbone)
 
 
 def frame_indices(target_frames: list[int], symmetric: bool = True) -> list[int]:
-    """Places 0 ... 6 of --target_frames in ascending order; raises UserError unless they are frames
-    (and symmetric about the centre).
+    """Indices 0 ... 6 of --target_frames in ascending order.
+
+    Raises UserError unless they are frames (and symmetric about the centre).
     """
     frames = sorted(set(target_frames))
+    given = f"--target_frames {' '.join(map(str, target_frames))}"
     if not frames or frames[0] < 1 or frames[-1] > FRAMES:
+        raise UserError(f"{given}: frames are numbered 1 ... {FRAMES}")
+    mirrored = [8 - frame for frame in reversed(frames)]
+    if symmetric and (4 not in frames or frames != mirrored):
         raise UserError(
-            f"--target_frames {' '.join(map(str, target_frames))}: frames are numbered 1 ... "
-            f"{FRAMES}"
-        )
-    if symmetric and (4 not in frames or frames != [8 - frame for frame in reversed(frames)]):
-        raise UserError(
-            f"--target_frames {' '.join(map(str, target_frames))}: they must hold the centre 4 "
-            "and be symmetric about it, like 1 4 7"
+            f"{given}: they must hold the centre 4 and be symmetric about it, like 1 4 7"
         )
     return [frame - 1 for frame in frames]
 
 
 @dataclass(frozen=True)
 class TrainConfig(SequenceTraining):
-    """Train a network that unfolds a blurry picture into experiment/SAVE. Without --config: the
-    published recipe of --backbone.
+    """Train a network that unfolds a blurry picture into experiment/SAVE.
+
+    Without --config: the published recipe of --backbone.
     """
 
     backbone: str = option("Jin", _BACKBONE, configs=recipe_of)
@@ -117,7 +104,7 @@ class TrainConfig(SequenceTraining):
         None, "loss hypercut: weights of the ordering network; none: the shipped one"
     )
     alpha: float = option(0.2, "loss hypercut: weight of the side")
-    flow_weight: float = option(0.02, "Purohit: weight of the mean length of the flows")
+    flow_weight: float = option(0.02, "Purohit: weight of the auxiliary loss, the mean length of the flows")
     centre_loss: bool = option(
         False,
         "order_inv and hypercut: also the centre frame's error, which the published losses leave "
@@ -148,7 +135,9 @@ class _UnfoldConfig:
         f"{_DEBLURRER} where there is no ground truth or --centre asks for it; none: the shipped "
         "one",
     )
-    output_dir: Path | None = option(None, f"{RESULTS}; default experiment/blur2vid_COMMAND")
+    output_dir: Path | None = option(
+        None, f"{RESULTS}; default infer_results/blur2vid, of test.py experiment/blur2vid_test"
+    )
     target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("count"))
     tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
     memory: float = option(0.0, "GB that may be used; 0 = what is free")

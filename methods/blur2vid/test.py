@@ -2,7 +2,7 @@
 or run the published table (--table).
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,12 @@ from data.blur2vid import whole_sequence
 from data.sample import sequences_or_sample
 from data.sequences import FRAMES
 from methods.blur2vid.config import TestConfig, frame_indices
-from methods.blur2vid.inference import Predictor, load, predict
+from methods.blur2vid.inference import load
 from models import load_network
 from models.hypercut import HyperCUT
-from models.purohit import Purohit
+from restoration.sequence import SequenceRestorer
 from utils.config import ROOT, to_yaml
-from utils.device import arithmetic
+from utils.device import arithmetic, inference
 from utils.errors import UserError
 from utils.evaluation.scoring import (
     Scores,
@@ -38,7 +38,7 @@ from utils.report import MAX_PANELS, Example, contact_sheet_of_rows, spread, wri
 
 TABLES = Path(__file__).with_name("tables.yaml")
 FOLDER = ROOT / "experiment" / "blur2vid_test"
-TITLE = "Blur to video: predicted moments"
+TITLE = "Blur to video: predicted frames"
 KINDS = {"ppsnr": "pPSNR", "pssim": "pSSIM", "plpips": "pLPIPS"}
 
 
@@ -53,85 +53,91 @@ def main(config: TestConfig) -> Scores | None:
 
 
 def unfold_and_score(config: TestConfig) -> Scores:
-    """Predict the moments of every sequence of the partition and score them unrounded, as the
-    protocol wants; pictures are to look at.
+    """Predict the frames of every sequence of the partition and score them unrounded.
+
+    That is what the protocol wants; the written pictures are to look at.
     """
-    places, folder = frame_indices(config.target_frames), config.output_dir or FOLDER
+    indices = frame_indices(config.target_frames)
+    folder = config.output_dir or FOLDER
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     sequences = found.of(config.partition)
-    predictor = load(config)
-    judge = (
-        load_network(config.hypercut_path, HyperCUT).to(predictor.device)
-        if config.hypercut_path
-        else None
-    )
+    restorer = load(config)
+    true_centre = restorer.network.needs_centre and config.centre == "ground_truth"
+    ordering = None
+    if config.hypercut_path:
+        ordering = load_network(config.hypercut_path, HyperCUT).to(restorer.device)
     lpips, reason = find_lpips(ROOT / "pretrain_models")
-    purohit = isinstance(predictor.network, Purohit)
-    rows, shown = [], {}
-    looked_at = {sequence.id for sequence in spread(sequences, MAX_PANELS)}
+    rows = []
+    shown = {}
+    examples = {sequence.id for sequence in spread(sequences, MAX_PANELS)}
     for sequence in Progress(sequences, unit="sequence"):
         blurry, truth = whole_sequence(sequence)
-        centre = truth[3] if purohit and config.centre == "ground_truth" else None
-        predicted = predict(predictor, blurry, centre=centre)
-        row = {
-            "name": sequence.id,
-            **_scored(sequence.id, predicted[places], truth[places], blurry, places, lpips),
-        }
-        if judge:
-            row |= score_order(_judged(judge, predictor, predicted))
+        predicted = restorer.restore(blurry, centre=truth[3] if true_centre else None)
+        metrics = _scored(sequence.id, predicted[indices], truth[indices], blurry, indices, lpips)
+        row = {"name": sequence.id, **metrics}
+        if ordering:
+            row |= score_order(_order_scores(ordering, restorer, predicted))
         rows.append(row)
         if config.pictures:
-            for place in places:
-                write_image(folder / sequence.id / f"deblur_{place}.png", to_8bit(predicted[place]))
-        if sequence.id in looked_at:
-            truths, ours = (
-                {f"{label} {place + 1}": to_8bit(images[place]) for place in (0, 3, 6)}
-                for label, images in (("true", truth), ("frame", predicted))
-            )
-            shown[sequence.id] = {"blurry": to_8bit(blurry), **ours, **truths}
-    remarks = [
-        f"partition {config.partition}",
-        f"centre {config.centre}" if purohit else "",
-        reason,
-        f"input: the blurry picture {FRAMES} times",
-    ]
-    paper = paper_row(
-        TABLES,
-        predictor.weights,
-        found.folder,
+            for index in indices:
+                path = folder / sequence.id / f"deblur_{index}.png"
+                write_image(path, to_8bit(predicted[index]))
+        if sequence.id in examples:
+            shown[sequence.id] = _pictures(blurry, predicted, truth)
+    centre = f"centre {config.centre}" if restorer.network.needs_centre else ""
+    repeated = f"input: the blurry picture {FRAMES} times"
+    remarks = [f"partition {config.partition}", centre, reason, repeated]
+    options = {"partition": config.partition, "centre": config.centre}
+    scores = Scores(
         "blur2vid",
-        {"partition": config.partition, "centre": config.centre},
+        rows,
+        restorer.weights,
+        found.metadata,
+        "; ".join(filter(None, remarks)),
+        paper_row(TABLES, restorer.weights, found.folder, "blur2vid", options),
+        arithmetic=arithmetic(restorer.device, restorer.dtype),
     )
-    about = {
-        "remark": "; ".join(filter(None, remarks)),
-        "paper": paper,
-        "arithmetic": arithmetic(predictor.device, predictor.dtype),
-    }
-    scores = Scores("blur2vid", rows, predictor.weights, found.metadata, **about)
-    scores.write(folder)
-    write_text(folder / "config.yaml", to_yaml(config))
-    print(frame_table(scores, places))
-    contact_sheet_of_rows(folder / "contact_sheet.png", shown, 240)
-    if config.report:
-        examples = [_example(name, pictures) for name, pictures in shown.items()]
-        write_report(
-            folder / "report.html", TITLE, examples, scores.facts, frame_table(scores, places)
-        )
-    print(f"results: {folder} (look at contact_sheet.png)")
+    _write_all(config, folder, scores, frame_table(scores, indices), shown)
     return scores
 
 
+def _write_all(
+    config: TestConfig, folder: Path, scores: Scores, table: str, shown: dict[str, dict]
+) -> None:
+    scores.write(folder)
+    write_text(folder / "config.yaml", to_yaml(config))
+    print(table)
+    contact_sheet_of_rows(folder / "contact_sheet.png", shown, 240)
+    if config.report:
+        examples = [_example(name, pictures) for name, pictures in shown.items()]
+        write_report(folder / "report.html", TITLE, examples, scores.facts, table)
+    print(f"results: {folder} (look at contact_sheet.png)")
+
+
+def _pictures(blurry: Tensor, predicted: Tensor, truth: Tensor) -> dict[str, np.ndarray]:
+    """What to show of a sequence: the blurry picture, three predicted and three true frames."""
+    pictures = {"blurry": to_8bit(blurry)}
+    for index in (0, 3, 6):
+        pictures[f"frame {index + 1}"] = to_8bit(predicted[index])
+    for index in (0, 3, 6):
+        pictures[f"true {index + 1}"] = to_8bit(truth[index])
+    return pictures
+
+
 def score_folders(config: TestConfig) -> Scores:
-    """Score pictures RESTORED/ID against SHARP/ID, seven each in the order of their names; no
-    network is loaded.
+    """Score pictures RESTORED/ID against SHARP/ID; no network is loaded.
+
+    There are seven in each, in the order of their names.
     """
     check_given(config.restored_dir, config.sharp_dir)
-    restored, sharp = (_folders(path) for path in (config.restored_dir, config.sharp_dir))
+    restored = _folders(config.restored_dir)
+    sharp = _folders(config.sharp_dir)
     check_paired(config.restored_dir, restored, sharp, sharp, config.sharp_dir)
     lpips, reason = find_lpips(ROOT / "pretrain_models")
     rows = []
     for name in Progress(sharp, unit="sequence"):
-        predicted, truth = (_read(folders[name]) for folders in (restored, sharp))
+        predicted = _read(restored[name])
+        truth = _read(sharp[name])
         if predicted.shape != truth.shape:
             sizes = [f"{images.shape[-1]}x{images.shape[-2]}" for images in (predicted, truth)]
             raise UserError(
@@ -167,41 +173,43 @@ def _example(name: str, pictures: dict[str, np.ndarray]) -> Example:
     )
 
 
-def frame_table(scores: Scores, places: Iterable[int]) -> str:
-    """A column per frame, as HyperCUT's tables have it: ours, the blurry picture repeated, where
-    known the paper's and the difference.
+def frame_table(scores: Scores, indices: Sequence[int]) -> str:
+    """A column per frame, as HyperCUT's tables have it.
+
+    Rows: ours, the blurry picture repeated, and where known the paper's and the difference.
     """
-    lines = [["", *(f"frame {place + 1}" for place in places), "mean"]]
-    paper = scores.paper["value"] if scores.paper else {}
+    lines = [["", *(f"frame {index + 1}" for index in indices), "mean"]]
     for kind, label in KINDS.items():
-        names = [*(f"{kind}_{place + 1}" for place in places), kind]
-        if kind not in scores.mean:
-            continue
-        figures = {
-            label: scores.mean,
-            f"{label}, blurry repeated": scores.input_mean,
-            f"{label}, paper": paper,
-        }
-        lines += [
-            [head, *(format_figure(kind, row.get(name)) for name in names)]
-            for head, row in figures.items()
-            if row.get(names[0]) is not None
-        ]
-        if paper.get(names[0]) is not None:
-            differences = [
-                scores.mean[name] - paper[name] if name in paper else None for name in names
-            ]
-            lines.append(
-                [
-                    f"{label}, difference",
-                    *(format_figure(kind, value, "+") for value in differences),
-                ]
-            )
+        if kind in scores.mean:
+            names = [*(f"{kind}_{index + 1}" for index in indices), kind]
+            lines += _metric_lines(scores, kind, label, names)
     text = "\n".join([scores.title, format_table(lines)])
-    sides = [
-        f"{name} {scores.mean[name]:.3f}" for name in scores.mean if name.startswith(("hit", "con"))
-    ]
-    return text + ("\norder of the predictions: " + ", ".join(sides) if sides else "")
+    order = [name for name in scores.mean if name.startswith(("hit", "con"))]
+    if not order:
+        return text
+    sides = ", ".join(f"{name} {scores.mean[name]:.3f}" for name in order)
+    return f"{text}\norder of the predictions: {sides}"
+
+
+def _metric_lines(scores: Scores, kind: str, label: str, names: list[str]) -> list[list[str]]:
+    """The lines of one metric; names: its figures, frame by frame and on average."""
+    paper = scores.paper["value"] if scores.paper else {}
+    sources = {
+        label: scores.mean,
+        f"{label}, blurry repeated": scores.input_mean,
+        f"{label}, paper": paper,
+    }
+    lines = []
+    for head, figures in sources.items():
+        if figures.get(names[0]) is not None:
+            lines.append([head, *(format_figure(kind, figures.get(name)) for name in names)])
+    if paper.get(names[0]) is not None:
+        line = [f"{label}, difference"]
+        for name in names:
+            difference = scores.mean[name] - paper[name] if name in paper else None
+            line.append(format_figure(kind, difference, "+"))
+        lines.append(line)
+    return lines
 
 
 def _scored(
@@ -209,14 +217,14 @@ def _scored(
     predicted: Tensor,
     truth: Tensor,
     blurry: Tensor | None,
-    places: Iterable[int],
+    indices: Sequence[int],
     lpips: Lpips | None,
 ) -> dict[str, float]:
     """Metrics of the prediction, and as input_... those of the blurry picture repeated."""
     try:
-        row = score_frames(predicted, truth, places, lpips=lpips)
+        row = score_frames(predicted, truth, indices, lpips=lpips)
         if blurry is not None:
-            repeated = score_frames(blurry.expand_as(truth), truth, places, lpips=lpips)
+            repeated = score_frames(blurry.expand_as(truth), truth, indices, lpips=lpips)
             row |= {f"input_{key}": value for key, value in repeated.items()}
     except UserError:
         raise
@@ -225,32 +233,30 @@ def _scored(
     return row
 
 
-@torch.inference_mode()
-def _judged(judge: HyperCUT, predictor: Predictor, predicted: Tensor) -> Tensor:
-    """HyperCUT's six scores of seven moments [7,3,H,W]."""
-    return judge(judge.seen(predicted[None].to(predictor.device)))[0].cpu()
+def _order_scores(ordering: HyperCUT, restorer: SequenceRestorer, predicted: Tensor) -> Tensor:
+    """HyperCUT's six scores of seven frames [7,3,H,W]."""
+    with inference(restorer.device, torch.float32):
+        frames = ordering.seen(predicted[None].to(restorer.device))
+        return ordering(frames)[0].cpu()
 
 
 def _folders(root: Path) -> dict[str, Path]:
     """{ID: folder of its seven pictures}, ROOT/ID or ROOT/ID/sharp."""
     if not root.is_dir():
         raise UserError(f"there is no folder {root}")
-    folders = {
-        path.name: path / "sharp" if (path / "sharp").is_dir() else path
-        for path in sorted(root.iterdir())
-        if path.is_dir()
-    }
+    folders = {}
+    for path in sorted(root.iterdir()):
+        if path.is_dir():
+            inner = path / "sharp"
+            folders[path.name] = inner if inner.is_dir() else path
     if not folders:
         raise UserError(f"{root} has no folders of seven pictures each")
     return folders
 
 
 def _read(folder: Path) -> Tensor:
-    pictures = (
-        path
-        for path in folder.iterdir()
-        if is_image(path) and path.stem not in ("strip", "contact_sheet")
-    )
+    found = [path for path in folder.iterdir() if is_image(path)]
+    pictures = [path for path in found if path.stem not in ("strip", "contact_sheet")]
     paths = sorted(pictures, key=lambda path: natural_key(path.name))
     if len(paths) != FRAMES:
         raise UserError(f"{folder} has {len(paths)} pictures, a sequence has {FRAMES}")
@@ -261,11 +267,13 @@ def _read(folder: Path) -> Tensor:
 
 
 def _read_blurry(root: Path, name: str, truth: Tensor) -> Tensor:
-    """The blurry picture [3,H,W] of a sequence, ROOT/ID.png (any extension) or the first of
-    ROOT/ID/blur.
+    """The blurry picture [3,H,W] of a sequence.
+
+    ROOT/ID.png (any extension) or the first of ROOT/ID/blur.
     """
-    beside = (path for path in root.iterdir() if path.stem == name)
-    found = sorted(path for path in (*beside, *(root / name / "blur").glob("*")) if is_image(path))
+    beside = [path for path in root.iterdir() if path.stem == name]
+    inside = (root / name / "blur").glob("*")
+    found = sorted(filter(is_image, (*beside, *inside)))
     if not found:
         raise UserError(
             f"{root} has no blurry picture of {name}: {name}.png or {name}/blur/0000.png"

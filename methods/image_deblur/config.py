@@ -263,7 +263,7 @@ class _RestoreConfig:
     output_dir: Path | None = option(
         None,
         f"{RESULTS}: OUTPUT_DIR/NAME.png or VIDEO.mp4, and scores; default "
-        "experiment/image_deblur_COMMAND",
+        "infer_results/image_deblur, of test.py experiment/image_deblur_test",
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
     gamma_factor: float = option(1.0, _GAMMA)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from models import build, load
-from models.blocks import IMAGENET
+from models.contracts import IMAGENET
 from models.irp import (
     IRP,
     DilatedBlock,
