@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data.blur2vid import whole_sequence
-from data.sequences import Sequence
+from data.sequences import FrameSequence
 from losses.order import naive, one_sided, order_invariant
 from methods.blur2vid.config import TrainConfig, frame_indices, network_of
 from methods.common.sequence_training import SequenceTask
@@ -138,7 +138,9 @@ class UnfoldTask(SequenceTask):
         )
         return Validation(metrics, {name: shown for name, _, shown in rows[:MAX_EXAMPLES]})
 
-    def _evaluate(self, sequence: Sequence) -> tuple[str, dict[str, float], dict[str, np.ndarray]]:
+    def _evaluate(
+        self, sequence: FrameSequence
+    ) -> tuple[str, dict[str, float], dict[str, np.ndarray]]:
         blurry, truth = whole_sequence(sequence)
         height, width = blurry.shape[-2:]
         batch, frames = (
