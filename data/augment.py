@@ -22,25 +22,30 @@ def crop_and_turn(
     mirror: bool = True,
     turn: bool = True,
 ) -> list[Tensor]:
-    """The same random `size` x `size` patch of image stacks [...,H,W], mirrored left-right, flipped
-    up-down and transposed.
+    """The same random `size` x `size` patch of image stacks [...,H,W], randomly flipped.
 
-    Each of the three with probability 0.5, as published with CDVD-TSP; mirror allows the first,
-    turn the other two. Raises ValueError for images smaller than the patch.
+    The patch is mirrored left-right, flipped up-down and transposed, each with probability 0.5 as
+    published with CDVD-TSP. mirror allows the first, turn the other two. Raises ValueError for
+    images smaller than the patch.
     """
     height, width = images[0].shape[-2:]
     if min(height, width) < size:
         raise ValueError(
             f"patch of {size} px from an image of {width}x{height}: lower --patch_size"
         )
-    top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    top = int(rng.integers(height - size + 1))
+    left = int(rng.integers(width - size + 1))
     mirrored, flipped, transposed = (rng.random(3) < 0.5) & (mirror, turn, turn)
     patches = []
     for image in images:
         patch = image[..., top : top + size, left : left + size]
-        patch = patch.flip(-1) if mirrored else patch
-        patch = patch.flip(-2) if flipped else patch
-        patches.append((patch.transpose(-1, -2) if transposed else patch).contiguous())
+        if mirrored:
+            patch = patch.flip(-1)
+        if flipped:
+            patch = patch.flip(-2)
+        if transposed:
+            patch = patch.transpose(-1, -2)
+        patches.append(patch.contiguous())
     return patches
 
 
@@ -50,34 +55,27 @@ def degrade(
     noise_fraction: float = 0.5,
     jpeg_fraction: float = 0.25,
 ) -> np.ndarray:
-    """Noise and compression of one camera for a whole clip [T,H,W,3] in [0,1], rounded to 8 bits,
-    float32.
+    """A clip [T,H,W,3] in [0,1] with one camera's noise and compression, 8-bit values as float32.
 
-    Gaussian noise of standard deviation U(0, 0.015) with probability `noise_fraction`, JPEG of quality
-    70..95 with `jpeg_fraction`.
+    Gaussian noise of standard deviation U(0, 0.015) with probability `noise_fraction`, JPEG of
+    quality 70..95 with `jpeg_fraction`.
     """
     if rng.random() < noise_fraction:
         clip = clip + rng.normal(0, rng.uniform(0, 0.015), clip.shape)
     pixels = np.round(np.clip(clip, 0, 1) * 255).astype(np.uint8)
     if rng.random() < jpeg_fraction:
-        settings = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))]
-        pixels = np.stack(
-            [
-                cv2.imdecode(cv2.imencode(".jpg", frame, settings)[1], cv2.IMREAD_COLOR)
-                for frame in pixels
-            ]
-        )
+        quality = int(rng.integers(70, 96))
+        pixels = np.stack([_jpeg_compressed(frame, quality) for frame in pixels])
     return pixels.astype(np.float32) / 255
 
 
 class RandomMotionBlur(v2.Transform):
-    """A torchvision transform: with a probability, pictures and videos [...,C,H,W] get the blur of
-    one random camera motion.
+    """A torchvision transform: blurs by one random camera motion with a probability.
 
-    Averages in linear light (gamma 2.2), edges repeated by reflection; integer types are rounded
-    and keep their type. Masks, boxes and labels pass unchanged, since the kernels are centred.
-    length: extent of the motion in px, drawn from this range. Randomness comes from torch's
-    generator, as in every transform.
+    Takes pictures and videos [...,C,H,W]. Averages in linear light (gamma 2.2), edges repeated by
+    reflection; integer types are rounded and keep their type. Masks, boxes and labels pass
+    unchanged, since the kernels are centred. length: extent of the motion in px, drawn from this
+    range. Randomness comes from torch's generator, as in every transform.
     """
 
     _transformed_types = (tv_tensors.Image, tv_tensors.Video, v2.functional._utils.is_pure_tensor)
@@ -95,42 +93,57 @@ class RandomMotionBlur(v2.Transform):
                 f"probability {probability} must lie in 0..1 and lengths {length} in (0, "
                 f"{size - 3}]"
             )
-        self.probability, self.length, self.kinds, self.size = probability, length, kinds, size
+        self.probability = probability
+        self.length = length
+        self.kinds = kinds
+        self.size = size
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         if torch.rand(()) >= self.probability:
             return {"kernel": None}
         rng = np.random.default_rng(int(torch.randint(2**62, ())))
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
-        return {
-            "kernel": torch.from_numpy(
-                random_kernel(rng, self.size, kind, float(rng.uniform(*self.length)))
-            )
-        }
+        kernel = random_kernel(rng, self.size, kind, float(rng.uniform(*self.length)))
+        return {"kernel": torch.from_numpy(kernel)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         kernel = params["kernel"]
         if kernel is None:
             return inpt
-        rows = (kernel.sum(1) > 0).nonzero()[:, 0]
-        columns = (kernel.sum(0) > 0).nonzero()[:, 0]
-        middle = self.size // 2
-        reach = int(max((rows - middle).abs().max(), (columns - middle).abs().max()))
-        kernel = kernel[
-            middle - reach : middle + reach + 1, middle - reach : middle + reach + 1
-        ].to(inpt.device)
-        whole = not inpt.is_floating_point()
-        image = inpt.as_subclass(Tensor).float() / (torch.iinfo(inpt.dtype).max if whole else 1)
-        planes = image.clamp(min=0).pow(GAMMA).reshape(1, -1, *image.shape[-2:])
-        planes = F.pad(
-            planes, (reach,) * 4, mode="reflect" if reach < min(image.shape[-2:]) else "replicate"
-        )[0]
-        blurred = correlate(planes, kernel).clamp(min=0).pow(1 / GAMMA).reshape(image.shape)
-        result = (
-            (blurred * torch.iinfo(inpt.dtype).max).round().to(inpt.dtype)
-            if whole
-            else blurred.to(inpt.dtype)
-        )
-        return (
-            tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else result
-        )
+        image = inpt.as_subclass(Tensor).float()
+        if inpt.is_floating_point():
+            result = _blurred(image, kernel).to(inpt.dtype)
+        else:
+            full_scale = torch.iinfo(inpt.dtype).max
+            result = (_blurred(image / full_scale, kernel) * full_scale).round().to(inpt.dtype)
+        if isinstance(inpt, tv_tensors.TVTensor):
+            return tv_tensors.wrap(result, like=inpt)
+        return result
+
+
+def _jpeg_compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+
+
+def _blurred(image: Tensor, kernel: Tensor) -> Tensor:
+    """Images [...,H,W] blurred in linear light by a kernel [K,K], of the same size."""
+    kernel = _without_empty_rim(kernel).to(image.device)  # [k,k]
+    margin = kernel.shape[-1] // 2
+    planes = image.clamp(min=0).pow(GAMMA).reshape(1, -1, *image.shape[-2:])  # [1,N,H,W]
+    border = "reflect"
+    if margin >= min(image.shape[-2:]):
+        border = "replicate"
+    planes = F.pad(planes, (margin,) * 4, mode=border)[0]  # [N,H+k-1,W+k-1]
+    blurred = correlate(planes, kernel)  # [N,H,W]
+    return blurred.clamp(min=0).pow(1 / GAMMA).reshape(image.shape)
+
+
+def _without_empty_rim(kernel: Tensor) -> Tensor:
+    """The smallest square [k,k] around the middle of a kernel [K,K] that holds all of it."""
+    middle = kernel.shape[-1] // 2
+    rows = (kernel.sum(1) > 0).nonzero()[:, 0]
+    columns = (kernel.sum(0) > 0).nonzero()[:, 0]
+    reach = int(max((rows - middle).abs().max(), (columns - middle).abs().max()))
+    inner = slice(middle - reach, middle + reach + 1)
+    return kernel[inner, inner]

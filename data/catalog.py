@@ -1,11 +1,12 @@
 """Every video data set's folder layout, counts and name rules.
 
 Layouts (ROOT is what the user gives as data_path):
-  clips  ROOT/blur/VIDEO/FRAME and ROOT/gt/VIDEO/FRAME                          CDVD-TSP's own
-  gopro  ROOT/VIDEO/{blur|blur_gamma,sharp}/FRAME, as downloaded; or the flat repackaging ROOT/{input,target}/VIDEO_FRAME
-  dvd    ROOT/VIDEO/{input,GT}/FRAME                                            DVD's quantitative_datasets
+  clips  ROOT/blur/VIDEO/FRAME and ROOT/gt/VIDEO/FRAME            CDVD-TSP's own
+  gopro  ROOT/VIDEO/{blur|blur_gamma,sharp}/FRAME, as downloaded; or the flat repackaging
+         ROOT/{input,target}/VIDEO_FRAME
+  dvd    ROOT/VIDEO/{input,GT}/FRAME                              DVD's quantitative_datasets
   reds   ROOT/{train,val}_blur/VIDEO/FRAME and ROOT/{train,val}_sharp/VIDEO/FRAME
-  frames ROOT/FRAME, ROOT/VIDEO/FRAME or ROOT/VIDEO.mp4, nothing sharp          the user's own material
+  frames ROOT/FRAME, ROOT/VIDEO/FRAME or ROOT/VIDEO.mp4           the user's own, nothing sharp
 Blurry and sharp frames are paired by name, never by position; extensions may differ.
 Single pictures: data/photo_catalog.py.
 """
@@ -22,7 +23,7 @@ from utils.video import EXTENSIONS as VIDEO_EXTENSIONS
 from utils.video import FrameFolder, VideoFile, is_video
 
 LAYOUTS = ("clips", "gopro", "dvd", "reds", "frames")
-GOPRO_BLURS = ("blur", "blur_gamma")  # a linear average of frames, and one through gamma 2.2
+GOPRO_BLURS = ("blur", "blur_gamma")  # averages of frames in sRGB space and in linear light
 
 # (data set, videos, frames) of the published splits, recognised by the number of their videos.
 PUBLISHED_SPLITS = {
@@ -31,7 +32,8 @@ PUBLISHED_SPLITS = {
     "reds": (("REDS train", 240, 24000), ("REDS val", 30, 3000)),
 }
 DVD_TEST_VIDEOS = (
-    "720p_240fps_2", "IMG_0003", "IMG_0021", "IMG_0030", "IMG_0031", "IMG_0032", "IMG_0033", "IMG_0037", "IMG_0039", "IMG_0049",
+    "720p_240fps_2", "IMG_0003", "IMG_0021", "IMG_0030", "IMG_0031",
+    "IMG_0032", "IMG_0033", "IMG_0037", "IMG_0039", "IMG_0049",
 )  # fmt: skip
 
 
@@ -58,8 +60,9 @@ class Video:
 
 @dataclass(frozen=True)
 class Videos:
-    """What was found: the layout, the videos, and a remark for the user where the counts are not
-    the published ones.
+    """What was found: the layout, the videos, and a remark for the user.
+
+    The remark compares the counts with those of the published split.
     """
 
     layout: str
@@ -70,22 +73,20 @@ class Videos:
 def find_videos(
     root: Path, layout: str = "auto", gopro_blur: str = "blur", need_sharp: bool = False
 ) -> Videos:
-    """All videos below a folder (or one video file, or one picture), in natural order, with ground
-    truth where there is one.
+    """All videos below a folder (or one video file, or one picture), in natural order.
 
-    Raises UserError, naming video and frame, for an empty or missing folder, unpaired frames, or
-    frames of different sizes.
+    They come with their ground truth where there is one. Raises UserError, naming video and frame,
+    for an empty or missing folder, unpaired frames, or frames of different sizes.
     """
     if root.is_file():
-        videos = (_single_file(root),)
-        _check(videos[0], need_sharp)
-        return Videos("frames", videos)
+        video = _single_file(root)
+        _check(video, need_sharp)
+        return Videos("frames", (video,))
     existing_folder(root)
     if layout == "auto":
         layout = detect_layout(root)
-    videos = tuple(
-        sorted(_FINDERS[layout](root, gopro_blur), key=lambda video: natural_key(video.name))
-    )
+    found = _FINDERS[layout](root, gopro_blur)
+    videos = tuple(sorted(found, key=lambda video: natural_key(video.name)))
     if not videos:
         raise UserError(
             f"no frames in {root} in the layout {layout!r}; see docs/conventions.md for the layouts"
@@ -112,8 +113,9 @@ def detect_layout(root: Path) -> str:
 
 
 def holds_videos(path: Path) -> bool:
-    """Whether a path is a video file, or a folder of video files or of folders whose pictures are
-    numbered in a row.
+    """Whether a path is a video file or a folder of videos.
+
+    A folder's videos are video files, or folders whose pictures are numbered in a row.
     """
     if is_video(path):
         return True
@@ -121,42 +123,76 @@ def holds_videos(path: Path) -> bool:
         return False
     if any(is_video(file) for file in path.iterdir()):
         return True
-    numbers = [
-        [path.stem for path in images] for folder in _folders(path) if (images := images_in(folder))
-    ]
-    return any(
-        all(stem.isdecimal() for stem in stems)
-        and int(stems[-1]) - int(stems[0]) == len(stems) - 1 > 1
-        for stems in numbers
-    )
+    return any(_numbered_in_a_row(images_in(folder)) for folder in _folders(path))
 
 
 def pair_by_name(
     blurry: list[Path], sharp: list[Path], where: str
 ) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """The two lists in the natural order of their common stems; raises UserError that names what
-    has no partner.
+    """The two lists in the natural order of their common stems.
+
+    Raises UserError, which begins with `where`, for files without a partner.
     """
-    ours, theirs = ({path.stem: path for path in paths} for paths in (blurry, sharp))
-    for paths, names in ((blurry, ours), (sharp, theirs)):
-        if len(names) < len(paths):
-            twice = next(path for path in paths if names[path.stem] != path)
-            raise UserError(f"{where}: two frames are called {twice.stem}")
-    if ours.keys() != theirs.keys():
-        complain_unpaired(where, ours, theirs)
-    names = sorted(ours, key=natural_key)
-    return tuple(ours[name] for name in names), tuple(theirs[name] for name in names)
+    blurry_by_name = _by_stem(blurry, where)
+    sharp_by_name = _by_stem(sharp, where)
+    check_partners(where, blurry_by_name, sharp_by_name)
+    names = sorted(blurry_by_name, key=natural_key)
+    return (
+        tuple(blurry_by_name[name] for name in names),
+        tuple(sharp_by_name[name] for name in names),
+    )
 
 
-def complain_unpaired(
+def check_partners(
     where: Path | str, blurry: Mapping[str, Path], sharp: Mapping[str, Path]
 ) -> None:
-    """Raises UserError that names the first files without a partner."""
-    lonely = [f"{len(names)} without {kind}: {', '.join(sorted(names)[:3])}" for names, kind in (
-        (blurry.keys() - sharp.keys(), "ground truth"), (sharp.keys() - blurry.keys(), "a blurry frame")) if names]  # fmt: skip
-    raise UserError(
-        f"{where}: found {len(blurry.keys() & sharp.keys())} pairs, {'; '.join(lonely)}"
+    """Raises UserError, naming the first files without a partner, where the keys differ."""
+    unpaired = []
+    for names, partner in (
+        (blurry.keys() - sharp.keys(), "ground truth"),
+        (sharp.keys() - blurry.keys(), "a blurry frame"),
+    ):
+        if names:
+            unpaired.append(f"{len(names)} without {partner}: {', '.join(sorted(names)[:3])}")
+    if unpaired:
+        pairs = len(blurry.keys() & sharp.keys())
+        raise UserError(f"{where}: found {pairs} pairs, {'; '.join(unpaired)}")
+
+
+def existing_folder(folder: Path) -> None:
+    """Raises UserError unless there is such a folder."""
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise UserError(f"no folder at {folder}: it is a file")
+    raise UserError(f"no folder at {folder}: check the path")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, in natural order."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        (path for path in folder.iterdir() if is_image(path)),
+        key=lambda path: natural_key(path.stem),
     )
+
+
+def _by_stem(paths: list[Path], where: str) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in named:
+            raise UserError(f"{where}: two frames are called {path.stem}")
+        named[path.stem] = path
+    return named
+
+
+def _numbered_in_a_row(paths: list[Path]) -> bool:
+    """Whether files in natural order are at least three with consecutive numbers for names."""
+    stems = [path.stem for path in paths]
+    if len(stems) < 3 or not all(stem.isdecimal() for stem in stems):
+        return False
+    return int(stems[-1]) - int(stems[0]) == len(stems) - 1
 
 
 def _two_trees(blurry: Path, sharp: Path) -> list[Video]:
@@ -164,11 +200,12 @@ def _two_trees(blurry: Path, sharp: Path) -> list[Video]:
     names = {folder.name for folder in _folders(blurry)}
     if not sharp.is_dir():
         return [_video(name, blurry / name, None) for name in names]
-    for missing in sorted(names ^ {folder.name for folder in _folders(sharp)}):
-        raise UserError(
-            f"video {missing} is in {blurry if missing in names else sharp} but not in "
-            f"{sharp if missing in names else blurry}"
-        )
+    sharp_names = {folder.name for folder in _folders(sharp)}
+    unpaired = sorted(names ^ sharp_names)
+    if unpaired and unpaired[0] in names:
+        raise UserError(f"video {unpaired[0]} is in {blurry} but not in {sharp}")
+    if unpaired:
+        raise UserError(f"video {unpaired[0]} is in {sharp} but not in {blurry}")
     return [_video(name, blurry / name, sharp / name) for name in names]
 
 
@@ -182,19 +219,15 @@ def _find_gopro(root: Path, gopro_blur: str) -> list[Video]:
     found = []
     for folder in _folders(root):
         if not (folder / gopro_blur).is_dir():
-            there = [blur for blur in GOPRO_BLURS if (folder / blur).is_dir()]
-            raise UserError(
-                f"video {folder.name} has no folder {gopro_blur}"
-                + (f", only {there[0]}: choose it with --gopro_blur" if there else "")
-            )
+            others = [blur for blur in GOPRO_BLURS if (folder / blur).is_dir()]
+            hint = f", only {others[0]}: choose it with --gopro_blur" if others else ""
+            raise UserError(f"video {folder.name} has no folder {gopro_blur}{hint}")
         found.append(_video(folder.name, folder / gopro_blur, folder / "sharp"))
     return found
 
 
 def _flat_gopro(root: Path) -> list[Video]:
-    """Files VIDEO_FRAME.png (or VIDEO-FRAME.png) of all videos in one folder; their names are cut
-    where the frame number begins.
-    """
+    """Videos of files VIDEO_FRAME.png (or VIDEO-FRAME.png) in one folder."""
     blurry, sharp = pair_by_name(images_in(root / "input"), images_in(root / "target"), str(root))
     groups: dict[str, list[int]] = {}
     for index, path in enumerate(blurry):
@@ -202,10 +235,12 @@ def _flat_gopro(root: Path) -> list[Video]:
         if parts is None:
             raise UserError(f"{path} is not named VIDEO_FRAME")
         groups.setdefault(parts[1], []).append(index)
-    return [
-        Video(name, tuple(blurry[i] for i in group), tuple(sharp[i] for i in group))
-        for name, group in groups.items()
-    ]
+    videos = []
+    for name, group in groups.items():
+        blurry_frames = tuple(blurry[index] for index in group)
+        sharp_frames = tuple(sharp[index] for index in group)
+        videos.append(Video(name, blurry_frames, sharp_frames))
+    return videos
 
 
 def _find_dvd(root: Path, gopro_blur: str) -> list[Video]:
@@ -227,10 +262,8 @@ def _find_reds(root: Path, gopro_blur: str) -> list[Video]:
 
 
 def _find_frames(root: Path, gopro_blur: str) -> list[Video]:
-    images, files = (
-        images_in(root),
-        sorted(path for path in root.iterdir() if is_video(path) and path.is_file()),
-    )
+    images = images_in(root)
+    files = sorted(path for path in root.iterdir() if is_video(path) and path.is_file())
     if images and files:
         raise UserError(
             f"{root} holds both pictures ({images[0].name}, ...) and videos ({files[0].name}, "
@@ -238,16 +271,18 @@ def _find_frames(root: Path, gopro_blur: str) -> list[Video]:
         )
     if images:
         return [Video(root.resolve().name, tuple(images))]
-    names = [path.stem for path in files]
-    # two files of one name but different endings keep the ending
-    videos = [
-        Video(path.name if names.count(path.stem) > 1 else path.stem, file=path) for path in files
-    ]
-    return videos + [
-        Video(folder.name, tuple(images))
-        for folder in _folders(root)
-        if (images := images_in(folder))
-    ]
+    videos = []
+    stems = [path.stem for path in files]
+    for path in files:
+        name = path.stem
+        if stems.count(name) > 1:  # two files that differ in their ending alone keep it
+            name = path.name
+        videos.append(Video(name, file=path))
+    for folder in _folders(root):
+        images = images_in(folder)
+        if images:
+            videos.append(Video(folder.name, tuple(images)))
+    return videos
 
 
 _FINDERS = {
@@ -279,60 +314,40 @@ def _single_file(path: Path) -> Video:
     )
 
 
-def existing_folder(folder: Path) -> None:
-    """Raises UserError unless there is such a folder."""
-    if not folder.is_dir():
-        raise UserError(
-            f"no folder at {folder}: " + ("it is a file" if folder.exists() else "check the path")
-        )
-
-
 def _check(video: Video, need_sharp: bool) -> None:
     if need_sharp and not video.sharp:
         raise UserError(f"video {video.name} has no ground truth, which this command needs")
     if video.file:
         return
-    names = [path.stem for path in video.blurry]
-    if len(set(names)) < len(names):  # their results would be one file
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"video {video.name}: two frames are called {twice}")
-    first = image_size(video.blurry[0])
+    _by_stem(list(video.blurry), f"video {video.name}")  # results of one name would be one file
+    height, width = image_size(video.blurry[0])
     for path in (*video.blurry, *video.sharp):
-        if (size := image_size(path)) != first:
+        size = image_size(path)
+        if size != (height, width):
             raise UserError(
                 f"video {video.name}: {path} is {size[1]}x{size[0]}, but its first frame "
-                f"{first[1]}x{first[0]}"
+                f"{width}x{height}"
             )
 
 
 def _count_remark(layout: str, videos: tuple[Video, ...]) -> str:
-    names, frames = {video.name for video in videos}, sum(len(video.blurry) for video in videos)
-    if names <= set(DVD_TEST_VIDEOS) and (missing := sorted(set(DVD_TEST_VIDEOS) - names)):
+    names = {video.name for video in videos}
+    missing = sorted(set(DVD_TEST_VIDEOS) - names)
+    if names <= set(DVD_TEST_VIDEOS) and missing:
         return f"found {len(names)} of the 10 videos of DVD test, missing {', '.join(missing)}"
     if names == set(DVD_TEST_VIDEOS):
         layout = "dvd"  # also in the layout of the authors of CDVD-TSP
+    frames = sum(len(video.blurry) for video in videos)
     for name, expected_videos, expected_frames in PUBLISHED_SPLITS.get(layout, ()):
-        if len(videos) == expected_videos:
-            whole = frames == expected_frames
-            return (
-                f"the whole of {name}"
-                if whole
-                else f"found {frames} of the {expected_frames} frames of {name}"
-            )
+        if len(videos) != expected_videos:
+            continue
+        if frames == expected_frames:
+            return f"the whole of {name}"
+        return f"found {frames} of the {expected_frames} frames of {name}"
     return ""
 
 
 def _folders(root: Path) -> list[Path]:
     return sorted(
         path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, in natural order."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        (path for path in folder.iterdir() if is_image(path)),
-        key=lambda path: natural_key(path.stem),
     )

@@ -1,6 +1,4 @@
-"""Blurry/sharp clips on disk: windows of consecutive frames for training, and the writing of new
-clips.
-"""
+"""Blurry/sharp clips on disk: training windows of consecutive frames, and writing new clips."""
 
 import shutil
 import tempfile
@@ -18,11 +16,11 @@ from utils.image import read_image, to_tensor, write_image
 
 
 class ClipWindows(Dataset):
-    """Training windows {blurry [T,3,S,S], sharp [T,3,S,S], video, frames}; none crosses a video.
-    RGB in [0,1].
+    """Training windows {blurry [T,3,S,S], sharp [T,3,S,S], video, frames}, RGB in [0,1].
 
-    max_frames: frames used of each video from its start (0 = all). size: patch side, None = whole
-    frames without augmentation. An item depends only on (seed, epoch, index).
+    None crosses a video. max_frames: frames used of each video from its start (0 = all). size:
+    patch side, None = whole frames without augmentation. An item depends only on (seed, epoch,
+    index).
     """
 
     def __init__(
@@ -33,12 +31,15 @@ class ClipWindows(Dataset):
         seed: int,
         max_frames: int = 0,
     ):
-        self.frames, self.size, self.seed = frames, size, seed
-        self.windows = [
-            (video, start)
-            for video in videos
-            for start in range(min(len(video.blurry), max_frames or len(video.blurry)) - frames + 1)
-        ]
+        self.frames = frames
+        self.size = size
+        self.seed = seed
+        self.windows = []  # (video, index of its first frame)
+        for video in videos:
+            count = len(video.blurry)
+            if max_frames:
+                count = min(count, max_frames)
+            self.windows += [(video, start) for start in range(count - frames + 1)]
         if not self.windows:
             raise UserError(f"no video has {frames} frames in a row")
 
@@ -48,8 +49,9 @@ class ClipWindows(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
         video, start = self.windows[index]
-        chosen = slice(start, start + self.frames)
-        blurry, sharp = read_frames(video.blurry[chosen]), read_frames(video.sharp[chosen])
+        window = slice(start, start + self.frames)
+        blurry = read_frames(video.blurry[window])  # [T,3,H,W]
+        sharp = read_frames(video.sharp[window])
         if self.size is not None:
             rng = np.random.default_rng((self.seed, epoch, index))
             blurry, sharp = crop_and_turn([blurry, sharp], self.size, rng)
@@ -57,7 +59,7 @@ class ClipWindows(Dataset):
             "blurry": blurry,
             "sharp": sharp,
             "video": video.name,
-            "frames": video.frames[chosen],
+            "frames": video.frames[window],
         }
 
 
@@ -69,18 +71,22 @@ def read_frames(paths: tuple[Path, ...]) -> torch.Tensor:
 def write_clip(
     root: Path, video: str, frames: Iterable[tuple[str, np.ndarray, np.ndarray]]
 ) -> None:
-    """Write (name, blurry, sharp) frames [H,W,3] in [0,1] as root/blur/VIDEO/NAME.png and
-    root/gt/VIDEO/NAME.png, all of them or none.
+    """Write the (name, blurry, sharp) frames of a video, all of them or none.
+
+    Frames [H,W,3] in [0,1] become root/blur/VIDEO/NAME.png and root/gt/VIDEO/NAME.png.
     """
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".clip.") as temporary:
-        for name, *pair in frames:
-            for kind, frame in zip(("blur", "gt"), pair):
-                write_image(
-                    Path(temporary, kind, f"{name}.png"), np.round(frame * 255).astype(np.uint8)
-                )
+        folder = Path(temporary)
+        for name, blurry, sharp in frames:
+            write_image(folder / "blur" / f"{name}.png", _in_8bit(blurry))
+            write_image(folder / "gt" / f"{name}.png", _in_8bit(sharp))
         for kind in ("gt", "blur"):  # a clip counts as made when its blurry half is there
             target = root / kind / video
             target.parent.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
-            Path(temporary, kind).rename(target)
+            (folder / kind).rename(target)
+
+
+def _in_8bit(frame: np.ndarray) -> np.ndarray:
+    return np.round(frame * 255).astype(np.uint8)

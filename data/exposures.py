@@ -29,17 +29,18 @@ from utils.image import resize_to
 from utils.progress import Progress
 from utils.video import FrameFolder, VideoFile
 
-# frames are shrunk to this first: compression and a phone's sharpening would not be a sharp target
+# Frames are shrunk to this side first: compression and a phone's sharpening would not be a sharp
+# target.
 LONGEST = 640
 STEP = 1.5  # px of motion between two frames of the high rate, about
-MAX_BETWEEN = 8  # frames per interval at most
-UNBLURRED_FRACTION, PLAIN_FRACTION = (
-    0.2,
-    0.2,
-)  # of the samples: no blur; means of whole frames; the rest are interpolated exposures
+MAX_RATE = 8  # frames of the high rate per interval of the video
+# Of the samples, the rest are interpolated exposures:
+UNBLURRED_FRACTION = 0.2
+PLAIN_FRACTION = 0.2  # means of whole frames
 PLAIN_FRAMES = (3, 5, 7, 9)  # odd, so that a real frame is the middle
 LONGEST_EXPOSURE = 9.0  # frame intervals
-MAX_MOMENTS = 33  # of one exposure at most
+MAX_FRAMES_PER_EXPOSURE = 33  # of the high rate
+_PIXEL_VALUES = np.arange(256, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,13 @@ class HighRateVideo:
 
 
 class ExposedVideos(Dataset):
-    """Blurry/sharp clips {blurry [T,3,S,S], sharp [T,3,S,S], video, frames} of exposures over sharp
-    videos, RGB in [0,1].
+    """Clips {blurry [T,3,S,S], sharp [T,3,S,S], video, frames} of exposures over sharp videos.
 
-    A fifth of the clips is not blurred, a fifth are means of 3-9 whole frames, the rest exposures
-    of 0.5-9 intervals; the time from one exposure to the next is at least its length. Every video
-    counts alike, whatever its length, `PER_VIDEO` times per epoch. The ground truth is always a
-    real frame. srgb_fraction: of the clips, averages of pixel values instead of light, as in
-    GoPro's `blur`. An item depends only on (seed, epoch, index).
+    RGB in [0,1]. A fifth of the clips is not blurred, a fifth are means of 3-9 whole frames, the
+    rest exposures of 0.5-9 intervals; the time from one exposure to the next is at least its
+    length. Every video counts alike, whatever its length, `PER_VIDEO` times per epoch. The ground
+    truth is always a real frame. srgb_fraction: of the clips, averages in sRGB space instead of
+    linear light, as in GoPro's `blur`. An item depends only on (seed, epoch, index).
     """
 
     PER_VIDEO = 32
@@ -78,7 +78,10 @@ class ExposedVideos(Dataset):
         max_frames: int = 0,
         srgb_fraction: float = 0.0,
     ):
-        self.frames, self.size, self.seed, self.srgb_fraction = frames, size, seed, srgb_fraction
+        self.frames = frames
+        self.size = size
+        self.seed = seed
+        self.srgb_fraction = srgb_fraction
         self.videos = [
             high_rate(video, cache, max_frames) for video in Progress(videos, "raising frame rates")
         ]
@@ -96,36 +99,23 @@ class ExposedVideos(Dataset):
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
         video = self.videos[index % len(self.videos)]
-        moments, stride = self._draw_exposure(rng, video)
-        reach = -(-int(moments.max()) // video.rate)  # real frames
+        offsets, stride = self._draw_exposure(rng, video)
+        reach = -(-int(offsets.max()) // video.rate)  # real frames
         first = int(rng.integers(reach, video.real_frames - reach - (self.frames - 1) * stride))
         middles = video.rate * (first + stride * np.arange(self.frames))
-        side, top, left = self._draw_crop(
-            rng, video, middles[0] + moments[0], middles[-1] + moments[-1]
-        )
-        part = np.s_[top : top + side, left : left + side]
-        response = (
-            NO_RESPONSE if self.srgb_fraction and rng.random() < self.srgb_fraction else STANDARD
-        )
-        linear, blurry_linear, sharp_linear = response.linear(_VALUES), [], []
-        for middle in middles:
-            blurry_linear.append(
-                sum(linear[video.frames[moment][part]] for moment in middle + moments)
-                / len(moments)
-            )
-            sharp_linear.append(linear[video.frames[middle][part]])
-        blurry, sharp = (self._encoded(clip, response) for clip in (blurry_linear, sharp_linear))
+        window = self._draw_window(rng, video, middles[0] + offsets[0], middles[-1] + offsets[-1])
+        response = STANDARD
+        if self.srgb_fraction and rng.random() < self.srgb_fraction:
+            response = NO_RESPONSE
+        blurry, sharp = self._expose(video, middles, offsets, window, response)  # [T,S,S,3]
         if rng.random() < 0.5:  # time has no direction in an exposure
-            blurry, sharp, middles = blurry[::-1], sharp[::-1], middles[::-1]
-        clips = (
-            degrade(rng, blurry, noise_fraction=0.3, jpeg_fraction=0.2),
-            np.round(sharp * 255) / 255,
-        )
-        blurry, sharp = crop_and_turn(
-            [torch.from_numpy(np.float32(clip)).permute(0, 3, 1, 2) for clip in clips],
-            self.size,
-            rng,
-        )
+            blurry = blurry[::-1]
+            sharp = sharp[::-1]
+            middles = middles[::-1]
+        blurry = degrade(rng, blurry, noise_fraction=0.3, jpeg_fraction=0.2)
+        sharp = np.round(sharp * 255) / 255
+        clips = [torch.from_numpy(np.float32(clip)).permute(0, 3, 1, 2) for clip in (blurry, sharp)]
+        blurry, sharp = crop_and_turn(clips, self.size, rng)
         return {
             "blurry": blurry,
             "sharp": sharp,
@@ -136,8 +126,10 @@ class ExposedVideos(Dataset):
     def _draw_exposure(
         self, rng: np.random.Generator, video: HighRateVideo
     ) -> tuple[np.ndarray, int]:
-        """Moments of an exposure around its middle, in frames of the high rate, and the stride to
-        the next in real frames.
+        """The frames of an exposure and the stride to the next exposure.
+
+        The frames are counted at the high rate from the exposure's middle, the stride in real
+        frames.
         """
         longest = (video.real_frames - 2) // self.frames  # all exposures side by side must fit
         kind = rng.random()
@@ -145,56 +137,66 @@ class ExposedVideos(Dataset):
             return np.zeros(1, int), int(rng.integers(1, min(4, longest) + 1))
         if kind < UNBLURRED_FRACTION + PLAIN_FRACTION and longest >= PLAIN_FRAMES[0]:
             exposure = int(rng.choice([count for count in PLAIN_FRAMES if count <= longest]))
-            moments = (np.arange(exposure) - exposure // 2) * video.rate
+            offsets = (np.arange(exposure) - exposure // 2) * video.rate
         else:
-            exposure = math.exp(
-                rng.uniform(math.log(0.5), math.log(min(LONGEST_EXPOSURE, longest)))
-            )
-            count = 2 * min(int(exposure * video.rate / 2), MAX_MOMENTS // 2) + 1
-            moments = np.round(exposure_times(0, exposure * video.rate, count)).astype(int)
-        shortest = math.ceil(exposure)
-        return moments, int(rng.integers(shortest, min(2 * shortest, longest) + 1))
+            logarithm = rng.uniform(math.log(0.5), math.log(min(LONGEST_EXPOSURE, longest)))
+            exposure = math.exp(logarithm)
+            half = min(int(exposure * video.rate / 2), MAX_FRAMES_PER_EXPOSURE // 2)
+            times = exposure_times(0, exposure * video.rate, 2 * half + 1)
+            offsets = np.round(times).astype(int)
+        min_stride = math.ceil(exposure)
+        max_stride = min(2 * min_stride, longest)
+        return offsets, int(rng.integers(min_stride, max_stride + 1))
 
-    def _draw_crop(
+    def _draw_window(
         self, rng: np.random.Generator, video: HighRateVideo, first: int, last: int
-    ) -> tuple[int, int, int]:
-        """(side, top, left): half of the crops are any, half that of four which changes most
-        between two moments.
+    ) -> tuple[slice, slice]:
+        """Rows and columns of a square crop.
 
-        So a fixed camera's moving hands are seen.
+        Half of the crops are any, half the one of four which changes most from the first to the
+        last frame, so that a fixed camera's moving hands are seen.
         """
         height, width = video.frames.shape[1:3]
-        side = min(
-            round(self.size * (1 if rng.random() < 0.5 else rng.uniform(1, 1.6))), height, width
-        )
-        places = np.stack(
-            [rng.integers(0, height - side + 1, 4), rng.integers(0, width - side + 1, 4)], 1
-        )
+        zoom = 1 if rng.random() < 0.5 else rng.uniform(1, 1.6)
+        side = min(round(self.size * zoom), height, width)
+        tops = rng.integers(0, height - side + 1, 4)
+        lefts = rng.integers(0, width - side + 1, 4)
+        windows = [np.s_[top : top + side, left : left + side] for top, left in zip(tops, lefts)]
         if rng.random() < 0.5:
-            return side, *map(int, places[0])
-        ends = [video.frames[moment].astype(np.int16) for moment in (first, last)]
+            return windows[0]
+        start = video.frames[first].astype(np.int16)
+        end = video.frames[last].astype(np.int16)
         changes = [
-            np.abs(
-                np.subtract(*(end[top : top + side : 4, left : left + side : 4] for end in ends))
-            ).mean()
-            for top, left in places
+            np.abs(start[window][::4, ::4] - end[window][::4, ::4]).mean() for window in windows
         ]
-        return side, *map(int, places[int(np.argmax(changes))])
+        return windows[int(np.argmax(changes))]
 
-    def _encoded(self, clip_linear: list[np.ndarray], response: Response) -> np.ndarray:
-        """Encoded frames [T,S,S,3] of linear ones of any size."""
-        if len(clip_linear[0]) != self.size:
-            clip_linear = [
-                cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA)
-                for frame in clip_linear
-            ]
-        return response.encoded(np.stack(clip_linear))
+    def _expose(
+        self,
+        video: HighRateVideo,
+        middles: np.ndarray,
+        offsets: np.ndarray,
+        window: tuple[slice, slice],
+        response: Response,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The exposures around the middles and their middle frames, [T,S,S,3] in [0,1]."""
+        linear_of = response.linear(_PIXEL_VALUES)
+        blurry_linear = []
+        sharp_linear = []
+        for middle in middles:
+            total = sum(linear_of[video.frames[index][window]] for index in middle + offsets)
+            blurry_linear.append(self._resized(total / len(offsets)))
+            sharp_linear.append(self._resized(linear_of[video.frames[middle][window]]))
+        return response.encoded(np.stack(blurry_linear)), response.encoded(np.stack(sharp_linear))
+
+    def _resized(self, image: np.ndarray) -> np.ndarray:
+        if len(image) == self.size:
+            return image
+        return cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
 
 
 class ExposedFrames(Dataset):
-    """Blurry/sharp pairs {blurry [3,S,S], sharp [3,S,S], name}: the single frames of
-    ExposedVideos.
-    """
+    """Pairs {blurry [3,S,S], sharp [3,S,S], name}: the single frames of ExposedVideos."""
 
     def __init__(
         self,
@@ -220,65 +222,66 @@ class ExposedFrames(Dataset):
 
 
 def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:
-    """A sharp video with about `STEP` pixels of motion between frames, from its file in `cache`,
-    which is made on the first call.
+    """A sharp video with about `STEP` pixels of motion between frames.
+
+    It lies in a file in `cache`, which is written on the first call.
     """
     source = video.open()
     path = video.file or video.blurry[0]
     identity = (
         f"{path.resolve()} {path.stat().st_mtime_ns} {source.count} {max_frames} "
-        f"{LONGEST} {STEP} {MAX_BETWEEN}"
+        f"{LONGEST} {STEP} {MAX_RATE}"
     )
     name = f"{video.name}_{zlib.crc32(identity.encode()):08x}"
-    if not (found := list(cache.glob(f"{glob.escape(name)}_x*.npy"))):
+    cached = next(cache.glob(f"{glob.escape(name)}_x*.npy"), None)
+    if cached is None:
         count, rate = _survey(source, max_frames)
-        found = [cache / f"{name}_x{rate}.npy"]
-        with atomic_path(found[0]) as temporary:
+        cached = cache / f"{name}_x{rate}.npy"
+        with atomic_path(cached) as temporary:
             _write_high_rate(temporary, itertools.islice(source, count), count, rate)
-    return HighRateVideo(
-        video.name,
-        np.load(found[0], mmap_mode="r", allow_pickle=False),
-        int(found[0].stem.rpartition("_x")[2]),
-    )
+    rate = int(cached.stem.rpartition("_x")[2])
+    return HighRateVideo(video.name, np.load(cached, mmap_mode="r", allow_pickle=False), rate)
 
 
 def _survey(source: VideoFile | FrameFolder, max_frames: int) -> tuple[int, int]:
     """Number of frames to use and the rate their motion asks for, from every eighth pair."""
-    motions, before, count = [0.0], None, 0
+    max_motion = 0.0
+    previous = None
+    count = 0
     for pixels in itertools.islice(source, max_frames or None):
         if count % 8 < 2:
             frame = _prepared(pixels)
             if count % 8:
-                motions.append(InBetween(before, frame).motion)
-            before = frame
+                max_motion = max(max_motion, InBetween(previous, frame).motion)
+            previous = frame
         count += 1
-    return count, min(max(math.ceil(max(motions) / STEP), 1), MAX_BETWEEN)
+    return count, min(max(math.ceil(max_motion / STEP), 1), MAX_RATE)
 
 
 def _write_high_rate(path: Path, source: Iterable[np.ndarray], count: int, rate: int) -> None:
-    target, before = None, None
+    target = None
+    previous = None
     for index, pixels in enumerate(source):
         frame = _prepared(pixels)
         if target is None:
-            target = np.lib.format.open_memmap(
-                path, "w+", np.uint8, ((count - 1) * rate + 1, *frame.shape)
-            )
-            with (
-                open(path, "r+b") as file
-            ):  # a full disk is an error here; a page that finds no place later kills the process
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        if before is not None and rate > 1:
-            between = InBetween(before, frame)
+            target = _new_array_file(path, ((count - 1) * rate + 1, *frame.shape))
+        if previous is not None and rate > 1:
+            between = InBetween(previous, frame)
             for step in range(1, rate):
                 target[(index - 1) * rate + step] = np.round(between.at(step / rate) * 255)
         target[index * rate] = np.round(frame * 255)
-        before = frame
+        previous = frame
     target.flush()
+
+
+def _new_array_file(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    with open(path, "r+b") as file:
+        # A full disk is an error here; a page that can't be written later kills the process.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _prepared(pixels: np.ndarray) -> np.ndarray:
     pixels = resize_to(pixels, LONGEST)
     return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
-
-
-_VALUES = np.arange(256, dtype=np.uint8)

@@ -148,7 +148,7 @@ class FreshShots(Dataset):
         if index not in self._read:
             name, path = self.pictures[index]
             picture = np.array(read_image(path))
-            masks = self.masks(name, picture).chosen(most=self.draw.max_objects).masks
+            masks = self.masks(name, picture).chosen(max_objects=self.draw.max_objects).masks
             if picture.nbytes + masks.nbytes > self._room:
                 return picture, masks
             self._read[index] = picture, masks

@@ -1,5 +1,6 @@
 """Training patches from pairs of pictures on disk, and how they are varied."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,16 @@ from data.photo_catalog import Picture, find_sharp
 from utils.errors import UserError
 from utils.image import image_size, read_image, to_tensor
 
-NOISE_8BIT = 2.0  # spread of the noise's standard deviation, grey levels (DeepDeblur)
+NOISE_8BIT = 2.0  # standard deviation of the noise's standard deviation, grey levels (DeepDeblur)
 
 
 class FolderPairs(Dataset):
-    """Patches {blurry [3,S,S], sharp [3,S,S], name}, RGB in [0,1]; an item depends only on (seed,
-    epoch, index).
+    """Patches {blurry [3,S,S], sharp [3,S,S], name}, RGB in [0,1].
 
-    tile, step: the pictures are taken apart into tiles of `tile` px every `step` px first and an
-    item is a patch of a tile, so that large pictures count more, as in the published recipes of
-    Restormer and NAFNet; tile 0: an item is a patch of a picture.
+    An item depends only on (seed, epoch, index). tile, step: the pictures are taken apart into
+    tiles of `tile` px every `step` px first and an item is a patch of a tile, so that large
+    pictures count more, as in the published recipes of Restormer and NAFNet; tile 0: an item is a
+    patch of a picture.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class FolderPairs(Dataset):
         tile: int = 0,
         step: int = 256,
     ):
-        self.pictures, self.size, self.seed, self.vary, self.tile = pictures, size, seed, vary, tile
-        self.items = [
-            (index, corner)
-            for index, picture in enumerate(pictures)
-            for corner in _corners(picture, tile, step)
-        ]
+        self.pictures = pictures
+        self.size = size
+        self.seed = seed
+        self.vary = vary
+        self.tile = tile
+        self.items = []  # (picture's index, (top, left) of the tile)
+        for index, picture in enumerate(pictures):
+            self.items += [(index, corner) for corner in _corners(picture, tile, step)]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -49,31 +52,31 @@ class FolderPairs(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        number, (top, left) = self.items[index]
-        picture = self.pictures[number]
-        pixels = [read_image(path) for path in (picture.blurry, picture.sharp)]
-        if pixels[0].shape != pixels[1].shape:
-            raise UserError(
-                f"{picture.blurry} is {pixels[0].shape[1]}x{pixels[0].shape[0]}, {picture.sharp} "
-                "another size"
-            )
+        picture_index, (top, left) = self.items[index]
+        picture = self.pictures[picture_index]
+        blurry = read_image(picture.blurry)
+        sharp = read_image(picture.sharp)
+        height, width = blurry.shape[:2]
+        if blurry.shape != sharp.shape:
+            raise UserError(f"{picture.blurry} is {width}x{height}, {picture.sharp} another size")
+        what = str(picture.blurry)
         if self.tile:
-            pixels = [image[top : top + self.tile, left : left + self.tile] for image in pixels]
-        if min(pixels[0].shape[:2]) < self.size:
-            size = f"{pixels[0].shape[1]}x{pixels[0].shape[0]}"
-            raise UserError(
-                f"{picture.blurry}{' in tiles' * bool(self.tile)} is {size}: lower --patch_size "
-                f"{self.size}"
-            )
-        blurry, sharp = self.vary([to_tensor(image) for image in pixels], self.size, rng)
+            tile = np.s_[top : top + self.tile, left : left + self.tile]
+            blurry = blurry[tile]
+            sharp = sharp[tile]
+            height, width = blurry.shape[:2]
+            what += " in tiles"
+        if min(height, width) < self.size:
+            raise UserError(f"{what} is {width}x{height}: lower --patch_size {self.size}")
+        blurry, sharp = self.vary([to_tensor(blurry), to_tensor(sharp)], self.size, rng)
         return {"blurry": blurry, "sharp": sharp, "name": picture.name}
 
 
 @dataclass(frozen=True)
 class Variation:
-    """A random patch of a pair, changed at random. turn: left-right, up-down, transposed; mirror:
-    left-right alone (each p 0.5).
+    """A random patch of a pair, changed at random.
 
+    turn: left-right, up-down, transposed; mirror: left-right alone (each with probability 0.5).
     colour: the channels in random order and the saturation of HSV times U(0.5, 1.5), both images
     alike; noise: on the blurry one, of a standard deviation |N(0, 2)| grey levels (Nah et al.,
     PyTorch edition).
@@ -90,28 +93,33 @@ class Variation:
             images, size, rng, mirror=self.mirror or self.turn, turn=self.turn
         )
         if self.colour:
-            order, factor = torch.from_numpy(rng.permutation(3)), rng.uniform(0.5, 1.5)
-            blurry, sharp = (_saturated(image[order], factor) for image in (blurry, sharp))
+            order = torch.from_numpy(rng.permutation(3))
+            factor = rng.uniform(0.5, 1.5)
+            blurry = _saturated(blurry[order], factor)
+            sharp = _saturated(sharp[order], factor)
         if self.noise:
             deviation = abs(rng.normal(0, NOISE_8BIT)) / 255
-            blurry = (
-                blurry + torch.from_numpy(rng.normal(0, deviation, blurry.shape).astype(np.float32))
-            ).clamp(0, 1)
+            noise = rng.normal(0, deviation, blurry.shape).astype(np.float32)
+            blurry = (blurry + torch.from_numpy(noise)).clamp(0, 1)
         return [blurry, sharp]
 
 
 class NoBlurPairs(Dataset):
-    """The data rule of the No-Blur U-Net: sharp pictures at 800x600, cut into 12 tiles of 200x200,
-    blurred by one of six Gaussians.
+    """Tiles of sharp pictures blurred by one of six Gaussians, as for the No-Blur U-Net.
 
-    The tile is then resized to `size` px (published 128). The Gaussians' widths were not published:
-    0.5 to 3 px here.
+    Pictures at 800x600 are cut into 12 tiles of 200x200; a tile is blurred and then resized to
+    `size` px (published 128). The Gaussians' widths were not published: 0.5 to 3 px here.
     """
 
-    SIZE, TILE, SIGMAS = (800, 600), 200, (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+    SIZE = (800, 600)  # width, height
+    TILE = 200
+    SIGMAS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 
     def __init__(self, folder: Path, size: int, seed: int, vary: Variation):
-        self.pictures, self.size, self.seed, self.vary = find_sharp(folder), size, seed, vary
+        self.pictures = find_sharp(folder)
+        self.size = size
+        self.seed = seed
+        self.vary = vary
         self.columns = self.SIZE[0] // self.TILE
         self.tiles = self.columns * (self.SIZE[1] // self.TILE)
 
@@ -121,11 +129,12 @@ class NoBlurPairs(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        number, place = divmod(index, self.tiles)
-        pixels = cv2.resize(
-            read_image(self.pictures[number]), self.SIZE, interpolation=cv2.INTER_AREA
-        )
-        top, left = (self.TILE * step for step in divmod(place, self.columns))
+        picture_index, tile_index = divmod(index, self.tiles)
+        path = self.pictures[picture_index]
+        pixels = cv2.resize(read_image(path), self.SIZE, interpolation=cv2.INTER_AREA)
+        row, column = divmod(tile_index, self.columns)
+        top = row * self.TILE
+        left = column * self.TILE
         tile = pixels[top : top + self.TILE, left : left + self.TILE]
         blurred = cv2.GaussianBlur(tile, (0, 0), float(rng.choice(self.SIGMAS)))
         images = [
@@ -133,7 +142,7 @@ class NoBlurPairs(Dataset):
             for image in (blurred, tile)
         ]
         blurry, sharp = self.vary(images, self.size, rng)
-        return {"blurry": blurry, "sharp": sharp, "name": f"{self.pictures[number].stem}_{place}"}
+        return {"blurry": blurry, "sharp": sharp, "name": f"{path.stem}_{tile_index}"}
 
 
 def _saturated(image: Tensor, factor: float) -> Tensor:
@@ -144,13 +153,16 @@ def _saturated(image: Tensor, factor: float) -> Tensor:
 
 
 def _corners(picture: Picture, tile: int, step: int) -> list[tuple[int, int]]:
-    """Top left corners of a picture's tiles; the last ones of a row and a column end at its
-    border.
+    """Top left corners of a picture's tiles; the last ones of a row and a column end at its border.
+
+    They are ordered row by row.
     """
     if not tile:
         return [(0, 0)]
-    starts = [
-        sorted({*range(0, max(side - tile, 0) + 1, step), max(side - tile, 0)})
-        for side in image_size(picture.blurry)
-    ]
-    return [(top, left) for top in starts[0] for left in starts[1]]
+    height, width = image_size(picture.blurry)
+    return list(itertools.product(_starts(height, tile, step), _starts(width, tile, step)))
+
+
+def _starts(length: int, tile: int, step: int) -> list[int]:
+    last = max(length - tile, 0)
+    return sorted({*range(0, last + 1, step), last})

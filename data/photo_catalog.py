@@ -1,5 +1,4 @@
-"""Every data set of single pictures: which of a folder's pictures are blurry, which sharp, and
-which belong together.
+"""Every data set of single pictures: which are blurry, which sharp, and which belong together.
 
 A folder's name says what its pictures are (BLURRY_FOLDERS, SHARP_FOLDERS), `pair_key` which of them
 are the same picture. So these are read as they are downloaded: GoPro
@@ -9,13 +8,14 @@ are the same picture. So these are read as they are downloaded: GoPro
 pairs made by generate.py sbdd, and any {blurry,blur,input}/... beside {sharp,gt,target}/...
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.catalog import complain_unpaired, existing_folder, images_in
+from data.catalog import check_partners, existing_folder, images_in
 from utils.errors import UserError, reading
 from utils.evaluation.scoring import Triple, check_paired
 from utils.files import below, natural_key
@@ -23,29 +23,27 @@ from utils.image import is_image
 from utils.video import is_video
 
 CONTACT_SHEET = "contact_sheet.png"  # what we write beside results is no picture
-BLURRY_FOLDERS = (
-    "blur",
-    "blur_gamma",
-    "blur_jpeg",
-    "blurry",
-    "input",
-)  # say what a picture is, not which; REDS puts train_ or val_ before
-EXACT_FOLDERS = (
-    "blur",
-    "blur_gamma",
-    "blur_jpeg",
-)  # say how the blur was made: another one is never taken instead
+# They say what a picture is, not which; REDS puts train_ or val_ before.
+BLURRY_FOLDERS = ("blur", "blur_gamma", "blur_jpeg", "blurry", "input")
+# They say how the blur was made: another one is never taken instead.
+EXACT_FOLDERS = ("blur", "blur_gamma", "blur_jpeg")
 SHARP_FOLDERS = ("sharp", "gt", "target")
-# (data set, pairs) of the published sets of single pictures, recognised by their number
+# The published sets of single pictures, recognised by their number of pairs.
 PUBLISHED_PAIRS = (
-    ("GoPro train", 2103), ("GoPro test", 1111), ("HIDE", 2025), ("RealBlur-J train", 3758), ("RealBlur-J test", 980), ("Koehler", 48),
-)  # fmt: skip
+    ("GoPro train", 2103),
+    ("GoPro test", 1111),
+    ("HIDE", 2025),
+    ("RealBlur-J train", 3758),
+    ("RealBlur-J test", 980),
+    ("Koehler", 48),
+)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to restore; `sharp` is its ground truth: a picture, or (Koehler) a folder of
-    pictures or a .mat file.
+    """A picture to restore and its ground truth, if there is any.
+
+    `sharp` is a picture, or (Koehler) a folder of pictures or a .mat file.
     """
 
     name: str
@@ -55,9 +53,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What was found, and a remark for the user about the published set that it is, or nearly
-    is.
-    """
+    """What was found, and a remark for the user about the published set with as many pairs."""
 
     pictures: tuple[Picture, ...]
     remark: str = ""
@@ -67,42 +63,41 @@ def find_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, in natural order of their relative paths."""
     existing_folder(folder)
     found = [path for path in folder.rglob("*") if is_image(path) and path.is_file()]
+    if not found and any(map(is_video, folder.iterdir())):
+        raise UserError(f"no pictures in {folder}, only videos: give one of them")
     if not found:
-        videos = ", only videos: give one of them" if any(map(is_video, folder.iterdir())) else ""
-        raise UserError(f"no pictures in {folder}{videos}")
+        raise UserError(f"no pictures in {folder}")
     return sorted(found, key=lambda path: natural_key(str(path.relative_to(folder))))
 
 
 def pictures_by_name(folder: Path, leave_out: Path | None = None) -> dict[str, Path]:
-    """find_pictures by their relative paths without ending (with it where several differ in it
-    alone), but those below `leave_out`.
+    """find_pictures by their relative paths without ending, but those below `leave_out`.
 
-    Raises UserError where none is left.
+    Pictures that differ in the ending alone keep it. Raises UserError where none is left.
     """
-    outside = [
-        path
-        for path in find_pictures(folder)
-        if not (leave_out and path.resolve().is_relative_to(leave_out.resolve()))
-    ]
-    if not outside:
+    found = find_pictures(folder)
+    if leave_out:
+        results = leave_out.resolve()
+        found = [path for path in found if not path.resolve().is_relative_to(results)]
+    if not found:
         raise UserError(f"no pictures in {folder} but earlier results")
-    return _by_path(outside, folder)
+    return _by_path(found, folder)
 
 
 def find_sharp(folder: Path) -> list[Path]:
-    """The sharp pictures below a folder: of pairs the sharp ones, else all. Raises UserError where
-    all are blurry by their folders.
+    """The sharp pictures below a folder: of pairs the sharp ones, else all.
+
+    Raises UserError where all are blurry by their folders.
     """
     groups = _groups(folder)
-    if any(kind in BLURRY_FOLDERS for kind in groups) and not any(
-        kind in SHARP_FOLDERS for kind in groups
-    ):
+    sharp = _sharp_of(groups)
+    if sharp:
+        return sharp
+    if any(kind in BLURRY_FOLDERS for kind in groups):
         raise UserError(
             f"{folder} holds blurry pictures alone (by the names of its folders): sharp ones are "
             "needed"
         )
-    if any(kind in SHARP_FOLDERS for kind in groups):
-        return [path for kind in SHARP_FOLDERS for path in groups.get(kind, [])]
     return find_pictures(folder)
 
 
@@ -112,8 +107,7 @@ def find_pairs(
     need_sharp: bool = False,
     leave_out: Path | None = None,
 ) -> Pictures:
-    """The pictures below a folder (or in a list file, or one picture) with their ground truth, if
-    there is any.
+    """The pictures below a folder (or in a list file, or one picture) with their ground truth.
 
     blur_folder: which to take where there are several; none: blur, or the only one. What lies below
     `leave_out` (earlier results) is not looked at, nor are contact sheets. Raises UserError, naming
@@ -123,18 +117,20 @@ def find_pairs(
     if root.suffix == ".txt":
         return _list_file(root)
     if root.is_file():
-        blurry, sharp = {root.stem: root}, {}
+        blurry = {root.stem: root}
+        sharp = {}
     else:
         blurry, sharp = _by_kind(root, blur_folder, leave_out)
     if need_sharp and not sharp:
-        blurry, sharp = (", ".join(kinds) for kinds in (BLURRY_FOLDERS, SHARP_FOLDERS))
         raise UserError(
-            f"no ground truth in {root}: folders called {blurry} and {sharp} are looked for"
+            f"no ground truth in {root}: folders called {', '.join(BLURRY_FOLDERS)} and "
+            f"{', '.join(SHARP_FOLDERS)} are looked for"
         )
-    if sharp and blurry.keys() != sharp.keys():
-        complain_unpaired(root, blurry, sharp)
-    pictures = tuple(Picture(name, path, sharp.get(name)) for name, path in blurry.items())
-    return Pictures(pictures, _pairs_remark(len(pictures)) if sharp else "")
+    if not sharp:
+        return Pictures(tuple(Picture(name, path) for name, path in blurry.items()))
+    check_partners(root, blurry, sharp)
+    pictures = tuple(Picture(name, path, sharp[name]) for name, path in blurry.items())
+    return Pictures(pictures, _pairs_remark(len(pictures)))
 
 
 def find_results(
@@ -144,35 +140,30 @@ def find_results(
     protocol: str,
     leave_out: Path | None = None,
 ) -> list[Triple]:
-    """Restored pictures with their ground truth (and input), paired by pair_key; what lies below
-    `leave_out` is no result.
+    """Restored pictures with their ground truth (and input), paired by pair_key.
 
-    Raises UserError that names what is missing or left over.
+    What lies below `leave_out` is no result. Raises UserError that names what is missing or left
+    over.
     """
-
-    def pictures(folder: Path) -> dict[str, Path]:
-        found = (path for path in find_pictures(folder) if path.name != CONTACT_SHEET)
-        return by_key(
-            (path for path in found if not (leave_out and path.is_relative_to(leave_out))), folder
-        )
-
-    sharp = find_truths(sharp_dir) if protocol == "kohler" else pictures(sharp_dir)
-    restored, blurry = pictures(restored_dir), pictures(blurry_dir) if blurry_dir else None
-    for folder, files in ((restored_dir, restored), (blurry_dir, blurry)):
-        if files is not None:
-            check_paired(folder, files, sharp, sharp, sharp_dir)
-    return [
-        Triple(name, restored[name], path, blurry and blurry[name]) for name, path in sharp.items()
-    ]
+    if protocol == "kohler":
+        sharp = find_truths(sharp_dir)
+    else:
+        sharp = _results_by_key(sharp_dir, leave_out)
+    restored = _results_by_key(restored_dir, leave_out)
+    check_paired(restored_dir, restored, sharp, sharp, sharp_dir)
+    blurry: dict[str, Path] = {}
+    if blurry_dir:
+        blurry = _results_by_key(blurry_dir, leave_out)
+        check_paired(blurry_dir, blurry, sharp, sharp, sharp_dir)
+    return [Triple(name, restored[name], path, blurry.get(name)) for name, path in sharp.items()]
 
 
 def pair_key(path: Path, root: Path) -> str:
-    """What the files of one picture have in common in every data set, below its folder of blurry,
-    sharp or restored pictures.
+    """What the files of one picture have in common below their folders in every data set.
 
-    GoPro VIDEO/blur/F = VIDEO/sharp/F = VIDEO_F; RealBlur sceneN/blur/blur_M = sceneN/gt/gt_M =
-    sceneN_blur_M (results of scene244 belong to scene244_reflect); Koehler Blurry1_4 =
-    GroundTruth1_4; else the relative path.
+    The folders hold blurry, sharp or restored pictures. GoPro VIDEO/blur/F = VIDEO/sharp/F =
+    VIDEO_F; RealBlur sceneN/blur/blur_M = sceneN/gt/gt_M = sceneN_blur_M (results of scene244
+    belong to scene244_reflect); Koehler Blurry1_4 = GroundTruth1_4; else the relative path.
     """
     folders = [part for part in path.relative_to(root).parts[:-1] if _kind(part) is None]
     name = re.sub(r"^(?:Blurry|GroundTruth)(?=\d+_\d+)", "", path.stem)
@@ -193,9 +184,7 @@ def by_key(paths: Iterable[Path], root: Path) -> dict[str, Path]:
 
 
 def find_truths(folder: Path) -> dict[str, Path]:
-    """Koehler's ground truth by pair_key: a .mat file or a folder of pictures per blurry picture;
-    single pictures too.
-    """
+    """Koehler's ground truth by pair_key: a .mat file, a folder of pictures, or a picture each."""
     existing_folder(folder)
     found = [
         path
@@ -208,62 +197,87 @@ def find_truths(folder: Path) -> dict[str, Path]:
 
 
 def _kind(folder: str) -> str | None:
-    """blur, sharp, ... of a folder that says what its pictures are (train_blur: blur), None of any
-    other.
-    """
+    """What the name of a folder says its pictures are (train_blur: blur), None if nothing."""
     plain = re.sub(r"^(?:train|val|test)_(?=blur|sharp)", "", folder.lower())
-    return plain if plain in (*BLURRY_FOLDERS, *SHARP_FOLDERS) else None
+    if plain in BLURRY_FOLDERS or plain in SHARP_FOLDERS:
+        return plain
+    return None
 
 
 def _groups(root: Path, leave_out: Path | None = None) -> dict[str | None, list[Path]]:
-    """The pictures below a folder by what their folders say they are."""
+    """The pictures below a folder by what their innermost telling folder says they are."""
+    if leave_out == root:
+        leave_out = None
     groups: dict[str | None, list[Path]] = {}
     for path in find_pictures(root):
-        if path.name == CONTACT_SHEET or (
-            leave_out and leave_out != root and path.is_relative_to(leave_out)
-        ):
+        if path.name == CONTACT_SHEET:
             continue
-        kinds = [kind for part in path.relative_to(root).parts[:-1] if (kind := _kind(part))]
-        groups.setdefault(kinds[-1] if kinds else None, []).append(path)
+        if leave_out and path.is_relative_to(leave_out):
+            continue
+        group = None
+        for folder in path.relative_to(root).parts[:-1]:
+            group = _kind(folder) or group
+        groups.setdefault(group, []).append(path)
     if not groups:
         raise UserError(f"no pictures in {root} but earlier results")
     return groups
 
 
+def _sharp_of(groups: dict[str | None, list[Path]]) -> list[Path]:
+    sharp = []
+    for kind in SHARP_FOLDERS:
+        sharp += groups.get(kind, [])
+    return sharp
+
+
+def _results_by_key(folder: Path, leave_out: Path | None) -> dict[str, Path]:
+    found = [path for path in find_pictures(folder) if path.name != CONTACT_SHEET]
+    if leave_out:
+        found = [path for path in found if not path.is_relative_to(leave_out)]
+    return by_key(found, folder)
+
+
 def _by_kind(
     root: Path, blur_folder: str | None, leave_out: Path | None
 ) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Blurry and sharp pictures by their keys; without folders that tell them apart all are
-    blurry.
+    """Blurry and sharp pictures by their keys.
+
+    All are blurry where no folders tell them apart.
     """
     groups = _groups(root, leave_out)
     blurs = [kind for kind in groups if kind in BLURRY_FOLDERS]
     if not blurs:
-        return _by_path([path for paths in groups.values() for path in paths], root), {}
-    chosen = blur_folder or ("blur" if "blur" in blurs else blurs[0])
+        return _by_path(list(itertools.chain(*groups.values())), root), {}
+    blurry = by_key(groups[_choose_blur(root, blurs, blur_folder)], root)
+    for kind in SHARP_FOLDERS:
+        if _holds_trajectories(root / kind):
+            return blurry, find_truths(root / kind)
+    return blurry, by_key(_sharp_of(groups), root)
+
+
+def _choose_blur(root: Path, blurs: list[str], blur_folder: str | None) -> str:
+    """The one of the blurry folders that are there to take, see find_pairs."""
     if len(blurs) == 1 and blurs[0] not in EXACT_FOLDERS:
-        chosen = blurs[0]
-    if chosen not in blurs or not blur_folder and "blur" not in blurs and len(blurs) > 1:
+        return blurs[0]
+    if not blur_folder and len(blurs) == 1:
+        return blurs[0]
+    wanted = blur_folder or "blur"
+    if wanted not in blurs:
         raise UserError(
             f"{root} holds the blurry folders {', '.join(blurs)}: choose one with --blur_folder"
         )
-    blurry = by_key(groups[chosen], root)
-    trajectories = [folder for kind in SHARP_FOLDERS if _holds_trajectories(folder := root / kind)]
-    if trajectories:
-        return blurry, find_truths(trajectories[0])
-    return blurry, by_key((path for kind in SHARP_FOLDERS for path in groups.get(kind, [])), root)
+    return wanted
 
 
 def _by_path(paths: list[Path], root: Path) -> dict[str, Path]:
-    """Pictures by their relative paths without ending; of several that differ in the ending alone,
-    with it.
-    """
-    stems = [str(path.relative_to(root).with_suffix("")) for path in paths]
-    counts = Counter(stems)
-    found = {
-        stem if counts[stem] == 1 else str(path.relative_to(root)): path
-        for stem, path in zip(stems, paths)
-    }
+    """Pictures by their relative paths, without ending where that tells them apart."""
+    relative = [path.relative_to(root) for path in paths]
+    counts = Counter(path.with_suffix("") for path in relative)
+    found = {}
+    for path, name in zip(paths, relative):
+        if counts[name.with_suffix("")] == 1:
+            name = name.with_suffix("")
+        found[str(name)] = path
     if len(found) < len(paths):
         raise UserError(
             f"{root} holds pictures whose results would have one name, like a.jpg, a.png and "
@@ -281,37 +295,46 @@ def _holds_trajectories(folder: Path) -> bool:
 
 
 def _list_file(path: Path) -> Pictures:
-    """Pairs of a text file, two paths per line relative to its folder; which is the sharp one is
-    told by `gt` or `blur` in the path.
+    """Pairs of a text file with two paths per line, relative to its folder.
+
+    The sharp one is the one below a folder of SHARP_FOLDERS.
     """
     if not path.is_file():
         raise UserError(f"no list file at {path}")
-    pictures = []
     with reading(path, "a list of files"):
         lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
-            continue
-        kinds = [{_kind(part) for part in Path(word).parts} for word in words]
-        sharp = [kind & set(SHARP_FOLDERS) != set() for kind in kinds]
-        if len(words) != 2 or sharp[0] == sharp[1]:
-            raise UserError(
-                f"{path}, line {number}: two paths are expected, one of them below a folder "
-                f"{', '.join(SHARP_FOLDERS)}"
-            )
-        blurry, truth = (
-            below(path.parent, word, f"{path}, line {number}")
-            for word in (words if sharp[1] else words[::-1])
-        )
-        for file in (blurry, truth):
-            if not file.is_file():
-                raise UserError(f"{path}, line {number}: there is no {file}")
-        pictures.append(Picture(pair_key(blurry, path.parent), blurry, truth))
+    pictures = [
+        _listed_pair(path.parent, line.split(), f"{path}, line {number}")
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
     if not pictures:
         raise UserError(f"{path} lists no pictures")
     return Pictures(tuple(pictures), _pairs_remark(len(pictures)))
 
 
+def _listed_pair(folder: Path, paths: list[str], where: str) -> Picture:
+    blurry = [path for path in paths if not _is_sharp(path)]
+    sharp = [path for path in paths if _is_sharp(path)]
+    if len(blurry) != 1 or len(sharp) != 1:
+        raise UserError(
+            f"{where}: two paths are expected, one of them below a folder "
+            f"{', '.join(SHARP_FOLDERS)}"
+        )
+    blurry_file = below(folder, blurry[0], where)
+    sharp_file = below(folder, sharp[0], where)
+    for file in (blurry_file, sharp_file):
+        if not file.is_file():
+            raise UserError(f"{where}: there is no {file}")
+    return Picture(pair_key(blurry_file, folder), blurry_file, sharp_file)
+
+
+def _is_sharp(path: str) -> bool:
+    return any(_kind(part) in SHARP_FOLDERS for part in Path(path).parts)
+
+
 def _pairs_remark(count: int) -> str:
-    return next((f"as many as {name} has" for name, pairs in PUBLISHED_PAIRS if pairs == count), "")
+    for name, pairs in PUBLISHED_PAIRS:
+        if pairs == count:
+            return f"as many as {name} has"
+    return ""

@@ -13,13 +13,13 @@ from data.synthesis.motion import smooth_trajectory
 from data.synthesis.scene import moved_clip
 from utils.image import read_image, resize_to
 
-# pictures are shrunk to this first: a camera's demosaicking softness would not be a sharp target
+# Pictures are shrunk to this side first: a camera's demosaicking softness would not be a sharp
+# target.
 LONGEST = 640
 
 
 class MovedPictures(Dataset):
-    """Blurry/sharp clips {blurry [T,3,S,S], sharp [T,3,S,S], video, frames} of moved pictures, RGB
-    in [0,1].
+    """Clips {blurry [T,3,S,S], sharp [T,3,S,S], video, frames} of moved pictures, RGB in [0,1].
 
     Kinds of blur: a fifth none (half of it moving), two fifths mild (0.5-3 px), the rest strong
     (3-16 px within the exposure); then sensor noise on half of the clips and JPEG on a quarter;
@@ -28,7 +28,9 @@ class MovedPictures(Dataset):
 
     def __init__(self, folder: Path, frames: int, size: int, seed: int):
         self.pictures = find_pictures(folder)
-        self.frames, self.size, self.seed = frames, size, seed
+        self.frames = frames
+        self.size = size
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -59,18 +61,25 @@ def _draw_motion(rng: np.random.Generator) -> tuple[float, float]:
         return 0.0, 0.0
     if kind < 0.2:
         return 0.0, rng.uniform(0.5, 10)
-    blur = rng.uniform(0.5, 3) if kind < 0.6 else math.exp(rng.uniform(math.log(3), math.log(16)))
+    if kind < 0.6:
+        blur = rng.uniform(0.5, 3)
+        return blur, blur / rng.uniform(0.3, 1)
+    blur = math.exp(rng.uniform(math.log(3), math.log(16)))
     return blur, blur / rng.uniform(0.3, 1)
 
 
 def _random_view(rng: np.random.Generator, picture: np.ndarray, size: int) -> np.ndarray:
-    """A random part of the picture with a margin for the motion, flipped and turned at random,
-    float32 in [0,1].
+    """A random part of the picture, flipped and rotated at random, float32 in [0,1].
+
+    It is larger than `size` by a margin for the motion.
     """
     side = size + 48
-    top, left = (int(rng.integers(0, max(length - side, 0) + 1)) for length in picture.shape[:2])
+    height, width = picture.shape[:2]
+    top = int(rng.integers(0, max(height - side, 0) + 1))
+    left = int(rng.integers(0, max(width - side, 0) + 1))
     part = picture[top : top + side, left : left + side]
-    part = np.rot90(part, int(rng.integers(4)))[:, :: rng.choice((-1, 1))]
+    part = np.rot90(part, int(rng.integers(4)))
+    part = part[:, :: rng.choice((-1, 1))]
     return np.ascontiguousarray(part, dtype=np.float32) / np.iinfo(part.dtype).max
 
 

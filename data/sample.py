@@ -1,5 +1,6 @@
-"""The embedded samples, made on first use from pictures that come with scikit-image: blurry clips
-with ground truth, and sequences.
+"""The embedded samples: blurry clips with ground truth, sharp pictures, and sequences.
+
+They are made on first use from pictures that come with scikit-image.
 """
 
 import tempfile
@@ -8,49 +9,44 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 
+from data import sequences
 from data.clips import write_clip
-from data.sequences import FRAMES as MOMENTS
-from data.sequences import Sequences, collect_metadata, find_sequences, write_sequence
+from data.sequences import FrameSequences, collect_metadata, find_sequences, write_sequence
 from data.synthesis.camera import STANDARD
 from data.synthesis.motion import smooth_trajectory
 from data.synthesis.scene import Scene, picture_clip
 from utils.config import ROOT
 from utils.image import write_image
 
-FRAMES = 9
+FRAMES = 9  # of a clip
 SIZE = (240, 320)  # height, width
 BLUR = 9.0  # mean length of the blur in px; with the seeds below each frame has 7 to 11 px
 EXPOSURE = 0.8  # of the frame interval
 PICTURES = {"astronaut": 33, "chelsea": 58}  # name -> seed of its camera motion
-SEQUENCE_PICTURES = {
-    "astronaut": "test",
-    "chelsea": "test",
-    "coffee": "val",
-    "rocket": "train",
-}  # name -> partition
+# Name -> partition.
+SEQUENCE_PICTURES = {"astronaut": "test", "chelsea": "test", "coffee": "val", "rocket": "train"}
 SEQUENCES = 2  # per picture, with camera motions from the seeds 0 and 1
 SEQUENCE_BLUR = 14.0  # px
 
 
 def sample_folder() -> Path:
-    """dataset/sample with blur/VIDEO and gt/VIDEO; written on the first call, whole or not at
-    all.
+    """dataset/sample with blur/VIDEO and gt/VIDEO.
+
+    Written on the first call, whole or not at all.
     """
     folder = ROOT / "dataset" / "sample"
-    if not folder.exists():
-        folder.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample.") as temporary:
-            for name, seed in PICTURES.items():
-                picture = np.float32(getattr(skimage.data, name)()) / 255
-                clip = picture_clip(
-                    picture, FRAMES, BLUR, EXPOSURE, SIZE, np.random.default_rng(seed)
-                )
-                write_clip(
-                    Path(temporary, "sample"),
-                    name,
-                    ((f"{index:05d}", *pair) for index, pair in enumerate(zip(*clip))),
-                )
-            Path(temporary, "sample").rename(folder)
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample.") as temporary:
+        root = Path(temporary, folder.name)
+        for name, seed in PICTURES.items():
+            picture = np.float32(getattr(skimage.data, name)()) / 255
+            rng = np.random.default_rng(seed)
+            blurry, sharp = picture_clip(picture, FRAMES, BLUR, EXPOSURE, SIZE, rng)
+            names = [f"{index:05d}" for index in range(FRAMES)]
+            write_clip(root, name, zip(names, blurry, sharp))
+        root.rename(folder)
     return folder
 
 
@@ -72,35 +68,39 @@ def pictures_or_sample(data_path: Path | None) -> Path:
 
 
 def sample_sequences() -> Path:
-    """dataset/sample_sequences, HyperCUT's folder: a camera that moves over pictures; written on
-    the first call, whole or not at all.
+    """dataset/sample_sequences, HyperCUT's folder: a camera that moves over pictures.
+
+    Written on the first call, whole or not at all.
     """
     folder = ROOT / "dataset" / "sample_sequences"
-    if not folder.exists():
-        folder.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample.") as temporary:
-            root = Path(temporary, folder.name)
-            for name in SEQUENCE_PICTURES:
-                picture = STANDARD.linear(getattr(skimage.data, name)())
-                for seed in range(SEQUENCES):
-                    camera = smooth_trajectory(
-                        np.random.default_rng(seed), 3, SEQUENCE_BLUR, turn=0.01
-                    )
-                    blurry, moments = Scene(picture, camera).expose(1, 1.0, SIZE, MOMENTS)
-                    write_sequence(
-                        root,
-                        f"{name}_{seed}",
-                        STANDARD.encoded(blurry),
-                        [STANDARD.encoded(moment) for moment in moments],
-                    )
-            collect_metadata(root, SEQUENCE_PICTURES)
-            root.rename(folder)
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample.") as temporary:
+        root = Path(temporary, folder.name)
+        for name in SEQUENCE_PICTURES:
+            for seed in range(SEQUENCES):
+                _write_sample_sequence(root, name, seed)
+        collect_metadata(root, SEQUENCE_PICTURES)
+        root.rename(folder)
     return folder
+
+
+def _write_sample_sequence(root: Path, name: str, seed: int) -> None:
+    picture = STANDARD.linear(getattr(skimage.data, name)())
+    camera = smooth_trajectory(np.random.default_rng(seed), 3, SEQUENCE_BLUR, turn=0.01)
+    blurry, frames = Scene(picture, camera).expose(1, 1.0, SIZE, sequences.FRAMES)
+    write_sequence(
+        root,
+        f"{name}_{seed}",
+        STANDARD.encoded(blurry),
+        [STANDARD.encoded(frame) for frame in frames],
+    )
 
 
 def sequences_or_sample(
     data_path: Path | None, dataset_name: str | None = None, metadata: Path | None = None
-) -> Sequences:
+) -> FrameSequences:
     """data.sequences.find_sequences, and without anything given the embedded sample."""
     if not (data_path or dataset_name or metadata):
         data_path = sample_sequences()

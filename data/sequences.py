@@ -1,6 +1,6 @@
-"""HyperCUT's folder: SEQ/blur/0000.png, the blurry picture, SEQ/sharp/0000_1.png ... 0000_7.png,
-its moments, and one metadata.json.
+"""HyperCUT's folder: blurry pictures, their seven sharp frames, and one metadata.json.
 
+SEQ/blur/0000.png is the blurry picture, SEQ/sharp/0000_1.png ... 0000_7.png are its sharp frames.
 metadata.json: {"name", "frame_per_seq": 7, "data": [{"id", "order", "partition", "blur_path",
 "frame001_path" ... "frame007_path"}]}. B-AIST++'s entries also have "bbox", a file with the box
 around a person. Paths are below the data set's folder.
@@ -11,6 +11,7 @@ import pickle
 import shutil
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,19 +24,18 @@ from utils.files import below, write_text
 from utils.image import write_image
 
 FRAMES = 7
-ORDERS = (
-    "ignore",
-    "keep",
-    "reverse",
-    "random",
-)  # as stored (two words for it), last moment first, or drawn whenever it is read
+# As stored (two words for it), last frame first, or drawn whenever it is read.
+ORDERS = ("ignore", "keep", "reverse", "random")
 PARTITIONS = ("train", "test", "val")  # in the order that HyperCUT's files have
+_HEADER_KEYS = ("name", "frame_per_seq", "data")
+_FRAME_KEYS = tuple(f"frame{number:03d}_path" for number in range(1, FRAMES + 1))
 
 
 @dataclass(frozen=True)
-class Sequence:
-    """One blurry picture and the files of its moments as stored, whatever its `order` says; `entry`
-    is its line in the metadata.
+class FrameSequence:
+    """One blurry picture and the files of its sharp frames as stored, whatever `order` says.
+
+    `entry` is its entry in the metadata.
     """
 
     id: str
@@ -48,141 +48,125 @@ class Sequence:
 
 
 @dataclass(frozen=True)
-class Sequences:
-    """All sequences of a metadata file, and the folder that their paths start from."""
+class FrameSequences:
+    """All sequences of a metadata file, and the folder that their paths start from.
+
+    `others` is what else the metadata file holds.
+    """
 
     name: str
     folder: Path
     metadata: Path
-    sequences: tuple[Sequence, ...]
-    others: dict = field(default_factory=dict)  # what else the metadata file holds
+    sequences: tuple[FrameSequence, ...]
+    others: dict = field(default_factory=dict)
 
-    def of(self, partition: str) -> tuple[Sequence, ...]:
+    def of(self, partition: str) -> tuple[FrameSequence, ...]:
         """Those of a partition (or `all`); raises UserError if there are none."""
         found = tuple(
             sequence for sequence in self.sequences if partition in (sequence.partition, "all")
         )
-        if not found:
-            counts = ", ".join(
-                f"{name} {sum(s.partition == name for s in self.sequences)}" for name in PARTITIONS
-            )
-            raise UserError(
-                f"{self.metadata} has no sequences of the partition {partition} (it has "
-                f"{counts}): choose another one, or metadata with it"
-            )
-        return found
+        if found:
+            return found
+        sizes = Counter(sequence.partition for sequence in self.sequences)
+        counts = ", ".join(f"{name} {sizes[name]}" for name in PARTITIONS)
+        raise UserError(
+            f"{self.metadata} has no sequences of the partition {partition} (it has {counts}): "
+            "choose another one, or metadata with it"
+        )
 
 
 def find_sequences(
     data_path: Path | None, dataset_name: str | None = None, metadata: Path | None = None
-) -> Sequences:
-    """The sequences of a folder with its metadata.json (or of such a file), of a folder in
-    dataset/, or of another metadata file.
+) -> FrameSequences:
+    """The sequences of a folder with its metadata.json, or of a metadata file.
 
-    A metadata file may lie anywhere: its pictures are looked for below the data set's folder, else
-    beside the file, else in dataset/ by its `name`. Raises UserError for what is missing or makes
-    no sense.
+    data_path: such a folder, or such a file; dataset_name: a folder in dataset/. A metadata file
+    may lie anywhere: its pictures are looked for below the data set's folder, else beside the file,
+    else in dataset/ by its `name`. Raises UserError for what is missing or makes no sense.
     """
-    folder = ROOT / "dataset" / dataset_name if dataset_name else data_path
+    folder = data_path
+    if dataset_name:
+        folder = ROOT / "dataset" / dataset_name
     if folder is not None and folder.is_file():
-        folder, metadata = None, metadata or folder
-    if folder is not None and not folder.is_dir() and (dataset_name or not metadata):
-        raise UserError(
-            f"there is no folder {folder}: give the folder of the sequences as --data_path, or "
-            "its name in dataset/ as --dataset_name"
-        )
+        metadata = metadata or folder
+        folder = None
     if folder is not None and not folder.is_dir():
+        if dataset_name or not metadata:
+            raise UserError(
+                f"there is no folder {folder}: give the folder of the sequences as --data_path, or "
+                "its name in dataset/ as --dataset_name"
+            )
         print(f"note: there is no folder {folder}, the pictures are looked for by {metadata} alone")
+        folder = None
     file = metadata or folder / "metadata.json"
     if dataset_name and metadata and not metadata.is_file():
         file = folder / metadata.name  # the published commands name it alone
     name, entries, others = _read_metadata(file)
-    folders = [
-        *([folder] if folder and folder.is_dir() else []),
-        file.parent,
-        ROOT / "dataset" / name,
-        file.parent / name,
-    ]
-    found = [candidate for candidate in folders if (candidate / entries[0]["blur_path"]).is_file()]
-    chosen = (found or folders)[0]
-    sequences = tuple(_sequence(entry, chosen) for entry in entries)
+    candidates = [file.parent, ROOT / "dataset" / name, file.parent / name]
+    if folder is not None:
+        candidates.insert(0, folder)
+    root = candidates[0]
+    for candidate in candidates:
+        if (candidate / entries[0]["blur_path"]).is_file():
+            root = candidate
+            break
+    sequences = tuple(_sequence(entry, root) for entry in entries)
     _check_files(sequences, file)
-    return Sequences(name, chosen, file, sequences, others)
+    return FrameSequences(name, root, file, sequences, others)
 
 
-def write_sequence(root: Path, name: str, blurry: np.ndarray, moments: list[np.ndarray]) -> None:
-    """Write pictures [H,W,3] in [0,1] as root/NAME, all of them or none."""
+def write_sequence(root: Path, name: str, blurry: np.ndarray, frames: list[np.ndarray]) -> None:
+    """Write a blurry picture and its sharp frames [H,W,3] in [0,1] as root/NAME, all or none."""
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".sequence.") as temporary:
         folder = Path(temporary, name)
-        write_image(folder / "blur/0000.png", np.round(blurry * 255).astype(np.uint8))
-        for number, moment in enumerate(moments, 1):
-            write_image(
-                folder / f"sharp/0000_{number}.png", np.round(moment * 255).astype(np.uint8)
-            )
+        files = {"blur/0000.png": blurry}
+        for number, frame in enumerate(frames, 1):
+            files[f"sharp/0000_{number}.png"] = frame
+        for file, picture in files.items():
+            write_image(folder / file, np.round(picture * 255).astype(np.uint8))
         shutil.rmtree(root / name, ignore_errors=True)
         folder.rename(root / name)
 
 
 def collect_metadata(root: Path, partitions: dict[str, str] | None = None) -> None:
-    """Write metadata.json of the sequences that are there: order `ignore`, a tenth of the sources
-    each for validation and test.
+    """Write metadata.json of the sequences that are there, all of the order `ignore`.
 
     All sequences of one source (the name up to its last number) fall into one partition, which
-    `partitions` may give. Of three sources or more one at least is for validation and one for test.
+    `partitions` may give; else a tenth of the sources each is for validation and test. Of three
+    sources or more one at least is for validation and one for test.
     """
     names = sorted(path.parents[1].name for path in root.glob("*/blur/0000.png"))
-    sources = {
-        name: name.rpartition("_")[0] if name.rpartition("_")[2].isdecimal() else name
-        for name in names
-    }
+    sources = {name: _source_of(name) for name in names}
     if partitions is None:
-        drawn = sorted((zlib.crc32(source.encode()), source) for source in set(sources.values()))
-        partitions = {
-            source: {0: "test", 1: "val"}.get(number % 10, "train") for number, source in drawn
-        }
-        for place, needed in enumerate(("test", "val") if len(drawn) > 2 else ()):
-            if needed not in partitions.values():
-                spare = [source for _, source in drawn if partitions[source] == "train"]
-                partitions[spare[0] if spare else drawn[place][1]] = needed
+        partitions = _draw_partitions(set(sources.values()))
     entries = []
     for name in names:
-        partition = partitions[sources[name]]
-        frames = {
-            f"frame{number:03d}_path": f"{name}/sharp/0000_{number}.png"
-            for number in range(1, FRAMES + 1)
+        entry = {
+            "id": name,
+            "order": "ignore",
+            "partition": partitions[sources[name]],
+            "blur_path": f"{name}/blur/0000.png",
         }
-        entries.append(
-            {
-                "id": name,
-                "order": "ignore",
-                "partition": partition,
-                "blur_path": f"{name}/blur/0000.png",
-                **frames,
-            }
-        )
+        for number, key in enumerate(_FRAME_KEYS, 1):
+            entry[key] = f"{name}/sharp/0000_{number}.png"
+        entries.append(entry)
     write_metadata(root / "metadata.json", root.resolve().name, entries)
 
 
 def write_metadata(
     path: Path, name: str, entries: Iterable[dict], others: dict | None = None
 ) -> None:
-    """A metadata file with these entries, as they are, and whatever else it shall hold."""
-    write_text(
-        path,
-        json.dumps(
-            {**(others or {}), "name": name, "frame_per_seq": FRAMES, "data": list(entries)},
-            indent=1,
-        )
-        + "\n",
-    )
+    """Write a metadata file with these entries, as they are, and what else it shall hold."""
+    content = {**(others or {}), "name": name, "frame_per_seq": FRAMES, "data": list(entries)}
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_box(path: Path) -> np.ndarray:
-    """(x_min, y_min, x_max, y_max) of a B-AIST++ box file, a pickle {"bbox": four numbers, and a
-    score or not}.
+    """(x_min, y_min, x_max, y_max) of a B-AIST++ box file.
 
-    A pickle can run code: all but plain containers, numbers and numpy arrays are refused.
+    It is a pickle {"bbox": four numbers, and a score or not}. A pickle can run code: all but plain
+    containers, numbers and numpy arrays are refused.
     """
     if not path.is_file():
         raise UserError(f"no such box file: {path}")
@@ -192,7 +176,8 @@ def read_box(path: Path) -> np.ndarray:
     ):
         content = _PlainUnpickler(file).load()
         box = np.asarray(content["bbox"], dtype=np.float64).ravel()
-    if len(box) not in (4, 5) or not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
+    is_box = len(box) in (4, 5) and bool(np.isfinite(box).all())
+    if not is_box or box[0] >= box[2] or box[1] >= box[3]:
         raise UserError(
             f"{path}: the box {box.tolist()} is not x_min, y_min, x_max, y_max (and a score)"
         )
@@ -202,13 +187,17 @@ def read_box(path: Path) -> np.ndarray:
 class _PlainUnpickler(pickle.Unpickler):
     """Builds numbers, strings, containers and numpy arrays, and nothing else."""
 
-    ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-    ALLOWED |= {
-        (f"numpy.{core}.multiarray", name)
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
+    ALLOWED = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("_codecs", "encode"),
+        ("numpy.core.multiarray", "_reconstruct"),  # NumPy 1
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy._core.multiarray", "_reconstruct"),  # NumPy 2
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
     }
-    ALLOWED |= {(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")}
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in self.ALLOWED:
@@ -216,6 +205,28 @@ class _PlainUnpickler(pickle.Unpickler):
                 f"it holds a {module}.{name}, which could run code, and is refused"
             )
         return super().find_class(module, name)
+
+
+def _source_of(name: str) -> str:
+    """The name of a sequence without its last number."""
+    source, _, number = name.rpartition("_")
+    return source if number.isdecimal() else name
+
+
+def _draw_partitions(sources: set[str]) -> dict[str, str]:
+    """The partition of every source by the hash of its name, see collect_metadata."""
+    hashes = {source: zlib.crc32(source.encode()) for source in sources}
+    ordered = sorted(sources, key=lambda source: (hashes[source], source))
+    by_digit = {0: "test", 1: "val"}
+    partitions = {source: by_digit.get(hashes[source] % 10, "train") for source in ordered}
+    if len(ordered) < 3:
+        return partitions
+    for index, needed in enumerate(("test", "val")):
+        if needed not in partitions.values():
+            spare = [source for source in ordered if partitions[source] == "train"]
+            chosen = spare[0] if spare else ordered[index]
+            partitions[chosen] = needed
+    return partitions
 
 
 def _read_metadata(path: Path) -> tuple[str, list[dict], dict]:
@@ -227,7 +238,7 @@ def _read_metadata(path: Path) -> tuple[str, list[dict], dict]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        name, frames, entries = content["name"], content["frame_per_seq"], content["data"]
+        name, frames, entries = (content[key] for key in _HEADER_KEYS)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is no metadata of sequences (JSON with name, frame_per_seq and data): "
@@ -240,104 +251,92 @@ def _read_metadata(path: Path) -> tuple[str, list[dict], dict]:
         raise UserError(
             f"{path} has sequences of {frames} frames, these networks are made for {FRAMES}"
         )
-    if (
-        not isinstance(entries, list)
-        or not entries
-        or not all(isinstance(entry, dict) for entry in entries)
-    ):
+    _check_entries(entries, path)
+    others = {key: value for key, value in content.items() if key not in _HEADER_KEYS}
+    return name, entries, others
+
+
+def _check_entries(entries: object, path: Path) -> None:
+    is_list = isinstance(entries, list) and len(entries) > 0
+    if not is_list or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{path} has no entries under data")
-    needed = (
-        "id",
-        "order",
-        "partition",
-        "blur_path",
-        *(f"frame{number:03d}_path" for number in range(1, FRAMES + 1)),
-    )
-    for place, entry in enumerate(entries):
-        label = f"{path}, entry {entry.get('id', place)}"
-        if missing := [key for key in needed if key not in entry]:
+    for index, entry in enumerate(entries):
+        _check_entry(entry, f"{path}, entry {entry.get('id', index)}")
+    ids = Counter(str(entry["id"]) for entry in entries)
+    for word, count in ids.items():
+        if count > 1:
+            raise UserError(f"{path} has several entries with the id {word}")
+
+
+def _check_entry(entry: dict, label: str) -> None:
+    """Raises UserError, which begins with the label, for an entry that makes no sense."""
+    required = ("id", "order", "partition", "blur_path")
+    for key in (*required, *_FRAME_KEYS):
+        if key not in entry:
             raise UserError(
-                f"{label}: {missing[0]} is missing ({FRAMES} frames and {', '.join(needed[:4])} "
-                "make an entry)"
+                f"{label}: {key} is missing ({FRAMES} frames and {', '.join(required)} make an "
+                "entry)"
             )
-        for key in (
-            *(key for key in needed if key.endswith("_path")),
-            *(["bbox"] if entry.get("bbox") else []),
-        ):
-            if not isinstance(entry[key], str) or "\0" in entry[key]:
-                raise UserError(f"{label}: {key} is {entry[key]!r}, not a file name")
-            below(Path("the data set's folder"), entry[key], label)
-        if not _is_folder_name(str(entry["id"])) or isinstance(
-            entry["id"], (list, dict, type(None))
-        ):
-            raise UserError(
-                f"{label}: the id {entry['id']!r} is no name for a folder of results (below "
-                "others with /, without ..)"
-            )
-        if extra := f"frame{FRAMES + 1:03d}_path" if f"frame{FRAMES + 1:03d}_path" in entry else "":
-            raise UserError(f"{label} has more than {FRAMES} frames ({extra})")
-        for key, known in (("order", ORDERS), ("partition", PARTITIONS)):
-            if entry[key] not in known:
-                raise UserError(
-                    f"{label}: unknown {key} "
-                    f"{entry[key]!r}{nearest(str(entry[key]), list(known)) or ':'} it is one "
-                    f"of {', '.join(known)}"
-                )
-    ids = [str(entry["id"]) for entry in entries]
-    if len(set(ids)) < len(ids):
+    file_keys = ["blur_path", *_FRAME_KEYS]
+    if entry.get("bbox"):
+        file_keys.append("bbox")
+    for key in file_keys:
+        if not isinstance(entry[key], str) or "\0" in entry[key]:
+            raise UserError(f"{label}: {key} is {entry[key]!r}, not a file name")
+        below(Path("the data set's folder"), entry[key], label)
+    if not _is_folder_name(entry["id"]):
         raise UserError(
-            f"{path} has several entries with the id "
-            f"{next(word for word in ids if ids.count(word) > 1)}"
+            f"{label}: the id {entry['id']!r} is no name for a folder of results (below "
+            "others with /, without ..)"
         )
-    return (
-        name,
-        entries,
-        {
-            key: value
-            for key, value in content.items()
-            if key not in ("name", "frame_per_seq", "data")
-        },
+    extra = f"frame{FRAMES + 1:03d}_path"
+    if extra in entry:
+        raise UserError(f"{label} has more than {FRAMES} frames ({extra})")
+    _check_word(entry, "order", ORDERS, label)
+    _check_word(entry, "partition", PARTITIONS, label)
+
+
+def _check_word(entry: dict, key: str, known: tuple[str, ...], label: str) -> None:
+    if entry[key] not in known:
+        suggestion = nearest(str(entry[key]), list(known)) or ":"
+        raise UserError(
+            f"{label}: unknown {key} {entry[key]!r}{suggestion} it is one of {', '.join(known)}"
+        )
+
+
+def _is_folder_name(name: object) -> bool:
+    """Whether an id, as text, stays below the folder that it is appended to."""
+    if isinstance(name, (list, dict, type(None))):
+        return False
+    text = str(name)
+    parts = text.split("/")  # an empty part: an absolute path, or no name at all
+    return "\0" not in text and not any(part in ("", ".", "..") for part in parts)
+
+
+def _sequence(entry: dict, folder: Path) -> FrameSequence:
+    return FrameSequence(
+        id=str(entry["id"]),
+        order=entry["order"],
+        partition=entry["partition"],
+        blurry=folder / entry["blur_path"],
+        frames=tuple(folder / entry[key] for key in _FRAME_KEYS),
+        box=folder / entry["bbox"] if entry.get("bbox") else None,
+        entry=entry,
     )
 
 
-def _is_folder_name(name: str) -> bool:
-    """Whether a name stays below the folder that it is appended to."""
-    return (
-        bool(name)
-        and "\0" not in name
-        and not name.startswith("/")
-        and not {"", ".", ".."} & set(name.split("/"))
-    )
-
-
-def _sequence(entry: dict, folder: Path) -> Sequence:
-    frames = tuple(folder / entry[f"frame{number:03d}_path"] for number in range(1, FRAMES + 1))
-    box = folder / entry["bbox"] if entry.get("bbox") else None
-    return Sequence(
-        str(entry["id"]),
-        entry["order"],
-        entry["partition"],
-        folder / entry["blur_path"],
-        frames,
-        box,
-        entry,
-    )
-
-
-def _check_files(sequences: tuple[Sequence, ...], metadata: Path) -> None:
-    """Raises UserError that counts the files named in the metadata which are not there, and names
-    the first.
-    """
-    missing = [
-        path
-        for sequence in sequences
-        for path in (sequence.blurry, *sequence.frames, *filter(None, [sequence.box]))
-        if not path.is_file()
-    ]
+def _check_files(sequences: tuple[FrameSequence, ...], metadata: Path) -> None:
+    """Raises UserError that counts the missing files of the metadata and names the first."""
+    missing = []
+    for sequence in sequences:
+        files = [sequence.blurry, *sequence.frames]
+        if sequence.box:
+            files.append(sequence.box)
+        missing += [file for file in files if not file.is_file()]
     if missing:
         total = len(sequences) * (FRAMES + 1)
         raise UserError(
             f"{metadata} names {len(missing)} files (of {total} pictures) that are not there, "
-            f"the first is {missing[0]}: "
-            "give the folder they lie in as --data_path or --dataset_name"
+            f"the first is {missing[0]}: give the folder they lie in as --data_path or "
+            "--dataset_name"
         )

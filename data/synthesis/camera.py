@@ -1,8 +1,7 @@
-"""What a camera makes of light: response curve, illumination, saturation, light streaks, sensor
-noise (SBDD, arXiv 2209.12675).
+"""What a camera makes of light: response curve, saturation, light streaks, sensor noise.
 
-Images are float32 arrays [H,W,3]; encoded ones in [0,1], `_linear` ones proportional to light with
-1 = the sensor's full scale.
+Source: SBDD, arXiv 2209.12675. Images are float32 arrays [H,W,3]; encoded ones in [0,1], `_linear`
+ones proportional to light with 1 = the sensor's full scale.
 """
 
 from dataclasses import dataclass
@@ -29,8 +28,9 @@ class Response:
     def linear(self, image: np.ndarray) -> np.ndarray:
         """Linear light of an image: 8- or 16-bit pixels (by table) or values in [0,1]."""
         if image.dtype in (np.uint8, np.uint16):
-            most = np.iinfo(image.dtype).max
-            return self.linear(np.arange(most + 1, dtype=np.float32) / most)[image]
+            full_scale = np.iinfo(image.dtype).max
+            levels = np.arange(full_scale + 1, dtype=np.float32) / full_scale
+            return self.linear(levels)[image]
         if self.kind == "gamma":
             return np.power(image, self.value, dtype=np.float32)
         if self.kind == "exponential":
@@ -38,8 +38,10 @@ class Response:
         return np.float32(image)
 
     def encoded(self, image_linear: np.ndarray, clip: bool = True) -> np.ndarray:
-        """The inverse. clip: to what the sensor and the file can hold; without it values above 1
-        survive, as in sharp images.
+        """The inverse of `linear`.
+
+        clip: to what the sensor and the file can hold; without it values above 1 survive, as in
+        sharp images.
         """
         if self.kind == "exponential":  # response first, then the clip
             image = 1 - np.exp(-self.value * image_linear, dtype=np.float32)
@@ -52,14 +54,16 @@ class Response:
 
 
 STANDARD = Response()  # gamma 2.2
-# Averages of the pixels' values, as GoPro's `blur` (Nah et al., CVPR 2017) and most sets of video
-# frames are made.
+# Averaging in sRGB space, as GoPro's `blur` (Nah et al., CVPR 2017) and most sets of video frames
+# are made.
 NO_RESPONSE = Response("none")
 
 
 def gamma_response(gamma: float) -> Response:
     """linear = s^gamma; 1 stands for no response."""
-    return Response("gamma", gamma) if gamma != 1 else NO_RESPONSE
+    if gamma == 1:
+        return NO_RESPONSE
+    return Response("gamma", gamma)
 
 
 def saturation_mask(image_linear: np.ndarray, published: bool = False) -> np.ndarray:
@@ -71,40 +75,45 @@ def saturation_mask(image_linear: np.ndarray, published: bool = False) -> np.nda
     full = np.where(image_linear >= 1, 255, 0).astype(np.uint8)
     closed = cv2.morphologyEx(full, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     smooth = np.float32(gaussian_filter(closed.astype(np.float64), sigma=(1, 1, 0), mode="nearest"))
-    return (np.trunc(smooth) if published else smooth) / 255
+    if published:
+        smooth = np.trunc(smooth)
+    return smooth / 255
 
 
-def is_saturated(mask: np.ndarray, share: float = 0.001) -> bool:
-    """Whether a saturation mask matters: non-zero entries of all channels make at least `share` of
-    the pixels.
+def is_saturated(mask: np.ndarray, fraction: float = 0.001) -> bool:
+    """Whether the non-zero entries of a saturation mask make at least a fraction of the pixels.
+
+    Entries of all channels count.
     """
-    return np.count_nonzero(mask) >= share * mask.shape[0] * mask.shape[1]
+    return np.count_nonzero(mask) >= fraction * mask.shape[0] * mask.shape[1]
 
 
 def add_streaks(
     image_linear: np.ndarray,
     rng: np.random.Generator,
-    fewest: int = 10,
-    most: int = 100,
-    brightest: float = 2000 / 255,
+    min_count: int = 10,
+    max_count: int = 100,
+    max_intensity: float = 2000 / 255,
     margin: int = 65,
 ) -> np.ndarray:
     """Small bright patches added to all channels, which blur will draw out to streaks of light.
 
-    `fewest` .. `most` - 1 patches of half-height 0..3 and half-width 0..4 px (0 = nothing), one
-    intensity U(0, brightest) each, centres at least `margin` px from the border; images too small
-    for that stay as they are.
+    `min_count` .. `max_count` - 1 patches of half-height 0..3 and half-width 0..4 px (0 = nothing),
+    one intensity U(0, max_intensity) each, centres at least `margin` px from the border; images too
+    small for that stay as they are.
     """
     height, width = image_linear.shape[:2]
     if min(height, width) <= 2 * margin:
         return image_linear
     image_linear = image_linear.copy()
-    for _ in range(int(rng.integers(fewest, most))):
-        y, x = int(rng.integers(margin, height - margin)), int(rng.integers(margin, width - margin))
-        half_height, half_width = int(rng.integers(4)), int(rng.integers(5))
-        image_linear[y - half_height : y + half_height, x - half_width : x + half_width] += (
-            np.float32(rng.uniform(0, brightest))
-        )
+    for _ in range(int(rng.integers(min_count, max_count))):
+        y = int(rng.integers(margin, height - margin))
+        x = int(rng.integers(margin, width - margin))
+        half_height = int(rng.integers(4))
+        half_width = int(rng.integers(5))
+        rows = slice(y - half_height, y + half_height)
+        columns = slice(x - half_width, x + half_width)
+        image_linear[rows, columns] += np.float32(rng.uniform(0, max_intensity))
     return image_linear
 
 
@@ -114,13 +123,14 @@ def add_noise(
     kind: Literal["none", "poisson", "gaussian"],
     level: float,
 ) -> np.ndarray:
-    """Sensor noise: poisson = photon counts with `level` photons at full scale; gaussian = standard
-    deviation `level` times the signal.
+    """An image with sensor noise.
+
+    poisson: photon counts with `level` photons at full scale; gaussian: standard deviation `level`
+    times the signal.
     """
     if kind == "poisson":
         return np.float32(rng.poisson(np.maximum(image_linear, 0) * level) / level)
     if kind == "gaussian":
-        return image_linear + np.float32(level) * image_linear * rng.standard_normal(
-            image_linear.shape, np.float32
-        )
+        noise = rng.standard_normal(image_linear.shape, np.float32)
+        return image_linear + np.float32(level) * image_linear * noise
     return image_linear

@@ -1,4 +1,4 @@
-"""What a sensor collects while its shutter is open: averages of many moments in linear light.
+"""What a sensor collects while its shutter is open: averages of many views in linear light.
 
 Images are arrays [H,W,3]; `_linear` values are proportional to light, others gamma-encoded in
 [0,1].
@@ -13,20 +13,21 @@ from data.synthesis.camera import STANDARD, Response
 
 
 def mean_in_linear_light(frames: Iterable[np.ndarray], response: Response = STANDARD) -> np.ndarray:
-    """The exposure that lasts over the given encoded frames: their mean in linear light, encoded
-    again.
-    """
-    total, count = 0.0, 0
+    """The exposure that lasts over encoded frames: their mean in linear light, encoded again."""
+    total = 0.0
+    count = 0
     for frame in frames:
-        total, count = total + response.linear(frame), count + 1
+        total = total + response.linear(frame)
+        count += 1
     return response.encoded(total / count)
 
 
 def frames_needed(exposure: float, interpolate: bool = True) -> int:
-    """How many frames around a middle one (an odd number) an exposure of so many frame intervals
-    touches.
-    """
-    return 2 * int(np.ceil(exposure / 2 if interpolate else (exposure - 1) / 2)) + 1
+    """How many frames (an odd number) an exposure of so many frame intervals touches."""
+    reach = exposure / 2
+    if not interpolate:  # a frame stands for half an interval on either side
+        reach -= 0.5
+    return 2 * int(np.ceil(reach)) + 1
 
 
 def exposed_frame(
@@ -35,64 +36,74 @@ def exposed_frame(
     interpolate: bool = True,
     response: Response = STANDARD,
 ) -> np.ndarray:
-    """What a shutter open for `exposure` frame intervals around the middle of sharp frames [H,W,3]
-    collects (see frames_needed).
+    """The picture that a shutter collects around the middle one of sharp frames [H,W,3].
 
-    interpolate: between two frames, at least one moment per pixel of motion is made by optical
-    flow, so that no double contours remain; else the frames themselves are averaged.
+    exposure: in frame intervals; `frames` are as many as frames_needed says. interpolate: between
+    two frames, at least one view per pixel of motion is made by optical flow, so that no double
+    contours remain; else the frames themselves are averaged.
     """
-    if len(frames) != frames_needed(exposure, interpolate):
+    needed = frames_needed(exposure, interpolate)
+    if len(frames) != needed:
         raise ValueError(
-            f"an exposure of {exposure} frame intervals needs "
-            f"{frames_needed(exposure, interpolate)} frames, got {len(frames)}"
+            f"an exposure of {exposure} frame intervals needs {needed} frames, got {len(frames)}"
         )
     if not interpolate:
         return mean_in_linear_light(frames, response)
-    middle = len(frames) // 2
-    between = [InBetween(one, two) for one, two in zip(frames, frames[1:])]
-    moments = (
-        2 * int(np.ceil(exposure * max(pair.motion for pair in between) / 2)) + 1
-    )  # odd, so that one is the middle frame
-    times = exposure_times(middle, exposure, moments)
+    between = [InBetween(first, second) for first, second in zip(frames, frames[1:])]
+    motion = max(pair.motion for pair in between)
+    count = 2 * int(np.ceil(exposure * motion / 2)) + 1  # odd, so that one is the middle frame
+    times = exposure_times(len(frames) // 2, exposure, count)
     return mean_in_linear_light((_at(frames, between, time) for time in times), response)
 
 
+def exposure_times(middle: float, exposure: float, count: int) -> np.ndarray:
+    """Midpoints of `count` equal parts of an exposure around a time, all in frame intervals."""
+    return middle + exposure * ((np.arange(count) + 0.5) / count - 0.5)
+
+
+def luma_8bit(frame: np.ndarray) -> np.ndarray:
+    """The luma [H,W] uint8 of a frame [H,W,3] in [0,1], as optical flow takes it."""
+    return cv2.cvtColor((frame * 255).round().astype(np.uint8), cv2.COLOR_RGB2GRAY)
+
+
 class InBetween:
-    """Frames between two neighbours, by optical flow in both directions (time-weighted as in Super
-    SloMo, Jiang et al. 2018, eq. 4).
+    """Frames between two neighbours [H,W,3] in [0,1], by optical flow in both directions.
+
+    Time-weighted as in Super SloMo (Jiang et al. 2018, eq. 4). motion: 99th percentile of the flow
+    in px per frame interval.
     """
 
     def __init__(self, first: np.ndarray, second: np.ndarray):
-        self.first, self.second = first, second
-        luma = [
-            cv2.cvtColor((frame * 255).round().astype(np.uint8), cv2.COLOR_RGB2GRAY)
-            for frame in (first, second)
-        ]
+        self.first = first
+        self.second = second
+        first_luma = luma_8bit(first)
+        second_luma = luma_8bit(second)
         search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self.forth, self.back = search.calc(*luma, None), search.calc(*reversed(luma), None)
-        # where going forth and back does not lead home, the pixel is hidden in the other frame
-        self.hidden_in_second, self.hidden_in_first = (
-            _round_trip(self.forth, self.back),
-            _round_trip(self.back, self.forth),
-        )
-        self.motion = float(
-            np.percentile(np.hypot(*np.moveaxis(self.forth, -1, 0)), 99)
-        )  # px per interval
+        self.forward_flow = search.calc(first_luma, second_luma, None)  # [H,W,2]
+        self.backward_flow = search.calc(second_luma, first_luma, None)
+        # Where the two flows disagree, the pixel is hidden in the other frame.
+        self.hidden_in_second = _disagreement(self.forward_flow, self.backward_flow)  # [H,W]
+        self.hidden_in_first = _disagreement(self.backward_flow, self.forward_flow)
+        lengths = np.hypot(self.forward_flow[..., 0], self.forward_flow[..., 1])
+        self.motion = float(np.percentile(lengths, 99))
 
     def at(self, time: float) -> np.ndarray:
         """The frame at `time` in 0 (first) .. 1 (second), bicubic, encoded."""
-        to_first = -(1 - time) * time * self.forth + time**2 * self.back
-        to_second = (1 - time) ** 2 * self.forth - time * (1 - time) * self.back
+        to_first = -(1 - time) * time * self.forward_flow + time**2 * self.backward_flow
+        to_second = (1 - time) ** 2 * self.forward_flow - time * (1 - time) * self.backward_flow
         weight_first = (1 - time) * np.exp(-_sampled(self.hidden_in_second, to_first)) + 1e-6
         weight_second = time * np.exp(-_sampled(self.hidden_in_first, to_second)) + 1e-6
-        share = (weight_second / (weight_first + weight_second))[..., None]
-        first, second = _sampled(self.first, to_first), _sampled(self.second, to_second)
-        return ((1 - share) * first + share * second).clip(0, 1)
+        fraction = (weight_second / (weight_first + weight_second))[..., None]
+        first = _sampled(self.first, to_first)
+        second = _sampled(self.second, to_second)
+        return ((1 - fraction) * first + fraction * second).clip(0, 1)
 
 
 def _at(frames: Sequence[np.ndarray], between: Sequence[InBetween], time: float) -> np.ndarray:
     index = int(time)
-    return frames[index] if time == index else between[index].at(time - index)
+    if time == index:
+        return frames[index]
+    return between[index].at(time - index)
 
 
 def _sampled(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -109,14 +120,7 @@ def _sampled(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     )
 
 
-def _round_trip(forth: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Squared distance in px from home after going forth and back, at most 20."""
-    away = forth + _sampled(back, forth)
-    return (away**2).sum(-1).clip(0, 20)
-
-
-def exposure_times(frame: float, exposure: float, moments: int) -> np.ndarray:
-    """Midpoints of `moments` equal parts of the exposure around t = frame; exposure in frame
-    intervals.
-    """
-    return frame + exposure * ((np.arange(moments) + 0.5) / moments - 0.5)
+def _disagreement(flow: np.ndarray, reverse_flow: np.ndarray) -> np.ndarray:
+    """Squared distance in px between a pixel and where both flows lead it, at most 20."""
+    distance = flow + _sampled(reverse_flow, flow)
+    return (distance**2).sum(-1).clip(0, 20)

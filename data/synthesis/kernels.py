@@ -1,9 +1,9 @@
-"""Blur kernels: read from files, or made from the motion of a camera (odd-sized, non-negative, sum
-1, float32 [K,K]).
+"""Blur kernels: read from files, or made from the motion of a camera.
 
-Our own come in three kinds, in the manner of the simulated hand tremor that SBDD's kernels were
-made with (exposure 0.5 s, focal length 1000 px): `tremor`, physiological tremor as band-limited
-noise with a bump near 8-12 Hz; `linear`; `walk`, a uniform random walk.
+They are odd-sized, non-negative, of sum 1, float32 [K,K]. Our own come in three kinds, in the
+manner of the simulated hand tremor that SBDD's kernels were made with (exposure 0.5 s, focal length
+1000 px): `tremor`, physiological tremor as band-limited noise with a bump near 8-12 Hz; `linear`;
+`walk`, a uniform random walk.
 """
 
 import tokenize
@@ -20,7 +20,7 @@ from utils.matlab import read_matlab
 
 Kind = Literal["tremor", "linear", "walk"]
 KINDS: tuple[Kind, ...] = ("tremor", "linear", "walk")
-MOMENTS = 512  # of an exposure
+PATH_POINTS = 512  # of a camera's path during an exposure
 TREMOR_HZ = (8.0, 12.0)
 AMPLITUDE_RAD_S = 0.03  # 0.5 s and 1000 px then give about 15 px
 
@@ -35,16 +35,13 @@ def load_kernels(source: Path, size: int, folder: Path | None = None) -> dict[st
     than `size`.
     """
     if source.is_dir():
-        paths = sorted(
-            (path for path in source.rglob("*") if _is_kernel(path)),
-            key=lambda path: natural_key(str(path)),
-        )
+        files = [path for path in source.rglob("*") if _is_kernel(path)]
+        paths = sorted(files, key=lambda path: natural_key(str(path)))
     elif source.suffix in (".txt", ".list"):
         with reading(source, "a list of files"):
             lines = source.read_text(encoding="utf-8").split("\n")
-        paths = [
-            below(folder or source.parent, line.strip(), source) for line in lines if line.strip()
-        ]
+        names = [line.strip() for line in lines if line.strip()]
+        paths = [below(folder or source.parent, name, source) for name in names]
     else:
         paths = [source]
     if not paths:
@@ -61,12 +58,15 @@ def fit_kernel(kernel: np.ndarray, size: int, name: str = "the kernel") -> np.nd
             f"{name} is no blur kernel: its values must be finite and not negative, its sum not 0"
         )
     kernel = kernel / kernel.sum()
-    cut = [max(side - size, 0) // 2 for side in kernel.shape]
-    if any(cut):  # only what is empty may be cut off
-        kernel = kernel[cut[0] : kernel.shape[0] - cut[0], cut[1] : kernel.shape[1] - cut[1]]
+    height, width = kernel.shape
+    top = max(height - size, 0) // 2
+    left = max(width - size, 0) // 2
+    if top or left:  # only what is empty may be cut off
+        kernel = kernel[top : height - top, left : width - left]
         if kernel.sum() < 1 - 1e-6:
             raise UserError(f"{name} does not fit into {size}x{size} pixels: raise --K")
-    rows, columns = ((size - side) // 2 for side in kernel.shape)
+    rows = (size - kernel.shape[0]) // 2
+    columns = (size - kernel.shape[1]) // 2
     return np.pad(kernel, ((rows, rows), (columns, columns))).astype(np.float32)
 
 
@@ -78,65 +78,64 @@ def random_kernel(
     exposure_s: float = 0.5,
     focal: float = 1000,
 ) -> np.ndarray:
-    """A kernel of a kind (none: any of them). length: rough extent in px; none: what the tremor
-    gives, or U(2, size / 2).
+    """A kernel of a kind (none: any of them).
+
+    length: rough extent in px; none: what the tremor gives, or U(2, size / 2).
     """
     kind = kind or KINDS[int(rng.integers(len(KINDS)))]
     if kind == "tremor":
         points = tremor(rng, exposure_s, focal)
     elif kind == "linear":
         angle = rng.uniform(0, 2 * np.pi)
-        points = np.linspace(-0.5, 0.5, MOMENTS)[:, None] * (np.cos(angle), np.sin(angle))
-        length = length or rng.uniform(2, size / 2)
+        points = np.linspace(-0.5, 0.5, PATH_POINTS)[:, None] * (np.cos(angle), np.sin(angle))
     else:
-        points = np.cumsum(rng.uniform(-1, 1, (MOMENTS // 8, 2)), axis=0)
-        points = np.stack(
-            [
-                np.interp(np.linspace(0, 1, MOMENTS), np.linspace(0, 1, len(points)), column)
-                for column in points.T
-            ],
-            1,
-        )
-        length = length or rng.uniform(2, size / 2)
+        points = _random_walk(rng)
+    if kind != "tremor" and not length:
+        length = rng.uniform(2, size / 2)
+    scale = 1.0
+    if length:
+        scale = length / np.ptp(points, axis=0).max()
     furthest = np.abs(points - points.mean(0)).max()  # the kernel is centred on its mean
-    scale = min(length / np.ptp(points, axis=0).max() if length else 1.0, (size - 3) / 2 / furthest)
-    return kernel_of_path(points * scale, size)
+    max_scale = (size - 3) / 2 / furthest
+    return kernel_of_path(points * min(scale, max_scale), size)
 
 
 def tremor(rng: np.random.Generator, exposure_s: float = 0.5, focal: float = 1000) -> np.ndarray:
-    """Positions [MOMENTS,2] in px of a distant point while a hand-held camera rotates: rotation
-    about x and y times the focal length.
+    """Positions [PATH_POINTS,2] in px of a distant point while a hand-held camera rotates.
 
-    The angular velocity is noise with an amplitude falling like 1/f and a bump at 8-12 Hz; its root
-    mean square is log-normal around AMPLITUDE_RAD_S.
+    They are the rotation about x and y times the focal length. The angular velocity is noise with
+    an amplitude falling like 1/f and a bump at 8-12 Hz; its root mean square is log-normal around
+    AMPLITUDE_RAD_S.
     """
-    seconds = (
-        2 * exposure_s
-    )  # a longer record, so that slow drifts are not periodic within the exposure
-    frequency = np.fft.rfftfreq(2 * MOMENTS, seconds / (2 * MOMENTS))
+    # A longer record, so that slow drifts are not periodic within the exposure.
+    seconds = 2 * exposure_s
+    frequency = np.fft.rfftfreq(2 * PATH_POINTS, seconds / (2 * PATH_POINTS))
     low, high = TREMOR_HZ
-    shape = 1 / np.maximum(frequency, 1 / seconds) + 0.3 * np.exp(
-        -(((frequency - (low + high) / 2) / (high - low)) ** 2)
-    )
-    shape[(frequency == 0) | (frequency > 40)] = 0
-    spectrum = (
-        shape[:, None]
-        * np.exp(2j * np.pi * rng.random((len(frequency), 2)))
-        * rng.rayleigh(1, (len(frequency), 2))
-    )
-    velocity = np.fft.irfft(spectrum, axis=0)[:MOMENTS]
+    bump = np.exp(-(((frequency - (low + high) / 2) / (high - low)) ** 2))
+    envelope = 1 / np.maximum(frequency, 1 / seconds) + 0.3 * bump
+    envelope[(frequency == 0) | (frequency > 40)] = 0
+    phase = np.exp(2j * np.pi * rng.random((len(frequency), 2)))
+    magnitude = rng.rayleigh(1, (len(frequency), 2))
+    velocity = np.fft.irfft(envelope[:, None] * phase * magnitude, axis=0)[:PATH_POINTS]
     amplitude = AMPLITUDE_RAD_S * np.exp(rng.normal(0, 0.6))
     velocity *= amplitude / np.sqrt((velocity**2).mean())
-    return focal * np.cumsum(velocity, axis=0) * exposure_s / MOMENTS
+    return focal * np.cumsum(velocity, axis=0) * exposure_s / PATH_POINTS
 
 
-def kernel_of_path(points: np.ndarray, size: int, weights: np.ndarray | None = None) -> np.ndarray:
-    """The kernel that a path [N,2] of (x, y) in px draws, by bilinear splatting, its centre of mass
-    in the middle of [size,size].
+def resampled_path(path: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The positions [N,2] of a path [M,2] at times [N] in 0 (its start) .. 1 (its end)."""
+    path_times = np.linspace(0, 1, len(path))
+    x = np.interp(times, path_times, path[:, 0])
+    y = np.interp(times, path_times, path[:, 1])
+    return np.stack([x, y], 1)
 
-    Raises ValueError for a path that does not fit.
+
+def kernel_of_path(points: np.ndarray, size: int) -> np.ndarray:
+    """The kernel [size,size] that a path [N,2] of (x, y) in px draws, by bilinear splatting.
+
+    Its centre of mass lies in the middle. Raises ValueError for a path that does not fit.
     """
-    weights = np.full(len(points), 1 / len(points)) if weights is None else weights / weights.sum()
+    weights = np.full(len(points), 1 / len(points))
     position = points - weights @ points + (size - 1) / 2
     corner = np.floor(position).astype(int)
     if corner.min() < 0 or corner.max() > size - 2:
@@ -144,12 +143,12 @@ def kernel_of_path(points: np.ndarray, size: int, weights: np.ndarray | None = N
             f"a path of {np.ptp(points, axis=0).max():.1f} px does not fit into a kernel of "
             f"{size} px"
         )
-    share, kernel = position - corner, np.zeros((size, size))
+    fraction = position - corner
+    factors = (1 - fraction, fraction)  # of the pixel at the corner and of the next, [N,2] each
+    kernel = np.zeros((size, size))
     for dx in (0, 1):
         for dy in (0, 1):
-            part = (share[:, 0] if dx else 1 - share[:, 0]) * (
-                share[:, 1] if dy else 1 - share[:, 1]
-            )
+            part = factors[dx][:, 0] * factors[dy][:, 1]
             np.add.at(kernel, (corner[:, 1] + dy, corner[:, 0] + dx), weights * part)
     return kernel.astype(np.float32)
 
@@ -158,21 +157,23 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
     """A picture [H,W,3] of kernels, each brightened to its own maximum."""
     cells = []
     for kernel in kernels:
-        pixels = cv2.resize(
-            np.sqrt(kernel / kernel.max()),
-            (cell, cell),
-            interpolation=cv2.INTER_AREA if len(kernel) > cell else cv2.INTER_NEAREST,
-        )
+        interpolation = cv2.INTER_AREA if len(kernel) > cell else cv2.INTER_NEAREST
+        bright = np.sqrt(kernel / kernel.max())
+        pixels = cv2.resize(bright, (cell, cell), interpolation=interpolation)
         cells.append(np.pad(np.uint8(255 * pixels), 1, constant_values=64))
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     rows = [np.hstack(cells[first : first + columns]) for first in range(0, len(cells), columns)]
     return np.repeat(np.vstack(rows)[..., None], 3, 2)
 
 
+def _random_walk(rng: np.random.Generator) -> np.ndarray:
+    corners = np.cumsum(rng.uniform(-1, 1, (PATH_POINTS // 8, 2)), axis=0)
+    return resampled_path(corners, np.linspace(0, 1, PATH_POINTS))
+
+
 def _is_kernel(path: Path) -> bool:
-    from utils.image import (
-        is_image,
-    )  # where pictures are read: the kernels themselves need no more than numpy, scipy and OpenCV
+    # Imported here: making kernels needs no more than numpy, scipy and OpenCV.
+    from utils.image import is_image
 
     return path.suffix in (".mat", ".npy") or (is_image(path) and path.stem != "contact_sheet")
 
@@ -188,5 +189,5 @@ def _read_kernel(path: Path) -> np.ndarray:
     from utils.image import read_image
 
     kernel = np.float64(read_image(path).mean(-1))
-    missing = [1 - side % 2 for side in kernel.shape]  # drawn trajectories may have even sides
-    return np.pad(kernel, ((0, missing[0]), (0, missing[1])))
+    height, width = kernel.shape  # drawn trajectories may have even sides
+    return np.pad(kernel, ((0, 1 - height % 2), (0, 1 - width % 2)))

@@ -37,14 +37,10 @@ def smooth_trajectory(
     times = np.arange(-1, frames + 1)
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, np.pi / 6, len(times)))
     pace = speed * np.exp(rng.normal(0, 0.3, len(times)))
-    steps = np.stack(
-        (
-            pace * np.cos(heading),
-            pace * np.sin(heading),
-            rng.normal(0, turn, len(times)) if turn else 0 * pace,
-        ),
-        1,
-    )
+    rotation = np.zeros(len(times))
+    if turn:
+        rotation = rng.normal(0, turn, len(times))
+    steps = np.stack((pace * np.cos(heading), pace * np.sin(heading), rotation), 1)
     path = np.cumsum(steps, axis=0)
     spline = CubicSpline(times, path)
     return Trajectory(CubicSpline(times, path - spline((frames - 1) / 2)))

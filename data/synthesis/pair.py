@@ -1,17 +1,16 @@
-"""A blurry and a sharp photo from one sharp photo, its objects and a blur kernel for each (SBDD,
-arXiv 2209.12675).
+"""A blurry and a sharp photo from one sharp photo, its objects and a blur kernel for each.
 
-Order: linear light, illumination, saturation, light streaks; background and objects blurred and
-blended; noise; the camera's response; the sharp image cut to the valid region.
+Source: SBDD, arXiv 2209.12675. Order: linear light, illumination, saturation, light streaks;
+background and objects blurred and blended; noise; the camera's response; the sharp image cut to the
+valid region.
 """
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 
-from data.synthesis.blend import blend
+from data.synthesis.blend import blend_arrays
 from data.synthesis.camera import (
     STANDARD,
     Response,
@@ -47,8 +46,10 @@ class PairSettings:
 
 
 class Pair(NamedTuple):
-    """blurry [h,w,3] in [0,1]; sharp [h,w,3], which may exceed 1; weights [N+1,h,w] of background
-    and objects.
+    """A blurry and a sharp image of one scene.
+
+    blurry [h,w,3] in [0,1]; sharp [h,w,3], which may exceed 1; weights [N+1,h,w] of background and
+    objects.
     """
 
     blurry: np.ndarray
@@ -63,49 +64,50 @@ def make_pair(
     rng: np.random.Generator,
     settings: PairSettings = PairSettings(),
 ) -> Pair:
-    """A pair from a picture [H,W,3] (8-bit, or [0,1]), masks [N,H,W] and kernels [N+1,K,K]; h, w =
-    H - K + 1, W - K + 1.
+    """A pair from a picture [H,W,3] (8-bit, or [0,1]), masks [N,H,W] and kernels [N+1,K,K].
+
+    h, w = H - K + 1, W - K + 1.
     """
-    sharp = settings.response.linear(picture)
+    response = settings.response
+    sharp_linear = response.linear(picture)  # [H,W,3]
     if settings.illumination > 1:  # the same as V of HSV times the factor
-        sharp = sharp * np.float32(rng.uniform(1, settings.illumination))
-    highlights = saturation_mask(sharp, settings.published) if settings.saturation else None
-    if highlights is not None and not is_saturated(highlights):
-        highlights = None
+        sharp_linear = sharp_linear * np.float32(rng.uniform(1, settings.illumination))
+    highlights = None
+    if settings.saturation:
+        highlights = saturation_mask(sharp_linear, settings.published)
     if settings.streaks and rng.random() < settings.streaks:
-        sharp = add_streaks(
-            sharp, rng, settings.fewest_streaks, settings.max_streaks, settings.brightest_streak
+        sharp_linear = add_streaks(
+            sharp_linear,
+            rng,
+            settings.fewest_streaks,
+            settings.max_streaks,
+            settings.brightest_streak,
         )
-    boost = (
-        np.float32(rng.uniform(0, settings.saturation)) if highlights is not None else np.float32(0)
-    )
+    boost = np.float32(0)
+    if highlights is not None and is_saturated(highlights):
+        boost = np.float32(rng.uniform(0, settings.saturation))
     if boost and settings.saturation_in == "sharp":
-        sharp = np.where(highlights >= 1, sharp * (1 + boost), sharp)
-    blurred, weights = _blended(sharp, masks, kernels)
-    blurred = add_noise(blurred, rng, settings.noise, settings.noise_level)
+        sharp_linear = np.where(highlights >= 1, sharp_linear * (1 + boost), sharp_linear)
+    blurred_linear, weights = blend_arrays(sharp_linear, kernels, masks)  # [h,w,3], [N+1,h,w]
+    blurred_linear = add_noise(blurred_linear, rng, settings.noise, settings.noise_level)
     if boost and settings.saturation_in == "blurry":
-        blurred = blurred + boost * _blended(highlights, masks, kernels)[0]
+        blurred_highlights, _ = blend_arrays(highlights, kernels, masks)
+        blurred_linear = blurred_linear + boost * blurred_highlights
     margin = kernels.shape[-1] // 2
-    sharp = sharp[margin : sharp.shape[0] - margin, margin : sharp.shape[1] - margin]
-    blurry, sharp = settings.response.encoded(blurred), settings.response.encoded(sharp, clip=False)
-    if settings.published and settings.response.kind == "exponential":
+    height, width = picture.shape[:2]
+    sharp_linear = sharp_linear[margin : height - margin, margin : width - margin]  # [h,w,3]
+    blurry = response.encoded(blurred_linear)
+    sharp = response.encoded(sharp_linear, clip=False)
+    if settings.published and response.kind == "exponential":
         with np.errstate(invalid="ignore"):
-            blurry, sharp = blurry ** np.float32(1 / 2.2), sharp ** np.float32(1 / 2.2)
+            blurry = blurry ** np.float32(1 / 2.2)
+            sharp = sharp ** np.float32(1 / 2.2)
     return Pair(blurry, sharp, weights)
 
 
 def to_file(image: np.ndarray, published: bool = False) -> np.ndarray:
     """8-bit pixels; rounded, or truncated as in the published program."""
     pixels = image.clip(0, 1) * 255
-    return (pixels + 1e-4 if published else np.round(pixels)).astype(np.uint8)
-
-
-def _blended(
-    image_linear: np.ndarray, masks: np.ndarray, kernels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    with torch.inference_mode():
-        planes = torch.from_numpy(np.ascontiguousarray(image_linear.transpose(2, 0, 1)))
-        blurred, weights = blend(
-            planes, torch.from_numpy(np.float32(kernels)), torch.from_numpy(np.float32(masks))
-        )
-    return blurred.permute(1, 2, 0).numpy(), weights.numpy()
+    if published:
+        return (pixels + 1e-4).astype(np.uint8)
+    return np.round(pixels).astype(np.uint8)

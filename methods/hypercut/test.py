@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from data.blur2vid import WholeSequences
 from data.sample import sequences_or_sample
-from data.sequences import Sequence
+from data.sequences import FrameSequence
 from methods.hypercut.config import GenerateConfig, TestConfig
 from models import find, load_network
 from models.hypercut import HyperCUT
@@ -66,9 +66,9 @@ def main(config: TestConfig) -> Scores | None:
 def scored(
     config: TestConfig | GenerateConfig,
     network: HyperCUT,
-    sequences: tuple[Sequence, ...],
+    sequences: tuple[FrameSequence, ...],
     stored: bool,
-) -> Iterator[tuple[Sequence, Tensor]]:
+) -> Iterator[tuple[FrameSequence, Tensor]]:
     """(sequence, its six scores) one after the other, of whole pictures; stored: the frames as they
     are stored, whatever the order says.
     """
@@ -77,7 +77,7 @@ def scored(
     device = choose_device(config.device)
     network = network.to(device)
 
-    def score(item: dict) -> tuple[Sequence, Tensor]:
+    def score(item: dict) -> tuple[FrameSequence, Tensor]:
         frames = network.seen(item["frames"].to(device))
         try:
             return item["sequence"], network(frames[None])[0].float().cpu()

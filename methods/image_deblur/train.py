@@ -213,7 +213,7 @@ class DeblurTask:
             else None,
             strong=config.strong,
             mild=config.mild,
-            encoded=config.srgb_fraction,
+            srgb_fraction=config.srgb_fraction,
         )
         settings = PairSettings(
             gamma_response(config.gamma), illumination=3.0 if config.augment_illumination else 1.0

@@ -144,7 +144,7 @@ def _of_picture(
     picture = read_image(job.origin)
     objects = (
         masks(str(job.origin.relative_to(config.data_path).with_suffix("")), picture)
-        .chosen(most=config.max_objects)
+        .chosen(max_objects=config.max_objects)
         .masks
     )
     return _draw(config).scene(picture, objects, (config.height, config.width), rng)

@@ -14,11 +14,8 @@ def test_motion_blur_is_a_transform_among_others():
     blurred, same = v2.Compose([v2.RandomHorizontalFlip(0), RandomMotionBlur(1.0, (8, 12))])(
         picture, mask
     )
-    assert (
-        isinstance(blurred, tv_tensors.Image)
-        and blurred.dtype == torch.uint8
-        and blurred.shape == picture.shape
-    )
+    assert isinstance(blurred, tv_tensors.Image) and blurred.dtype == torch.uint8
+    assert blurred.shape == picture.shape
     assert torch.equal(same, mask)
     assert blurred.float().std() < 0.6 * picture.float().std()
     unchanged = RandomMotionBlur(0.0)(picture)
@@ -26,7 +23,8 @@ def test_motion_blur_is_a_transform_among_others():
 
 
 def test_motion_blur_follows_torchs_seed_and_keeps_light():
-    blur, flat = RandomMotionBlur(1.0), torch.full((2, 3, 40, 50), 0.4)
+    blur = RandomMotionBlur(1.0)
+    flat = torch.full((2, 3, 40, 50), 0.4)
     assert torch.allclose(blur(flat), flat, atol=1e-4)
     noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
     results = []
@@ -37,11 +35,9 @@ def test_motion_blur_follows_torchs_seed_and_keeps_light():
     torch.manual_seed(3)
     kernel = blur.make_params([noise])["kernel"]
     light = noise.pow(2.2)
-    small = torch.nn.functional.conv2d(
-        torch.nn.functional.pad(light[None], (32,) * 4, mode="reflect")[0][:, None],
-        kernel[None, None],
-    )[:, 0]
-    assert torch.allclose(results[0], small.pow(1 / 2.2), atol=2e-3)
+    padded = torch.nn.functional.pad(light[None], (32,) * 4, mode="reflect")[0]
+    expected = torch.nn.functional.conv2d(padded[:, None], kernel[None, None])[:, 0]
+    assert torch.allclose(results[0], expected.pow(1 / 2.2), atol=2e-3)
 
 
 def test_impossible_settings_are_refused():
@@ -51,7 +47,7 @@ def test_impossible_settings_are_refused():
         RandomMotionBlur(2)
 
 
-def test_degradations_have_their_shares_and_sizes():
+def test_degradations_have_their_fractions_and_sizes():
     clip = np.full((2, 32, 32, 3), 0.5)
     plain = degrade(np.random.default_rng(0), clip, 0, 0)
     assert np.array_equal(plain, np.float32(np.full_like(clip, 128) / 255))

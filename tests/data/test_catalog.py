@@ -18,9 +18,8 @@ def test_every_layout_is_recognised_and_paired(make_videos, layout):
     assert [video.name for video in found.videos] == ["v_2", "v_10"]  # natural order
     assert [len(video.blurry) for video in found.videos] == [3, 12]
     for video in found.videos:
-        assert [int(frame.split("_")[-1]) for frame in video.frames] == list(
-            range(len(video.frames))
-        )
+        numbers = [int(frame.split("_")[-1]) for frame in video.frames]
+        assert numbers == list(range(len(video.frames)))
         if layout != "frames":
             assert [path.stem for path in video.sharp] == video.frames
             difference = read_image(video.blurry[1]).astype(int) - read_image(video.sharp[1])
@@ -35,13 +34,11 @@ def test_one_folder_of_frames_is_one_video(make_videos):
 
 def test_gopro_blur_is_an_explicit_choice(make_videos):
     root = make_videos("gopro")
-    assert {
-        path.parent.name for path in find_videos(root, gopro_blur="blur_gamma").videos[0].blurry
-    } == {"blur_gamma"}
+    video = find_videos(root, gopro_blur="blur_gamma").videos[0]
+    assert {path.parent.name for path in video.blurry} == {"blur_gamma"}
     shutil.rmtree(root / "a" / "blur")
-    with pytest.raises(
-        UserError, match="video a has no folder blur, only blur_gamma: choose it with --gopro_blur"
-    ):
+    message = "video a has no folder blur, only blur_gamma: choose it with --gopro_blur"
+    with pytest.raises(UserError, match=message):
         find_videos(root)
 
 

@@ -14,10 +14,8 @@ def test_windows_do_not_cross_videos(make_videos):
     videos = find_videos(make_videos("clips", {"a": 6, "b": 7, "c": 3})).videos
     windows = ClipWindows(videos, 5, None, seed=0)
     items = [windows[0, index] for index in range(len(windows))]
-    assert [(item["video"], item["frames"][0]) for item in items] == [
-        ("a", "00000"),
-        ("a", "00001"),
-    ] + [("b", f"0000{i}") for i in range(3)]
+    starts = [f"{item['video']} {item['frames'][0]}" for item in items]
+    assert starts == ["a 00000", "a 00001", "b 00000", "b 00001", "b 00002"]
     assert torch.equal(items[1]["sharp"][2], to_tensor(read_image(videos[0].sharp[3])))
     assert len(ClipWindows(videos, 5, None, seed=0, max_frames=5)) == 2
     with pytest.raises(UserError, match="8 frames in a row"):
@@ -38,13 +36,8 @@ def test_blurry_and_sharp_are_cut_alike():
     for seed in range(60):
         one, two = crop_and_turn([stack, -stack], 8, np.random.default_rng(seed))
         assert one.shape == (5, 3, 8, 8) and torch.equal(one, -two)
-        seen.add(
-            tuple(
-                torch.sign(one[0, 0, 0, 1:3] - one[0, 0, 0, 0]).tolist()
-                + [float(abs(one[0, 0, 0, 1] - one[0, 0, 0, 0]))]
-            )
-        )
-    assert len(seen) == 4  # the first row runs right, left, down or up
+        seen.add(float(one[0, 0, 0, 1] - one[0, 0, 0, 0]))
+    assert seen == {1, -1, 14, -14}  # the first row runs right, left, down or up
     with pytest.raises(ValueError, match="patch of 13 px from an image of 14x12"):
         crop_and_turn([stack], 13, np.random.default_rng(0))
 
@@ -60,8 +53,8 @@ def test_moved_pictures_repeat_and_vary(tmp_path):
     assert not torch.equal(item["sharp"], pictures[1, 1]["sharp"])
     for clip in (item["blurry"], item["sharp"]):
         assert clip.min() >= 0 and clip.max() <= 1 and torch.equal(clip, (clip * 255).round() / 255)
-    differences = [
-        (clip["blurry"] - clip["sharp"]).abs().mean().item()
-        for clip in (pictures[epoch, 0] for epoch in range(40))
-    ]
+    differences = []
+    for epoch in range(40):
+        clip = pictures[epoch, 0]
+        differences.append((clip["blurry"] - clip["sharp"]).abs().mean().item())
     assert min(differences) < 0.005 < 0.05 < max(differences)  # none, mild and strong blur

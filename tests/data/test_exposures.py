@@ -18,53 +18,43 @@ FRAMES = 24
 @pytest.fixture
 def videos(tmp_path, monkeypatch):
     """A smooth texture that moves 3 px per frame to the right, and one that stands still."""
-    monkeypatch.setattr("data.exposures.STEP", 2)  # px: DIS sees a little more than 3 at places
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(60, 200))
-    texture = np.real(
-        np.fft.ifft2(
-            np.fft.fft2(rows)
-            * np.exp(-80 * (np.fft.fftfreq(60)[:, None] ** 2 + np.fft.fftfreq(200) ** 2))
-        )
-    )
+    monkeypatch.setattr("data.exposures.STEP", 2)  # px: DIS sees a little more than 3 in parts
+    noise = np.random.default_rng(0).normal(size=(60, 200))
+    squared_frequency = np.fft.fftfreq(60)[:, None] ** 2 + np.fft.fftfreq(200) ** 2
+    texture = np.real(np.fft.ifft2(np.fft.fft2(noise) * np.exp(-80 * squared_frequency)))
     texture = np.uint8(128 + 100 * texture / np.abs(texture).max())
     for frame in range(FRAMES):
         for name, shift in (("moving", 3 * frame), ("still", 0)):
             pixels = np.roll(texture, shift, 1)[:, 70:150]
-            write_image(
-                tmp_path / "sharp" / name / f"{frame}.png", np.repeat(pixels[..., None], 3, 2)
-            )
+            file = tmp_path / "sharp" / name / f"{frame}.png"
+            write_image(file, np.repeat(pixels[..., None], 3, 2))
     return find_videos(tmp_path / "sharp", "frames").videos
 
 
 def make(videos, tmp_path, **others):
-    return ExposedVideos(
-        videos, **{"frames": 5, "size": 32, "seed": 1, "cache": tmp_path / "cache"} | others
-    )
+    settings = {"frames": 5, "size": 32, "seed": 1, "cache": tmp_path / "cache"}
+    return ExposedVideos(videos, **settings | others)
 
 
-def test_the_high_rate_holds_the_frames_and_moments_between(videos, tmp_path):
-    video = high_rate(videos[0], tmp_path / "cache")
-    assert (
-        video.rate == 2
-        and video.frames.shape == (2 * FRAMES - 1, 60, 80, 3)
-        and video.real_frames == FRAMES
-    )
+def test_the_high_rate_holds_the_frames_and_those_between(videos, tmp_path):
+    cache = tmp_path / "cache"
+    video = high_rate(videos[0], cache)
+    assert video.rate == 2 and video.real_frames == FRAMES
+    assert video.frames.shape == (2 * FRAMES - 1, 60, 80, 3)
     inner = np.s_[8:-8, 8:-8]
-    moved = np.roll(video.frames[10].astype(int), 1, 1), np.roll(video.frames[10].astype(int), 2, 1)
-    error = np.abs(video.frames[11] - (moved[0] + moved[1]) / 2)[inner].mean()  # 1.5 px further
-    assert error < 1.0
-    made = (tmp_path / "cache").stat().st_mtime_ns
-    assert (
-        high_rate(videos[0], tmp_path / "cache").rate == 2
-        and (tmp_path / "cache").stat().st_mtime_ns == made
-    )
-    assert high_rate(videos[1], tmp_path / "cache").rate == 1  # nothing moves
-    assert high_rate(videos[0], tmp_path / "cache", max_frames=10).real_frames == 10
+    frame = video.frames[10].astype(int)
+    expected = (np.roll(frame, 1, 1) + np.roll(frame, 2, 1)) / 2  # 1.5 px further
+    assert np.abs(video.frames[11] - expected)[inner].mean() < 1.0
+    made = cache.stat().st_mtime_ns
+    assert high_rate(videos[0], cache).rate == 2
+    assert cache.stat().st_mtime_ns == made
+    assert high_rate(videos[1], cache).rate == 1  # nothing moves
+    assert high_rate(videos[0], cache, max_frames=10).real_frames == 10
 
 
 def test_clips_depend_on_the_seed_the_epoch_and_the_index_alone(videos, tmp_path):
-    one, two = make(videos, tmp_path), make(videos, tmp_path)
+    one = make(videos, tmp_path)
+    two = make(videos, tmp_path)
     assert len(one) == 2 * ExposedVideos.PER_VIDEO
     for index in range(8):
         assert torch.equal(one[2, index]["blurry"], two[2, index]["blurry"])
@@ -73,16 +63,14 @@ def test_clips_depend_on_the_seed_the_epoch_and_the_index_alone(videos, tmp_path
 
 
 def test_pairs_are_clips_of_one_frame(videos, tmp_path):
-    pairs, clips = (
-        ExposedFrames(videos, 32, 1, tmp_path / "cache"),
-        make(videos, tmp_path, frames=1),
-    )
+    pairs = ExposedFrames(videos, 32, 1, tmp_path / "cache")
+    clips = make(videos, tmp_path, frames=1)
     assert len(pairs) == len(clips)
     for index in range(6):
-        pair, clip = pairs[3, index], clips[3, index]
-        assert torch.equal(pair["blurry"], clip["blurry"][0]) and torch.equal(
-            pair["sharp"], clip["sharp"][0]
-        )
+        pair = pairs[3, index]
+        clip = clips[3, index]
+        assert torch.equal(pair["blurry"], clip["blurry"][0])
+        assert torch.equal(pair["sharp"], clip["sharp"][0])
         assert pair["name"] == f"{clip['video']}/{clip['frames'][0]}"
 
 
@@ -102,10 +90,12 @@ def test_blur_is_none_mild_and_strong_and_still_scenes_stay_sharp(videos, tmp_pa
 def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(
     videos, tmp_path, monkeypatch, srgb_fraction, response
 ):
-    """A mean of light, or, as GoPro's `blur`, of pixel values."""
-    monkeypatch.setattr(
-        "data.exposures.degrade", lambda rng, clip, **shares: np.round(clip * 255) / 255
-    )
+    """The mean is taken in linear light, or, as of GoPro's `blur`, in sRGB space."""
+
+    def only_rounded(rng, clip, **fractions):
+        return np.round(clip * 255) / 255
+
+    monkeypatch.setattr("data.exposures.degrade", only_rounded)
     monkeypatch.setattr("data.exposures.crop_and_turn", lambda images, size, rng: images)
     monkeypatch.setattr("data.exposures.UNBLURRED_FRACTION", 0)
     monkeypatch.setattr("data.exposures.PLAIN_FRACTION", 1)
@@ -123,13 +113,12 @@ def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(
         ]
         assert len(offsets) == 1
         blurry = item["blurry"][2].numpy().transpose(1, 2, 0)
-        part = np.s_[:, offsets[0] : offsets[0] + 60]
-        around = [
-            [frame[part] for frame in frames[numbers[2] - half : numbers[2] + half + 1]]
-            for half in (1, 2)
-        ]
-        means = [mean_in_linear_light(exposed, response) for exposed in around]
-        assert min(np.abs(mean - blurry).max() for mean in means) < 0.5 / 255 + 1e-4
+        part = np.s_[:, :, offsets[0] : offsets[0] + 60]
+        errors = []
+        for half in (1, 2):
+            around = frames[numbers[2] - half : numbers[2] + half + 1][part]
+            errors.append(np.abs(mean_in_linear_light(around, response) - blurry).max())
+        assert min(errors) < 0.5 / 255 + 1e-4
 
 
 def test_too_short_or_too_small_videos_are_named(videos, tmp_path):
@@ -139,10 +128,11 @@ def test_too_short_or_too_small_videos_are_named(videos, tmp_path):
         make(videos, tmp_path, max_frames=9)
 
 
-def test_a_mixture_keeps_its_share():
+def test_a_mixture_keeps_its_fraction():
     class Named(torch.utils.data.Dataset):
         def __init__(self, name, length):
-            self.name, self.length = name, length
+            self.name = name
+            self.length = length
 
         def __len__(self):
             return self.length
@@ -154,8 +144,5 @@ def test_a_mixture_keeps_its_share():
     mixture = Mixture(Named("main", 500), Named("other", 7), 0.2, seed=0)
     names = [mixture[0, index] for index in range(500)]
     assert len(mixture) == 500 and 60 < names.count("other") < 140
-    assert (
-        names
-        == [mixture[0, index] for index in range(500)]
-        != [mixture[1, index] for index in range(500)]
-    )
+    assert names == [mixture[0, index] for index in range(500)]
+    assert names != [mixture[1, index] for index in range(500)]

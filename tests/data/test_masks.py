@@ -16,7 +16,8 @@ def box(top, bottom, left, right):
     return mask
 
 
-ONE, TWO = box(2, 8, 3, 9), box(10, 18, 12, 25)
+ONE = box(2, 8, 3, 9)
+TWO = box(10, 18, 12, 25)
 
 
 def test_detectron_results(tmp_path):
@@ -27,14 +28,11 @@ def test_detectron_results(tmp_path):
         pred_classes=[1, 1],
     )
     objects = find_masks(tmp_path)("GOPR0001/000047", PICTURE)
-    assert np.array_equal(objects.masks, [ONE, TWO]) and objects.scores.tolist() == pytest.approx(
-        [0.95, 0.99]
-    )
+    assert np.array_equal(objects.masks, [ONE, TWO])
+    assert objects.scores.tolist() == pytest.approx([0.95, 0.99])
     assert np.array_equal(objects.chosen(min_area=10).masks, [TWO, ONE])  # the best first
-    assert (
-        len(objects.chosen(min_area=50).masks) == 1
-        and len(objects.chosen(min_area=10, most=1).masks) == 1
-    )
+    assert len(objects.chosen(min_area=50).masks) == 1
+    assert len(objects.chosen(min_area=10, max_objects=1).masks) == 1
     assert len(objects.chosen(min_score=0.97, min_area=10).masks) == 1
     with pytest.raises(UserError, match="no masks for other: looked for other.npz in"):
         find_masks(tmp_path)("other", PICTURE)
@@ -73,11 +71,10 @@ def test_label_maps(tmp_path):
 
 
 def test_label_maps_per_frame(tmp_path):
+    (tmp_path / "video").mkdir()
     for frame in range(10):
-        (tmp_path / "video").mkdir(exist_ok=True)
-        Image.fromarray(np.uint8(np.roll(ONE, frame, 1))).save(
-            tmp_path / "video" / f"{frame:05d}.png"
-        )
+        labels = np.uint8(np.roll(ONE, frame, 1))
+        Image.fromarray(labels).save(tmp_path / "video" / f"{frame:05d}.png")
     assert np.array_equal(find_masks(tmp_path)("video/00003", PICTURE).masks, [np.roll(ONE, 3, 1)])
 
 
@@ -106,9 +103,8 @@ def test_coco_instances(tmp_path):
     path.write_text(json.dumps(content))
     objects = find_masks(path)("train/photo", PICTURE)
     assert np.array_equal(objects.masks[1], ONE) and (objects.masks[0] == TWO).mean() > 0.95
-    assert (
-        objects.scores.tolist() == [1, 0.5] and len(find_masks(path)("empty", PICTURE).masks) == 0
-    )
+    assert objects.scores.tolist() == [1, 0.5]
+    assert len(find_masks(path)("empty", PICTURE).masks) == 0
     with pytest.raises(UserError, match="does not list missing"):
         find_masks(path)("missing", PICTURE)
     content["annotations"][0]["image_id"] = 99
@@ -122,7 +118,9 @@ def test_coco_instances(tmp_path):
 
 def test_coco_panoptic(tmp_path):
     labels = np.zeros((20, 30, 3), np.uint8)
-    labels[ONE], labels[TWO], labels[:1] = (5, 1, 0), (7, 0, 2), (9, 9, 9)
+    labels[ONE] = (5, 1, 0)
+    labels[TWO] = (7, 0, 2)
+    labels[:1] = (9, 9, 9)
     (tmp_path / "panoptic").mkdir()
     Image.fromarray(labels).save(tmp_path / "panoptic" / "photo.png")
     content = {

@@ -34,26 +34,24 @@ def test_gamma_pair_is_the_authors(golden, scene):
     pair = make_pair(*scene, rng(), PairSettings(Response("gamma", 2.2)))
     assert np.abs(pair.blurry[::2, ::2] * 255 - vectors["blurry_gamma22"].numpy()).max() < 0.255
     assert np.abs(pair.sharp[::4, ::4] * 255 - vectors["sharp_crop_gamma22"].numpy()).max() < 0.01
-    assert (
-        np.abs(pair.weights - vectors["masks_normalised"].numpy().transpose(2, 0, 1)).max() < 1e-5
-    )
+    weights = vectors["masks_normalised"].numpy().transpose(2, 0, 1)
+    assert np.abs(pair.weights - weights).max() < 1e-5
     linear = make_pair(*scene, rng(), PairSettings(Response("none")))
     assert np.abs(linear.blurry[::2, ::2] * 255 - vectors["blurry_linear"].numpy()).max() < 0.01
 
 
 def test_exponential_pair_is_the_authors(golden, scene):
-    """Once is right and the default; the published program puts gamma 2.2 on top, with NaN where
-    the picture is 0.
+    """Once is right and the default; the published program puts gamma 2.2 on top.
+
+    That gives NaN where the picture is 0.
     """
     vectors = golden("sbdd_pair_exp")
     once = make_pair(*scene, rng(), PairSettings(Response("exponential", 7)))
     assert np.abs(once.blurry[::2, ::2] * 255 - vectors["blurry_exp7_only"].numpy()).max() < 0.255
     assert np.abs(once.sharp[::4, ::4] * 255 - vectors["sharp_crop_exp7_only"].numpy()).max() < 0.01
     twice = make_pair(*scene, rng(), PairSettings(Response("exponential", 7), published=True))
-    assert (
-        np.abs(twice.blurry[::2, ::2] * 255 - vectors["blurry_exp7_then_gamma"].numpy()).max()
-        < 0.255
-    )
+    blurry = vectors["blurry_exp7_then_gamma"].numpy()
+    assert np.abs(twice.blurry[::2, ::2] * 255 - blurry).max() < 0.255
     theirs = vectors["sharp_crop_exp7_then_gamma"].numpy()
     black = scene[0][32:-32, 32:-32][::4, ::4] == 0
     assert np.isnan(theirs[black]).all()
@@ -72,38 +70,30 @@ def test_illumination_and_saturation_are_the_authors(golden, scene, monkeypatch)
     picture = vectors["image"].numpy()
     pair = make_pair(picture, masks, kernels, Fixed(), PairSettings(illumination=3))
     assert np.abs(pair.blurry[::2, ::2] * 255 - vectors["blurry"].numpy()).max() < 0.255
-    assert (
-        np.abs(pair.sharp[::2, ::2] * 255 - vectors["sharp"].numpy()).max() < 0.01
-    )  # beyond 255 survives
-    assert pair.sharp.max() > 1.1
+    assert np.abs(pair.sharp[::2, ::2] * 255 - vectors["sharp"].numpy()).max() < 0.01
+    assert pair.sharp.max() > 1.1  # what is above 255 survives
     linear = Response().linear(picture)
     for light, key in ((linear * np.float32(factor), "sat_mask"), (linear, "sat_mask_plain")):
         theirs = vectors[key].numpy()
         assert np.array_equal(np.round(saturation_mask(light, published=True) * 255), theirs)
-        assert (
-            np.abs(saturation_mask(light) * 255 - theirs).max() < 1
-        )  # ours is not cut to integers
-    share = (
-        np.count_nonzero(vectors["sat_mask_plain"].numpy()) / picture.shape[0] / picture.shape[1]
-    )
-    assert share == pytest.approx(vectors.manifest["sat_percentage_plain"]) and is_saturated(
-        saturation_mask(linear)
-    )
+        # Ours is not truncated to integers.
+        assert np.abs(saturation_mask(light) * 255 - theirs).max() < 1
+    height, width = picture.shape[:2]
+    fraction = np.count_nonzero(vectors["sat_mask_plain"].numpy()) / height / width
+    assert fraction == pytest.approx(vectors.manifest["sat_percentage_plain"])
+    assert is_saturated(saturation_mask(linear))
 
 
 def test_the_whole_program_is_the_authors(golden):
-    """Objects by descending score above the area; overlapping ones share by their weights; 8 bits
-    by truncation.
-    """
+    """Objects by descending score above the area, overlapping ones by their weights, truncation."""
     vectors = golden("sbdd_process")
     picture, masks, scores, kernels = as_numpy(
         *(vectors[key] for key in ("image", "seg_masks", "scores", "kernels"))
     )
-    objects = Objects(masks.astype(bool), scores).chosen(min_score=0.9, min_area=400, most=5)
+    objects = Objects(masks.astype(bool), scores).chosen(min_score=0.9, min_area=400, max_objects=5)
     assert len(objects.masks) == 2 and list(objects.scores) == sorted(objects.scores, reverse=True)
-    pair = make_pair(
-        picture, objects.masks, kernels[vectors.manifest["kernel_index_per_layer"]], rng()
-    )
+    kernels = kernels[vectors.manifest["kernel_index_per_layer"]]
+    pair = make_pair(picture, objects.masks, kernels, rng())
     assert np.abs(pair.blurry[::2, ::2] * 255 - vectors["blurry_float"].numpy()).max() < 0.255
     blurry = to_file(pair.blurry, published=True)
     assert np.abs(blurry.astype(int) - vectors["blurry_uint8"].numpy()).max() <= 1
@@ -114,8 +104,11 @@ def test_the_whole_program_is_the_authors(golden):
 def test_blend_equals_the_slow_way():
     """Every mask and every picture blurred whole with SciPy, in double precision."""
     generator = rng(1)
-    image, masks = generator.random((3, 70, 90)), np.zeros((3, 70, 90))
-    masks[0, 10:30, 5:40], masks[1, 20:60, 30:80], masks[2, :9, :9] = 1, 1, 1
+    image = generator.random((3, 70, 90))
+    masks = np.zeros((3, 70, 90))
+    masks[0, 10:30, 5:40] = 1
+    masks[1, 20:60, 30:80] = 1
+    masks[2, :9, :9] = 1
     kernels = generator.random((4, 15, 15)) ** 4
     kernels[1, :4] = kernels[2, :, 9:] = 0  # empty rims
     kernels /= kernels.sum((1, 2), keepdims=True)
@@ -124,17 +117,15 @@ def test_blend_equals_the_slow_way():
         [fftconvolve(layer, kernel[::-1, ::-1], "valid") for layer, kernel in zip(layers, kernels)]
     )
     weights = smooth / (smooth.sum(0) + 1e-6)
-    expected = sum(
-        weight * np.stack([fftconvolve(channel, kernel[::-1, ::-1], "valid") for channel in image])
-        for weight, kernel in zip(weights, kernels)
-    )
+    expected = 0
+    for weight, kernel in zip(weights, kernels):
+        flipped = kernel[None, ::-1, ::-1]
+        expected = expected + weight * fftconvolve(image, flipped, "valid", axes=(1, 2))
     tensors = [torch.from_numpy(np.float32(array)) for array in (image, kernels, masks)]
     blurred, ours = blend(*tensors)
     assert blurred.shape == (3, 56, 76)
-    assert (
-        np.abs(ours.numpy() - weights).max() < 1e-5
-        and np.abs(blurred.numpy() - expected).max() < 1e-5
-    )
+    assert np.abs(ours.numpy() - weights).max() < 1e-5
+    assert np.abs(blurred.numpy() - expected).max() < 1e-5
     assert np.allclose(ours.sum(0), 1, atol=1e-5)
     with pytest.raises(ValueError, match="they do not fit"):
         blend(tensors[0], tensors[1][:2], tensors[2])
@@ -152,12 +143,8 @@ def test_a_point_kernel_shifts():
 def test_reach_is_what_the_mask_touches():
     mask = torch.zeros(20, 30)
     mask[6:8, 29] = 1
-    assert reach(mask, 5) == (
-        2,
-        8,
-        25,
-        26,
-    )  # output row y looks at rows y..y+4 of 20; there are 16 of them, and 26 columns
+    # Output row y looks at rows y..y+4 of 20; there are 16 of them, and 26 columns.
+    assert reach(mask, 5) == (2, 8, 25, 26)
     assert reach(torch.zeros(20, 30), 5) is None
     assert reach(torch.ones(20, 30), 5) == (0, 16, 0, 26)
 
@@ -167,9 +154,8 @@ def test_responses_lead_back():
     for kind, value in (("gamma", 2.2), ("exponential", 7.0), ("none", 1.0)):
         response = Response(kind, value)
         assert np.abs(response.encoded(response.linear(values)) - values).max() < 1e-5
-        assert np.array_equal(
-            response.linear(np.uint8(values * 255 + 0.5)), response.linear(values)
-        )
+        pixels = np.uint8(values * 255 + 0.5)
+        assert np.array_equal(response.linear(pixels), response.linear(values))
     assert Response("exponential", 7).linear(np.float32([1]))[0] == pytest.approx(2.96, abs=0.01)
 
 
@@ -182,13 +168,10 @@ def test_streaks_and_noise():
     assert rows.min() >= 65 - 3 and rows.max() < 200 - 65 + 3 and columns.min() >= 65 - 4
     assert add_streaks(dark[:100], rng(3)).max() == 0
     flat = np.full((300, 300, 3), 0.25, np.float32)
-    poisson, gaussian = (
-        add_noise(flat, rng(), "poisson", 1000),
-        add_noise(flat, rng(), "gaussian", 0.1),
-    )
-    assert poisson.std() == pytest.approx(
-        (0.25 / 1000) ** 0.5, rel=0.02
-    ) and poisson.mean() == pytest.approx(0.25, rel=1e-3)
+    poisson = add_noise(flat, rng(), "poisson", 1000)
+    gaussian = add_noise(flat, rng(), "gaussian", 0.1)
+    assert poisson.std() == pytest.approx((0.25 / 1000) ** 0.5, rel=0.02)
+    assert poisson.mean() == pytest.approx(0.25, rel=1e-3)
     assert gaussian.std() == pytest.approx(0.025, rel=0.02)
     assert add_noise(flat, rng(), "none", 1) is flat
 

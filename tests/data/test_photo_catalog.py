@@ -23,23 +23,24 @@ def write(tmp_path):
 @pytest.mark.parametrize(
     ("files", "names"),
     [
+        # GoPro
         (
             ("v1/blur/1.png", "v1/sharp/1.png", "v2/blur/1.png", "v2/sharp/1.png"),
             ["v1_1", "v2_1"],
-        ),  # GoPro
-        (
-            ("input/a-1.png", "input/b.png", "target/a-1.png", "target/b.png"),
-            ["a-1", "b"],
-        ),  # HIDE, RealBlur and GoPro repackaged
-        (("val_blur/000/0.png", "val_sharp/000/0.png"), ["000_0"]),  # REDS
+        ),
+        # HIDE, RealBlur and GoPro repackaged
+        (("input/a-1.png", "input/b.png", "target/a-1.png", "target/b.png"), ["a-1", "b"]),
+        # REDS
+        (("val_blur/000/0.png", "val_sharp/000/0.png"), ["000_0"]),
         (("train/train_blur_jpeg/000/0.jpg", "train/train_sharp/000/0.png"), ["train_000_0"]),
-        (("scene001/blur/blur_2.png", "scene001/gt/gt_2.png"), ["scene001_2"]),  # RealBlur
-        (("v/input/00.jpg", "v/GT/00.jpg"), ["v_00"]),  # DVD
-        (("blurry/a_0.png", "sharp/a_0.png", "contact_sheet.png"), ["a_0"]),  # generate.py sbdd
-        (
-            ("a.png", "trip/b.jpg", "trip/b.png"),
-            ["a", "trip/b.jpg", "trip/b.png"],
-        ),  # somebody's photos
+        # RealBlur
+        (("scene001/blur/blur_2.png", "scene001/gt/gt_2.png"), ["scene001_2"]),
+        # DVD
+        (("v/input/00.jpg", "v/GT/00.jpg"), ["v_00"]),
+        # generate.py sbdd
+        (("blurry/a_0.png", "sharp/a_0.png", "contact_sheet.png"), ["a_0"]),
+        # somebody's photos
+        (("a.png", "trip/b.jpg", "trip/b.png"), ["a", "trip/b.jpg", "trip/b.png"]),
     ],
 )
 def test_layouts(write, files, names):

@@ -445,7 +445,7 @@ def test_shares_of_strong_mild_and_no_blur(pairs):
     stored = PairMaker(
         maker.pictures["one"].parent,
         find_masks(None),
-        Draw(size=21, encoded=0.5),
+        Draw(size=21, srgb_fraction=0.5),
         PairSettings(),
         seed=1,
     )
