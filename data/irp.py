@@ -8,14 +8,13 @@ writes splits.json, {partition: scenes}, which keeps scenes from one source toge
 counts; sharp/SCENE.png; labels.csv and records/SCENE.json, every part of each label.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,25 +22,25 @@ from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn
 from data.catalog import existing_folder
+from data.shot_features import Features, auxiliary_targets_of, detail_of, label_features_of
 from data.synthesis.stack import RATIOS
 from utils.errors import UserError
 from utils.files import natural_key, write_text
 from utils.image import image_size, is_image, read_image, to_tensor
 
 PARTITIONS = ("train", "val", "test")
-SHARES = (0.7, 0.1, 0.2)
-LABELS, INDEX, SPLITS = "IRP_label", "list_index.txt", "splits.json"
+FRACTIONS = (0.7, 0.1, 0.2)  # of the scenes, by partition
+LABELS = "IRP_label"
+INDEX = "list_index.txt"
+SPLITS = "splits.json"
 _LABEL_END = "_metric.txt"
-FACTS = 6  # known of a shot, see facts_of
 CACHE_BYTES = 2**30  # of decoded shots in each loader process
 SEED = 19920318  # of the published training; orders the scenes where no list_index.txt does
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One exposure of a scene: file, exposure ratio, and its label in 0..1 (None where there are no
-    labels).
-    """
+    """One exposure of a scene; its label is in 0..1, or None where there are no labels."""
 
     scene: str
     ratio: float
@@ -55,8 +54,9 @@ class Shot:
 
 @dataclass(frozen=True)
 class Stacks:
-    """All shots of a data set by scene, the scenes of its partitions, and a remark about the
-    split.
+    """All shots of a data set by scene, and the scenes of its partitions.
+
+    remark: says so where the partitions are not the data set's own.
     """
 
     root: Path
@@ -65,90 +65,71 @@ class Stacks:
     remark: str = ""
 
     def of(self, partition: str) -> tuple[Shot, ...]:
-        """The shots of a partition (or `all`), scene by scene; raises UserError if there are
-        none.
+        """The shots of a partition (or of `all`), scene by scene.
+
+        Raises UserError if there are none.
         """
         names = tuple(self.scenes) if partition == "all" else self.partitions[partition]
         if not names:
             raise UserError(f"{self.root} has no scenes in the partition {partition}")
-        return tuple(shot for name in names for shot in self.scenes[name])
+        return tuple(itertools.chain.from_iterable(self.scenes[name] for name in names))
 
 
 def find_stacks(root: Path) -> Stacks:
-    """The labelled stacks below a folder. Raises UserError for a missing shot, missing labels, and
-    a wrong number of lines.
+    """The labelled stacks below a folder.
+
+    Raises UserError for a missing shot, missing labels, and a wrong number of lines.
     """
     existing_folder(root)
-    folders = sorted(
-        (path for path in root.iterdir() if (path / file_name(1)).is_file()),
-        key=lambda path: path.name,
-    )
+    folders = [path for path in root.iterdir() if (path / file_name(1)).is_file()]
+    folders.sort(key=lambda path: path.name)
     if not folders:
         raise UserError(
             f"no exposure stacks in {root}: folders with "
             f"{', '.join(map(file_name, RATIOS[:3]))}, ... are looked for"
         )
-    ratios = sorted(
-        filter(
-            None,
-            (
-                _ratio(path.name.removesuffix(_LABEL_END))
-                for path in (root / LABELS).glob(f"*{_LABEL_END}")
-            ),
-        )
-    )
+    label_files = (root / LABELS).glob(f"*{_LABEL_END}")
+    named = [_ratio(path.name.removesuffix(_LABEL_END)) for path in label_files]
+    ratios = sorted(ratio for ratio in named if ratio is not None)
     if not ratios:
         raise UserError(
             f"no labels in {root / LABELS}: files {label_name(1)}, {label_name(1.5)}, ... with a "
             "line per scene are needed"
         )
-    table = {
-        ratio: _read_labels(root / LABELS / label_name(ratio), len(folders)) for ratio in ratios
-    }
+    labels = {}  # ratio -> a label per folder
+    for ratio in ratios:
+        labels[ratio] = _read_labels(root / LABELS / label_name(ratio), len(folders))
     scenes = {}
-    for place, folder in enumerate(folders):
-        if missing := [ratio for ratio in ratios if not (folder / file_name(ratio)).is_file()]:
-            raise UserError(
-                f"{folder} has no {file_name(missing[0])}, though {LABELS} has labels of that ratio"
-            )
-        scenes[folder.name] = tuple(
-            Shot(folder.name, ratio, folder / file_name(ratio), table[ratio][place])
-            for ratio in ratios
-        )
+    for index, folder in enumerate(folders):
+        shots = []
+        for ratio in ratios:
+            path = folder / file_name(ratio)
+            if not path.is_file():
+                raise UserError(
+                    f"{folder} has no {path.name}, though {LABELS} has labels of that ratio"
+                )
+            shots.append(Shot(folder.name, ratio, path, labels[ratio][index]))
+        scenes[folder.name] = tuple(shots)
     return Stacks(root, scenes, *_partitions(root, list(scenes)))
 
 
 def find_shots(folder: Path) -> dict[str, tuple[Shot, ...]]:
-    """Shots without labels, by scene: of one stack, a folder with two or more {ratio}.png (or .jpg,
-    ...), or of the stacks below it.
+    """Shots without labels, by scene: of one stack, or of the stacks below a folder.
 
-    Empty where there are none.
+    A stack is a folder with two or more {ratio}.png (or .jpg, ...), 1 among them. Empty where there
+    are none.
     """
     existing_folder(folder)
+    below = [path for path in folder.iterdir() if path.is_dir()]
+    below.sort(key=lambda path: natural_key(path.name))
     found = {}
-    for scene in (
-        folder,
-        *sorted(
-            (path for path in folder.iterdir() if path.is_dir()),
-            key=lambda path: natural_key(path.name),
-        ),
-    ):
+    for scene in (folder, *below):
         files = {path: _ratio(path.stem) for path in scene.iterdir() if is_image(path)}
         if len(files) > 1 and all(files.values()) and 1 in files.values():
+            name = scene.resolve().name
             ordered = sorted(files, key=files.get)
-            found[scene.resolve().name] = tuple(
-                Shot(scene.resolve().name, files[path], path) for path in ordered
-            )
+            found[name] = tuple(Shot(name, files[path], path) for path in ordered)
     return found
-
-
-def _ratio(text: str) -> float | None:
-    """The ratio that a file is named by; ratios start at 1, the longest exposure."""
-    try:
-        ratio = float(text)
-    except ValueError:
-        return None
-    return ratio if 1 <= ratio < float("inf") else None
 
 
 def file_name(ratio: float) -> str:
@@ -164,99 +145,66 @@ def label_name(ratio: float) -> str:
 def write_labels(
     root: Path, labels: dict[str, dict[float, float]], sources: dict[str, str], seed: int
 ) -> None:
-    """Label files, list_index.txt and splits.json of scenes {scene: {ratio: label}}; those from one
-    source share a partition.
+    """Write label files, list_index.txt and splits.json of scenes {scene: {ratio: label}}.
+
+    Scenes from one source share a partition.
     """
     scenes = sorted(labels)
-    for ratio in next(iter(labels.values())):
-        write_text(
-            root / LABELS / label_name(ratio),
-            "".join(f"{labels[scene][ratio]:.6f}\n" for scene in scenes),
-        )
+    for ratio in labels[scenes[0]]:
+        lines = [f"{labels[scene][ratio]:.6f}\n" for scene in scenes]
+        write_text(root / LABELS / label_name(ratio), "".join(lines))
     order = np.random.default_rng(seed).permutation(sorted(set(sources.values())))
-    rank = {source: place for place, source in enumerate(order)}
+    rank = {source: index for index, source in enumerate(order)}
     ordered = sorted(scenes, key=lambda scene: (rank[sources[scene]], scene))
     write_text(root / INDEX, ",".join(str(scenes.index(scene)) for scene in ordered) + "\n")
     ends = np.cumsum(_counts(len(order)))
     partitions: dict[str, list[str]] = {name: [] for name in PARTITIONS}
     for scene in ordered:
-        partitions[PARTITIONS[int(np.searchsorted(ends, rank[sources[scene]], "right"))]].append(
-            scene
-        )
+        partition = PARTITIONS[int(np.searchsorted(ends, rank[sources[scene]], "right"))]
+        partitions[partition].append(scene)
     write_text(root / SPLITS, json.dumps(partitions, indent=1) + "\n")
 
 
-class Knowledge(NamedTuple):
-    """What generate.py irp knows of shots, [N,FACTS] and [N,8]; see facts_of and
-    circumstances_of.
+def read_features(root: Path, shots: Sequence[Shot]) -> Features | None:
+    """The features of shots from the metadata in records/ and the pictures in sharp/.
+
+    None for a data set that generate.py irp did not make.
     """
-
-    facts: np.ndarray
-    circumstances: np.ndarray
-
-
-def read_knowledge(root: Path, shots: Sequence[Shot]) -> Knowledge | None:
-    """Of the records of a data set; None for one that generate.py irp did not make."""
-    records = {}
+    known = {}  # scene -> its record, the detail of its sharp picture
     for scene in {shot.scene for shot in shots}:
-        paths = (root / "records" / f"{scene}.json", root / "sharp" / f"{scene}.png")
-        if not all(path.is_file() for path in paths):
+        record_path = _record_path(root, scene)
+        sharp_path = root / "sharp" / f"{scene}.png"
+        if not (record_path.is_file() and sharp_path.is_file()):
             return None
-        record = json.loads(paths[0].read_text(encoding="utf-8"))
-        records[scene] = (
-            record,
-            {row["ratio"]: row for row in record["shots"]},
-            detail_of(read_image(paths[1])),
-        )
-    facts, circumstances = [], []
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+        known[scene] = record, detail_of(read_image(sharp_path))
+    targets = []
+    label_features = []
     for shot in shots:
-        record, rows, detail = records[shot.scene]
-        facts.append(
-            facts_of(record["photons"], record.get("extent_px", [math.nan])[0], shot.ratio, detail)
-        )
-        quality = (rows[shot.ratio][f"input_{name}"] for name in ("psnr", "ssim"))
-        circumstances.append(circumstances_of(shot.ratio, record["photons"], detail, *quality))
-    return Knowledge(np.stack(facts), np.stack(circumstances))
+        record, detail = known[shot.scene]
+        photons = record["photons"]
+        extent = record.get("extent_px", [math.nan])[0]
+        measured = {row["ratio"]: row for row in record["shots"]}[shot.ratio]
+        quality = measured["input_psnr"], measured["input_ssim"]
+        targets.append(auxiliary_targets_of(photons, extent, shot.ratio, detail))
+        label_features.append(label_features_of(shot.ratio, photons, detail, *quality))
+    return Features(np.stack(targets), np.stack(label_features))
 
 
 def source_of(root: Path, scene: str) -> str:
     """The picture or video that generate.py irp made a scene of."""
-    return json.loads((root / "records" / f"{scene}.json").read_text(encoding="utf-8"))["source"]
-
-
-def facts_of(photons: float, extent: float, ratio: float, detail: Sequence[float]) -> np.ndarray:
-    """What can be seen in a shot, [FACTS]: its light, how long the blur is (NaN where unknown, as
-    of videos), how much detail the sharp picture has at four scales; logarithms.
-    """
-    return np.float32([math.log(photons / ratio), math.log(extent / ratio + 0.5), *detail])
-
-
-def circumstances_of(
-    ratio: float, photons: float, detail: Sequence[float], psnr: float, ssim: float
-) -> np.ndarray:
-    """What tells nearly everything about a shot's label without restoring it, [8]: its light, how
-    much detail the sharp picture has, and how far the brightened shot is from it.
-    """
-    return np.float32([math.log(ratio), math.log(photons / ratio), *detail, psnr / 10, ssim])
-
-
-def detail_of(picture: np.ndarray) -> list[float]:
-    """Of a sharp picture [h,w,3] (8-bit) at four scales; logarithms."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    return [
-        float(np.log(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), sigma)).mean() + 1e-4))
-        for sigma in (1, 2, 4, 8)
-    ]
+    return json.loads(_record_path(root, scene).read_text(encoding="utf-8"))["source"]
 
 
 class LabelledShots(Dataset):
-    """Training items {image [K,3,S,S] in [0,1], ratio [K], label [K], name, and what is known} of
-    `bracket` = K shots of one scene at different ratios; depend only on (seed, epoch, index).
+    """Training items: K = `bracket` shots of one scene at different ratios, with their labels.
 
-    patch: side of a random part, px; 0 = whole images, all of one size, as published. augment:
-    mirror, left-right with probability 0.5, as published; turn, also the other flips and turns of a
-    part; colours, the channels in a random order. The label is that of the whole image. known: of
-    the shots; items then have facts [K,F] and circumstances [K,C], too.
+    An item is {image [K,3,S,S] in [0,1], ratio [K], label [K], name}, and where the shots'
+    `features` are given also {auxiliary_targets [K,T], label_features [K,C]}; it depends only on
+    (seed, epoch, index). The label is that of the whole image. patch: side of a random part, px; 0
+    = whole images, all of one size, as published. augment: mirror, left-right with probability 0.5,
+    as published; turn, also the other flips and turns of a part; colours, the channels in a random
+    order.
     """
 
     def __init__(
@@ -265,36 +213,24 @@ class LabelledShots(Dataset):
         seed: int,
         patch: int = 0,
         augment: Collection[str] = ("mirror",),
-        known: Knowledge | None = None,
+        features: Features | None = None,
         bracket: int = 1,
     ):
-        self.shots, self.seed, self.patch, self.augment, self.known, self.bracket = (
-            shots,
-            seed,
-            patch,
-            augment,
-            known,
-            bracket,
-        )
+        self.shots = shots
+        self.seed = seed
+        self.patch = patch
+        self.augment = augment
+        self.features = features
+        self.bracket = bracket
         self._scenes: dict[str, list[int]] = {}
         for index, shot in enumerate(shots):
             self._scenes.setdefault(shot.scene, []).append(index)
-        if bracket > (fewest := min(map(len, self._scenes.values()))):
+        fewest = min(map(len, self._scenes.values()))
+        if bracket > fewest:
             raise UserError(f"--bracket {bracket}: a scene has only {fewest} shots")
-        self._read: dict[Path, np.ndarray] = {}  # pixels that were decoded before
-        self._room = CACHE_BYTES
-        sizes = {image_size(shot.path): shot for shot in shots}
-        if not patch and len(sizes) > 1:
-            (one, first), (other, second) = list(sizes.items())[:2]
-            raise UserError(
-                f"{first.path} is {one[1]}x{one[0]}, {second.path} {other[1]}x{other[0]}: whole "
-                "images of a batch need one size, "
-                "or train on parts of them (--patch_size)"
-            )
-        if patch > min(map(min, sizes)):
-            raise UserError(
-                f"--patch_size {patch} is larger than the images of {min(map(min, sizes))} px"
-            )
+        self._decoded: dict[Path, np.ndarray] = {}
+        self._free_bytes = CACHE_BYTES
+        _check_sizes(shots, patch)
 
     def __len__(self) -> int:
         return len(self.shots)
@@ -302,47 +238,53 @@ class LabelledShots(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        places = [index]
-        if self.bracket > 1:
-            others = [place for place in self._scenes[self.shots[index].scene] if place != index]
-            places += rng.choice(others, self.bracket - 1, replace=False).tolist()
-        shots = [self.shots[place] for place in places]
-        images = torch.from_numpy(np.stack([self._pixels(shot.path) for shot in shots])).permute(
-            0, 3, 1, 2
-        )
+        chosen = self._bracket_of(index, rng)
+        shots = [self.shots[position] for position in chosen]
+        images = torch.from_numpy(np.stack([self._pixels(shot.path) for shot in shots]))
+        images = self._augmented(images.permute(0, 3, 1, 2), rng)  # [K,3,S,S]
+        item = {
+            "image": torch.stack([to_tensor(image.permute(1, 2, 0).numpy()) for image in images]),
+            "ratio": np.float32([shot.ratio for shot in shots]),
+            "label": np.float32([shot.label for shot in shots]),
+            "name": shots[0].name,
+        }
+        if self.features:
+            for name, values in self.features._asdict().items():
+                item[name] = values[chosen]
+        return item
+
+    def _bracket_of(self, index: int, rng: np.random.Generator) -> list[int]:
+        """A shot's index and those of bracket - 1 others of its scene."""
+        if self.bracket == 1:
+            return [index]
+        scene = self._scenes[self.shots[index].scene]
+        others = [other for other in scene if other != index]
+        return [index, *rng.choice(others, self.bracket - 1, replace=False).tolist()]
+
+    def _augmented(self, images: Tensor, rng: np.random.Generator) -> Tensor:
+        """One random draw for all images [K,3,H,W] of an item."""
+        mirror = "mirror" in self.augment
         if self.patch:
-            (images,) = crop_and_turn(
-                [images],
-                self.patch,
-                rng,
-                mirror="mirror" in self.augment,
-                turn="turn" in self.augment,
-            )
-        elif rng.random() < 0.5 and "mirror" in self.augment:
+            turn = "turn" in self.augment
+            (images,) = crop_and_turn([images], self.patch, rng, mirror=mirror, turn=turn)
+        elif rng.random() < 0.5 and mirror:
             images = images.flip(-1)
         if "colours" in self.augment:
             images = images[:, rng.permutation(3)]
-        ratios, labels = (
-            np.float32([getattr(shot, name) for shot in shots]) for name in ("ratio", "label")
-        )
-        images = torch.stack([to_tensor(image.permute(1, 2, 0).numpy()) for image in images])
-        item = {"image": images, "ratio": ratios, "label": labels, "name": shots[0].name}
-        return item | {
-            name: values[places]
-            for name, values in (self.known._asdict() if self.known else {}).items()
-        }
+        return images
 
     def _pixels(self, path: Path) -> np.ndarray:
-        """Of a file; kept for the next time as long as there is room, as decoding takes longer than
-        everything else.
+        """The pixels of a file, from the cache if they are there.
+
+        They are cached as long as there is room: decoding takes longer than everything else.
         """
-        if path not in self._read:
+        if path not in self._decoded:
             pixels = np.array(read_image(path))  # writable, as torch wants it
-            if pixels.nbytes > self._room:
+            if pixels.nbytes > self._free_bytes:
                 return pixels
-            self._read[path] = pixels
-            self._room -= pixels.nbytes
-        return self._read[path]
+            self._decoded[path] = pixels
+            self._free_bytes -= pixels.nbytes
+        return self._decoded[path]
 
 
 class WholeShots(Dataset):
@@ -358,9 +300,37 @@ class WholeShots(Dataset):
         return to_tensor(read_image(self.shots[index].path))
 
 
+def _record_path(root: Path, scene: str) -> Path:
+    return root / "records" / f"{scene}.json"
+
+
+def _check_sizes(shots: Sequence[Shot], patch: int) -> None:
+    """Raises UserError for sizes that make no batch."""
+    sizes = {image_size(shot.path): shot for shot in shots}  # (height, width) -> a shot of it
+    if not patch and len(sizes) > 1:
+        (one, first), (other, second) = list(sizes.items())[:2]
+        raise UserError(
+            f"{first.path} is {one[1]}x{one[0]}, {second.path} {other[1]}x{other[0]}: whole "
+            "images of a batch need one size, or train on parts of them (--patch_size)"
+        )
+    shortest = min(map(min, sizes))
+    if patch > shortest:
+        raise UserError(f"--patch_size {patch} is larger than the images of {shortest} px")
+
+
+def _ratio(text: str) -> float | None:
+    """The ratio that a file is named by; ratios start at 1, the longest exposure."""
+    try:
+        ratio = float(text)
+    except ValueError:
+        return None
+    return ratio if 1 <= ratio < float("inf") else None
+
+
 def _counts(scenes: int) -> tuple[int, int, int]:
     """How many train, validate and test; from three on none of them is empty."""
-    val, test = (max(int(scenes > 2), int(round(share * scenes))) for share in SHARES[1:])
+    minimum = int(scenes > 2)
+    val, test = (max(minimum, int(round(fraction * scenes))) for fraction in FRACTIONS[1:])
     return scenes - val - test, val, test
 
 
@@ -374,22 +344,17 @@ def _partitions(root: Path, scenes: list[str]) -> tuple[dict[str, tuple[str, ...
     else:
         remark = f"no {INDEX}: split by a permutation from seed {SEED}"
         order = torch.randperm(len(scenes), generator=torch.Generator().manual_seed(SEED)).tolist()
+    names = tuple(scenes[index] for index in order)
     train, val, _ = _counts(len(scenes))
-    names = [scenes[place] for place in order]
-    return dict(
-        zip(
-            PARTITIONS,
-            (tuple(names[:train]), tuple(names[train : train + val]), tuple(names[train + val :])),
-        )
-    ), remark
+    parts = (names[:train], names[train : train + val], names[train + val :])
+    return dict(zip(PARTITIONS, parts)), remark
 
 
 def _read_splits(path: Path, scenes: list[str]) -> dict[str, tuple[str, ...]]:
     try:
-        found = {
-            name: tuple(json.loads(path.read_text(encoding="utf-8"))[name]) for name in PARTITIONS
-        }
-        named = sorted(name for names in found.values() for name in names)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = {name: tuple(content[name]) for name in PARTITIONS}
+        named = sorted(itertools.chain(*found.values()))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} does not list the scenes of {', '.join(PARTITIONS)}: {error}"
@@ -405,9 +370,8 @@ def _read_splits(path: Path, scenes: list[str]) -> dict[str, tuple[str, ...]]:
 
 def _read_index(path: Path, count: int) -> list[int]:
     try:
-        order = [
-            int(word) for word in path.read_text(encoding="utf-8").strip().strip("[],").split(",")
-        ]
+        words = path.read_text(encoding="utf-8").strip().strip("[],").split(",")
+        order = list(map(int, words))
     except ValueError as error:
         raise UserError(f"{path} is no list of numbers separated by commas: {error}") from error
     if sorted(order) != list(range(count)):

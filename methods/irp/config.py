@@ -28,9 +28,7 @@ from utils.options import (
 
 # Published spellings: command -> {theirs: ours}; see docs/commands.md.
 ALIASES = {
-    "train": {
-        "--fresh_share": "--fresh_fraction",
-    },
+    "train": {"--facts": "--auxiliary_weight", "--fresh_share": "--fresh_fraction"},
     "test": {"--weights_path": "--weights", "-o": "--output_dir"},
     "inference": {
         "--weights_path": "--weights",
@@ -89,18 +87,18 @@ class TrainConfig:
         "weight of the error that is left when a scene's mean error is taken off (--bracket "
         "above 1)",
     )
-    facts: float = option(
+    auxiliary_weight: float = option(
         0.0,
-        "weight of a second lesson, which is left out of the weights: what generate.py irp knows "
-        "of a shot (light, blur, detail)",
+        "weight of an auxiliary loss on what generate.py irp knows of a shot (light, blur, "
+        "detail); its head is left out of the exported weights",
     )
     fresh_path: Path | None = option(
         None,
-        "sharp pictures that are exposed anew while training, with labels guessed from what is "
-        "known of them; none: only DATA_PATH",
+        "sharp pictures that are exposed anew while training, with pseudo-labels; none: only "
+        "DATA_PATH",
     )
     fresh_fraction: float = option(
-        0.75, "share of such shots; pictures of scenes that validate or test are left out"
+        0.75, "fraction of such shots; pictures of scenes that validate or test are left out"
     )
     mask_path: Path | None = option(
         None, "masks of these pictures' objects, as for generate.py irp"
@@ -123,8 +121,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TestConfig:
-    """SRCC and PLCC, per scene and overall, of a predictor. Without options: the shipped one on the
-    embedded sample.
+    """SRCC and PLCC, per scene and overall, of a predictor.
+
+    Without options: the shipped one on the embedded sample.
     """
 
     data_path: Path | None = option(None, _STACKS)
@@ -146,6 +145,7 @@ class TestConfig:
 @dataclass(frozen=True)
 class InferenceConfig:
     """Judge shots before restoring them: score them, select the best, or find the best exposure.
+
     Values: about 0..1, higher is better.
     """
 
@@ -162,7 +162,7 @@ class InferenceConfig:
         None,
         "how many times too dark the shots are stored; none: 1, or what a stack's file names say",
     )
-    keep: str = option("20%", "select: how many, N or a share of them, N%")
+    keep: str = option("20%", "select: how many, N, or which fraction of them, N%")
     restore: bool = option(
         False, "select: also restore the selected ones, into OUTPUT_DIR/restored"
     )
@@ -180,11 +180,10 @@ class InferenceConfig:
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """Make exposure stacks from sharp pictures and videos, restore every shot, and label it by how
-    good it became.
+    """Make labelled exposure stacks from sharp pictures and videos.
 
-    Under torchrun every process makes its share; what is there already is kept, so a stopped run
-    goes on where it was.
+    Every shot is restored; its label is how good it became. Under torchrun every process makes its
+    part of them; what is there already is kept, so a stopped run goes on where it was.
     """
 
     data_path: Path | None = option(
@@ -204,14 +203,14 @@ class GenerateConfig:
     width: int = option(256, "width of the shots, px", minimum=1)
     blur: list[float] = option(
         [2.0, 40.0],
-        "pictures: extent of the motion at ratio 1, px: LEAST MOST, short ones as often as long",
+        "pictures: extent of the motion at ratio 1, px: MIN MAX, short ones as often as long",
     )
-    still: float = option(0.1, "pictures: share of scenes without motion")
+    still: float = option(0.1, "pictures: fraction of scenes without motion")
     exposure: list[float] = option(
-        [2.0, 6.0], "videos: exposure time of ratio 1 in frame intervals: LEAST MOST"
+        [2.0, 6.0], "videos: exposure time of ratio 1 in frame intervals: MIN MAX"
     )
     photons: list[float] = option(
-        [500.0, 20000.0], "electrons at full scale for ratio 1: LEAST MOST, few as often as many"
+        [500.0, 20000.0], "electrons at full scale for ratio 1: MIN MAX, few as often as many"
     )
     read_noise: float = option(2.0, "read noise of the sensor, electrons")
     kernel_size: int = option(65, "side of the blur kernels, px", minimum=1)
@@ -220,7 +219,9 @@ class GenerateConfig:
         "pictures: segmentation of their objects, see --mask_kind; none: the camera alone moves",
     )
     mask_kind: MaskKind = option("auto", "its kind, as in sbdd")
-    max_objects: int = option(2, "objects: most per picture, each of which costs a deconvolution")
+    max_objects: int = option(
+        2, "objects: maximum per picture, each of which costs a deconvolution"
+    )
     restorers: list[Literal["denoise", "deblur", "deconvolve"]] = option(
         ["denoise", "deblur", "deconvolve"],
         "what the labels are made with; deconvolve knows the blur kernels",

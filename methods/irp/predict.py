@@ -1,4 +1,4 @@
-"""What a predictor says of one shot."""
+"""The predicted restoration potential of shots."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +26,9 @@ class Predictor(NamedTuple):
     weights: Path | None = None
 
     def __call__(self, image: Tensor, ratio: float = 1.0) -> float:
-        """The potential of an image [3,H,W] in [0,1] that is `ratio` times too dark, on the scale
-        of the labels, not clipped.
+        """The potential of an image [3,H,W] in [0,1] that is `ratio` times too dark.
+
+        On the scale of the labels, not clipped.
         """
         with torch.inference_mode(), autocast(self.device, self.dtype):
             image = image[None].to(self.device)
@@ -35,16 +36,15 @@ class Predictor(NamedTuple):
 
     def all(self, shots: Sequence[Shot], workers: int = 0) -> list[float]:
         """The potentials of shots on disk, one after the other; a progress bar is shown."""
-        loader = DataLoader(
-            WholeShots(shots), batch_size=None, num_workers=worker_processes(workers)
-        )
+        processes = worker_processes(workers)
+        loader = DataLoader(WholeShots(shots), batch_size=None, num_workers=processes)
         bar = Progress(zip(shots, loader), "judging", len(shots), unit="shot", leave=False)
         return [self(image, shot.ratio) for shot, image in bar]
 
 
 def load(weights: Path | None, device: str, precision: str) -> Predictor:
     """The given network, or the shipped one."""
-    path, chosen = find(weights or SHIPPED_WEIGHTS), choose_device(device)
-    return Predictor(
-        load_network(path, IRP).to(chosen), chosen, choose_precision(precision, chosen), path
-    )
+    path = find(weights or SHIPPED_WEIGHTS)
+    chosen = choose_device(device)
+    network = load_network(path, IRP).to(chosen)
+    return Predictor(network, chosen, choose_precision(precision, chosen), path)

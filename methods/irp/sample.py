@@ -9,7 +9,7 @@ from utils.config import ROOT
 
 
 def stacks_or_sample(data_path: Path | None) -> Stacks:
-    """data.irp.find_stacks, and of nothing given the embedded sample."""
+    """The labelled stacks below a folder; of None the embedded sample."""
     if data_path is None:
         data_path = sample_stacks()
         print(f"no --data_path: the embedded sample {data_path}")
@@ -17,14 +17,14 @@ def stacks_or_sample(data_path: Path | None) -> Stacks:
 
 
 def sample_stacks() -> Path:
-    """dataset/sample_irp: stacks of four pictures, made by generate.py irp on the first call (ten
-    seconds); a stopped call goes on.
+    """dataset/sample_irp: stacks of four pictures.
+
+    generate.py irp makes them on the first call (ten seconds); a stopped call goes on.
     """
-    from methods.irp import generate  # it needs all the restorers
+    from methods.irp import generate  # it imports all the restorers
 
     folder = ROOT / "dataset" / "sample_irp"
     if not (folder / "splits.json").is_file():
-        generate.main(
-            GenerateConfig(sample_pictures(), folder, source="pictures", height=192, width=192)
-        )
+        config = GenerateConfig(sample_pictures(), folder, source="pictures", height=192, width=192)
+        generate.main(config)
     return folder

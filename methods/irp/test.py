@@ -1,7 +1,6 @@
-"""Score a predictor: correlation of its values with the labels, beside simple measures of
-sharpness.
-"""
+"""Score a predictor: correlation of its values with the labels, beside measures of sharpness."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.irp import Shot
@@ -23,72 +22,75 @@ FOLDER = ROOT / "experiment" / "irp_test"
 
 
 def main(config: TestConfig) -> Scores | None:
-    """Returns the scores (None for --table)."""
+    """Score, write and print; returns the scores (None for --table)."""
     if config.table:
-        run_table(
-            TABLES, config, FOLDER, lambda config: None
-        )  # no row has a figure to compare with
+        # no row has a figure to compare with
+        run_table(TABLES, config, FOLDER, lambda config: None)
         return None
-    predictor, found = (
-        load(config.weights, config.device, config.precision),
-        stacks_or_sample(config.data_path),
-    )
-    shots = found.of(config.partition)
-    scenes, labels = [shot.scene for shot in shots], [shot.label for shot in shots]
+    predictor = load(config.weights, config.device, config.precision)
+    stacks = stacks_or_sample(config.data_path)
+    shots = stacks.of(config.partition)
     values = {"irp": predictor.all(shots, config.workers)}
     if config.baselines:
-        measured = [
-            _measured(shot) for shot in Progress(shots, "measuring", unit="shot", leave=False)
-        ]
-        values |= {name: [row[name] for row in measured] for name in MEASURES}
-    figures = {name: score_potentials(scenes, column, labels) for name, column in values.items()}
-    for name in (
-        MEASURES & figures.keys()
-    ):  # another scale: only its ranks and its course can be compared
-        figures[name] = {
-            metric: figure
-            for metric, figure in figures[name].items()
-            if not metric.startswith("rmse")
-        }
-    rows = [
-        {
-            "name": shot.name,
-            "scene": shot.scene,
-            "ratio": shot.ratio,
-            "label": shot.label,
-            **dict(zip(values, row)),
-        }
-        for shot, row in zip(shots, zip(*values.values()))
-    ]
-    remark = "; ".join(filter(None, (f"partition {config.partition}", found.remark)))
-    paper = paper_row(TABLES, predictor.weights, config.data_path)
-    scores = Scores("irp", rows, predictor.weights, found.root, remark, paper, figures)
+        values |= _measured(shots)
+    remark = f"partition {config.partition}"
+    if stacks.remark:
+        remark += f"; {stacks.remark}"
+    scores = Scores(
+        "irp",
+        _rows(shots, values),
+        predictor.weights,
+        stacks.root,
+        remark,
+        paper_row(TABLES, predictor.weights, config.data_path),
+        _figures(shots, values),
+    )
     folder = config.output_dir or FOLDER
     scores.write(folder)
     write_text(folder / "config.yaml", to_yaml(config))
     _draw(folder / "scatter.png", shots, values["irp"])
     print(scores.table())
     if config.report:
+        title = "IRP: how well restoration is foretold"
         pictures = {"predicted potential against the label": read_8bit(folder / "scatter.png")}
-        write_report(
-            folder / "report.html",
-            "IRP: how well restoration is foretold",
-            [],
-            scores.facts,
-            scores.table(),
-            pictures,
-        )
+        write_report(folder / "report.html", title, [], scores.facts, scores.table(), pictures)
     print(f"results: {folder} (look at scatter.png)")
     return scores
 
 
-def _measured(shot: Shot) -> dict[str, float]:
-    """The simple measures of a shot, brightened as IRP sees it."""
-    picture = as_bright(read_8bit(shot.path), shot.ratio)
-    return {name: measure(picture) for name, measure in MEASURES.items()}
+def _measured(shots: Sequence[Shot]) -> dict[str, list[float]]:
+    """The values of every measure of sharpness, of the shots brightened as IRP sees them."""
+    values: dict[str, list[float]] = {name: [] for name in MEASURES}
+    for shot in Progress(shots, "measuring", unit="shot", leave=False):
+        picture = as_bright(read_8bit(shot.path), shot.ratio)
+        for name, measure in MEASURES.items():
+            values[name].append(measure(picture))
+    return values
 
 
-def _draw(path: Path, shots: tuple[Shot, ...], values: list[float]) -> None:
+def _figures(shots: Sequence[Shot], values: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """The figures of protocol `irp` of every column of values."""
+    scenes = [shot.scene for shot in shots]
+    labels = [shot.label for shot in shots]
+    figures = {name: score_potentials(scenes, column, labels) for name, column in values.items()}
+    # A measure of sharpness has another scale than the labels: its error means nothing.
+    for name in figures:
+        if name in MEASURES:
+            del figures[name]["rmse"], figures[name]["rmse_published"]
+    return figures
+
+
+def _rows(shots: Sequence[Shot], values: dict[str, list[float]]) -> list[dict]:
+    rows = []
+    for index, shot in enumerate(shots):
+        row = {"name": shot.name, "scene": shot.scene, "ratio": shot.ratio, "label": shot.label}
+        for name, column in values.items():
+            row[name] = column[index]
+        rows.append(row)
+    return rows
+
+
+def _draw(path: Path, shots: Sequence[Shot], values: list[float]) -> None:
     """Predicted potential against the label, coloured by exposure ratio."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
@@ -107,6 +109,7 @@ def _draw(path: Path, shots: tuple[Shot, ...], values: list[float]) -> None:
     axes.axline((0, 0), slope=1, color="grey", linewidth=1)
     axes.set(xlabel="label", ylabel="predicted potential", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     bar = figure.colorbar(points, label="exposure ratio")
-    bar.set_ticks(sorted(set(ratios)), labels=[f"{ratio:g}" for ratio in sorted(set(ratios))])
+    ticks = sorted(set(ratios))
+    bar.set_ticks(ticks, labels=[f"{ratio:g}" for ratio in ticks])
     bar.ax.minorticks_off()
     save_curve(figure, path)
