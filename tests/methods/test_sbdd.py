@@ -22,6 +22,7 @@ from data.synthesis.pair import PairSettings
 from data.synthesised import Draw, PairMaker, SynthesisedPairs
 from methods.sbdd import generate
 from methods.sbdd.config import GenerateConfig
+from methods.sbdd.pairs import pair_maker
 from tests.utils.test_video import make_file
 from utils.config import ROOT
 from utils.errors import UserError
@@ -331,7 +332,7 @@ def test_kernels_of_one_length(pairs, tmp_path):
     )
     generate.main(config)
     made = [
-        generate.pair_maker(replace(pairs, kernel_length=12.0)).make("one", number).kernels
+        pair_maker(replace(pairs, kernel_length=12.0)).make("one", number).kernels
         for number in range(3)
     ]
     for kernel in (*load_kernels(config.output_dir, 31).values(), *np.concatenate(made)):
@@ -408,7 +409,7 @@ def test_pairs_made_while_training_are_those_of_the_files(pairs):
     """The same physics: a patch as large as the picture allows, with the same random numbers, is
     the pair of the file.
     """
-    maker = generate.pair_maker(replace(pairs, mask_path=None))
+    maker = pair_maker(replace(pairs, mask_path=None))
     made = maker.make("one", 0)
     rng = np.random.default_rng((1, 5))
     picture = read_image(pairs.data_path / "one.png")
@@ -427,7 +428,7 @@ def test_pairs_made_while_training_are_those_of_the_files(pairs):
 
 
 def test_shares_of_strong_mild_and_no_blur(pairs):
-    maker = generate.pair_maker(replace(pairs, strong=0.3, mild=0.4))
+    maker = pair_maker(replace(pairs, strong=0.3, mild=0.4))
     dataset = SynthesisedPairs(maker, 40)
     assert torch.equal(dataset[3, 1]["blurry"], SynthesisedPairs(maker, 40)[3, 1]["blurry"])
     kinds = [
