@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from methods.common.sequence_options import SequenceTraining
 from utils.config import nearest, option
 from utils.errors import UserError
 from utils.options import (
@@ -23,7 +24,6 @@ from utils.options import (
     TABLE,
     WEIGHTS,
     Precision,
-    SequenceTraining,
 )
 
 # Published spellings: command -> {theirs: ours}; see docs/commands.md.
