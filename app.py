@@ -1,7 +1,8 @@
 """The same inference behind a web page: python app.py [--host H] [--port P] [--device D]
 
-Every tab builds the configuration of a method and calls the main(config) that its command calls. Where
-files lie: utils/web/visitors.py; what goes between gradio and the work: utils/web/page.py.
+Every tab builds the configuration of a method and calls the main(config) that its command calls.
+Where files lie: utils/web/visitors.py; what stands between gradio and the work: utils/web/page.py
+and fields.py.
 """
 
 import csv
@@ -11,27 +12,29 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from utils.config import option, parse
 from utils.errors import UserError
 from utils.options import DEVICE
-from utils.web.page import handler, serve, upload
+from utils.web import fields
+from utils.web.page import Events, serve
+from utils.web.results import changed, compared, show, show_shrunk
+from utils.web.uploads import take_clip, take_photo, take_shots
 from utils.web.visitors import SERVED, Visitor, Visitors, private_folder
 
-SHOWN_SIDE = 2048  # px; larger pictures are shown shrunk, and downloaded as they are
-MAX_KEPT, MAX_OBJECTS, LONGEST_BLUR = 5, 5, 40
+if TYPE_CHECKING:
+    import gradio as gr
+
+MAX_KEPT = 5  # shots that are restored
+MAX_OBJECTS = 5  # masks of a picture
+LONGEST_BLUR = 40  # px
 
 
 @dataclass(frozen=True)
 class AppConfig:
-    """A web page that restores videos and photos, unfolds blurry photos, picks shots and makes
-    blur.
-    """
+    """A web page that restores clips and photos, unfolds photos, picks shots and makes blur."""
 
     host: str = option(
         "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in, without a password"
@@ -51,17 +54,11 @@ def main() -> int:
     try:
         config = parse(AppConfig, "", "app", sys.argv[1:])
         with private_folder() as root:
-            for number in (
-                signal.SIGINT,
-                signal.SIGTERM,
-            ):  # shells have the first one ignored in the background
+            # Shells have SIGINT ignored in the background.
+            for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.default_int_handler)
-            serve(
-                build(config, Visitors(root, config.keep_minutes * 60)),
-                config.host,
-                config.port,
-                config.upload_mb,
-            )
+            page = build(config, Visitors(root, config.keep_minutes * 60))
+            serve(page, config.host, config.port, config.upload_mb)
             threading.Event().wait()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -72,16 +69,15 @@ def main() -> int:
 
 
 def restore_video(config: AppConfig, visitor: Visitor, upload: str | None) -> tuple:
-    """(before and after, slider of frames, video, downloads)"""
+    """(before and after, slider of frames, video, downloads)."""
     from methods.video_deblur.config import InferenceConfig
     from methods.video_deblur.inference import main
 
     folder = visitor.start("video")
     clip, frames = take_clip(config, visitor, upload, folder / "input")
-    main(InferenceConfig(clip, output_dir=folder / "restored", report=False, device=config.device))
-    video = show(
-        visitor, "video", folder / "restored" / f"{clip.stem}.mp4", f"{clip.stem}_restored.mp4"
-    )
+    results = folder / "restored"
+    main(InferenceConfig(clip, output_dir=results, report=False, device=config.device))
+    video = show(visitor, "video", results / f"{clip.stem}.mp4", f"{clip.stem}_restored.mp4")
     choice = changed(maximum=frames - 1, value=frames // 2, visible=frames > 1)
     return show_frame(config, visitor, frames // 2), choice, video, [video]
 
@@ -97,89 +93,75 @@ def show_frame(config: AppConfig, visitor: Visitor, number: float) -> tuple[str,
         file = next(filter(is_video, (visitor.work / "video" / part).glob("*")), None)
         if file is None:
             raise UserError("the clip is not kept any more: restore it again")
-        targets.append(visitor.shown["frame"] / f"{part}.png")
-        write_image(targets[-1], next(itertools.islice(VideoFile(file), int(number), None)))
-    return tuple(map(str, targets))
+        frame = next(itertools.islice(VideoFile(file), int(number), None))
+        target = visitor.shown["frame"] / f"{part}.png"
+        write_image(target, frame)
+        targets.append(str(target))
+    return tuple(targets)
 
 
 def restore_photo(config: AppConfig, visitor: Visitor, upload: str | None, weights: str) -> tuple:
-    """(before and after, downloads)"""
+    """(before and after, downloads)."""
     from methods.image_deblur.config import InferenceConfig
     from methods.image_deblur.inference import SHIPPED, main
 
     folder = visitor.start("photo")
     photo = take_photo(config, visitor, upload, folder / "input")
+    results = folder / "restored"
     main(
         InferenceConfig(
             photo,
             weights=SHIPPED / weights,
-            output_dir=folder / "restored",
+            output_dir=results,
             report=False,
             device=config.device,
         )
     )
-    restored = folder / "restored" / f"{photo.stem}.png"
-    return compared(visitor, "photo", photo, restored), [
-        show(visitor, "photo", restored, f"{photo.stem}_restored.png")
-    ]
+    restored = results / f"{photo.stem}.png"
+    download = show(visitor, "photo", restored, f"{photo.stem}_restored.png")
+    return compared(visitor, "photo", photo, restored), [download]
 
 
 def unfold_photo(config: AppConfig, visitor: Visitor, upload: str | None) -> tuple:
-    """(animation, seven moments, strip, downloads)"""
+    """(animation, seven sharp frames, strip, downloads)."""
     from methods.blur2vid.config import InferenceConfig
     from methods.blur2vid.inference import main
 
-    folder = visitor.start("moments")
-    photo, results = take_photo(config, visitor, upload, folder / "input"), folder / "moments"
+    folder = visitor.start("unfold")
+    photo = take_photo(config, visitor, upload, folder / "input")
+    results = folder / "sequence"
     main(InferenceConfig(photo, output_dir=results, device=config.device))
-    frames = sorted(results.glob("deblur_*.png"))
-    gallery = [
-        (shrunk(visitor, "moments", path, f"shown_{path.name}"), f"moment {place}")
-        for place, path in enumerate(frames, 1)
-    ]
-    animation, strip, video = (
-        show(visitor, "moments", results / name)
-        for name in ("moments.gif", "strip.png", "moments.mp4")
-    )
-    return (
-        animation,
-        gallery,
-        strip,
-        [*(show(visitor, "moments", path) for path in frames), animation, strip, video],
-    )
+    gallery = []
+    downloads = []
+    for number, path in enumerate(sorted(results.glob("deblur_*.png")), 1):
+        shown = show_shrunk(visitor, "unfold", path, f"shown_{path.name}")
+        gallery.append((shown, f"sharp frame {number}"))
+        downloads.append(show(visitor, "unfold", path))
+    animation = show(visitor, "unfold", results / "moments.gif")
+    strip = show(visitor, "unfold", results / "strip.png")
+    video = show(visitor, "unfold", results / "moments.mp4")
+    return animation, gallery, strip, [*downloads, animation, strip, video]
 
 
 def pick_shots(
     config: AppConfig, visitor: Visitor, uploads: list[str] | None, keep: float
 ) -> tuple:
-    """(before and after of the best, choice among the best, curve, contact sheet, table,
-    downloads)
+    """(before and after of the best, choice of the best, curve, contact sheet, table, downloads).
+
+    The curve is None where there is only one shot.
     """
     from methods.irp.config import InferenceConfig
     from methods.irp.inference import main
-    from utils.video import is_video
 
     folder = visitor.start("pick")
-    if any(is_video(Path(upload)) for upload in uploads or ()):
-        if len(uploads) > 1:
-            raise UserError("give several pictures, or one clip alone")
-        shots, _ = take_clip(config, visitor, uploads[0], folder / "input")
-    else:
-        shots = folder / "input"
-        if len(uploads or ()) > config.burst:
-            raise UserError(
-                f"{len(uploads)} pictures are too many: a burst has at most {config.burst} here "
-                "(--burst)"
-            )
-        for number, upload in enumerate(uploads or [None], 1):
-            take_photo(config, visitor, upload, shots, number)
-    results, kept = folder / "picked", str(int(keep))
+    shots = take_shots(config, visitor, uploads or [], folder / "input")
+    results = folder / "picked"
     main(
         InferenceConfig(
             shots,
             "select",
             ratio=1.0,
-            keep=kept,
+            keep=str(int(keep)),
             restore=True,
             output_dir=results,
             device=config.device,
@@ -188,16 +170,17 @@ def pick_shots(
     rows = list(csv.DictReader((results / "scores.csv").read_text(encoding="utf-8").splitlines()))
     best = [row["name"] for row in rows if row["selected"] == "1"]
     table = [[row["rank"], row["name"], row["potential"], row.get("seconds", "")] for row in rows]
-    curve = (
-        show(visitor, "pick", results / "curve.png") if (results / "curve.png").exists() else None
-    )
     choice = changed(choices=best, value=best[0], visible=len(best) > 1)
-    downloads = [
-        show(visitor, "pick", results / "restored" / f"{name}.png", f"{name}_restored.png")
-        for name in best
-    ]
+    downloads = []
+    for name in best:
+        path = results / "restored" / f"{name}.png"
+        downloads.append(show(visitor, "pick", path, f"{name}_restored.png"))
     sheet = show(visitor, "pick", results / "contact_sheet.png")
-    downloads += [show(visitor, "pick", results / "scores.csv"), sheet, *filter(None, [curve])]
+    downloads += [show(visitor, "pick", results / "scores.csv"), sheet]
+    curve = None
+    if (results / "curve.png").exists():
+        curve = show(visitor, "pick", results / "curve.png")
+        downloads.append(curve)
     return show_picked(config, visitor, best[0]), choice, curve, sheet, table, downloads
 
 
@@ -219,22 +202,24 @@ def make_blur(
     length: float,
     seed: float,
 ) -> tuple:
-    """(blurry and sharp, objects and kernels, downloads)"""
+    """(blurry and sharp, objects and kernels, downloads)."""
     from methods.sbdd.config import GenerateConfig
     from methods.sbdd.generate import main
 
+    masks = masks or []
     folder = visitor.start("blur")
-    if len(masks or ()) > MAX_OBJECTS:
+    if len(masks) > MAX_OBJECTS:
         raise UserError(
             f"{len(masks)} masks are too many: give one for each of at most {MAX_OBJECTS} objects"
         )
     photo = take_photo(config, visitor, upload, folder / "pictures")
-    for number, mask in enumerate(masks or (), 1):
+    for number, mask in enumerate(masks, 1):
         take_photo(config, visitor, mask, folder / "masks" / photo.stem, number)
+    results = folder / "made"
     main(
         GenerateConfig(
             folder / "pictures",
-            folder / "made",
+            results,
             mask_path=folder / "masks" if masks else None,
             mask_kind="folders",
             max_objects=MAX_OBJECTS,
@@ -245,237 +230,166 @@ def make_blur(
             seed=int(seed),
         )
     )
-    pair = [folder / "made" / kind / f"{photo.stem}_0.png" for kind in ("blurry", "sharp")]
-    sheet = show(visitor, "blur", folder / "made" / "contact_sheet.png")
+    blurry = results / "blurry" / f"{photo.stem}_0.png"
+    sharp = results / "sharp" / f"{photo.stem}_0.png"
+    sheet = show(visitor, "blur", results / "contact_sheet.png")
     downloads = [
-        show(visitor, "blur", path, f"{photo.stem}_{path.parent.name}.png") for path in pair
+        show(visitor, "blur", blurry, f"{photo.stem}_blurry.png"),
+        show(visitor, "blur", sharp, f"{photo.stem}_sharp.png"),
     ]
-    return compared(visitor, "blur", *pair), sheet, downloads
+    return compared(visitor, "blur", blurry, sharp), sheet, downloads
 
 
-def take_photo(
-    config: AppConfig, visitor: Visitor, upload: str | None, folder: Path, number: int | None = None
-) -> Path:
-    """An uploaded photo, not too large by its header."""
-    from utils.image import EXTENSIONS, image_size
-
-    if not upload:
-        raise UserError("no photo yet: drop one first")
-    photo = visitor.take(upload, folder, EXTENSIONS, number)
-    height, width = image_size(photo)
-    if height * width > config.photo_megapixels * 1e6:
-        raise UserError(
-            f"{photo.name} is {width}x{height}, {height * width / 1e6:.2f} megapixels: at most "
-            f"{config.photo_megapixels:g} are taken here"
-        )
-    return photo
-
-
-def take_clip(
-    config: AppConfig, visitor: Visitor, upload: str | None, folder: Path
-) -> tuple[Path, int]:
-    """An uploaded clip, neither too long nor too large, and its number of frames; all are decoded
-    once, as headers may be wrong.
-    """
-    from utils.video import EXTENSIONS, VideoFile
-
-    if not upload:
-        raise UserError("no clip yet: drop one first")
-    clip = visitor.take(upload, folder, EXTENSIONS)
-    video = VideoFile(clip)
-    height, width = video.size
-    if height * width > config.video_megapixels * 1e6:
-        raise UserError(
-            f"{clip.name} is {width}x{height}: frames of at most {config.video_megapixels:g} "
-            "megapixels are taken here"
-        )
-    frames = sum(1 for _ in itertools.islice(video, config.video_frames + 1))
-    if frames > config.video_frames:
-        raise UserError(
-            f"{clip.name} has more than {config.video_frames} frames, the most that are taken "
-            "here: cut it"
-        )
-    return clip, frames
-
-
-def changed(**properties: Any) -> dict:
-    """What a field of the page becomes besides its value, as gr.update says it."""
-    return {**properties, "__type__": "update"}
-
-
-def show(visitor: Visitor, task: str, result: Path, name: str | None = None) -> str:
-    """Put a result where the page finds it."""
-    target = visitor.shown[task] / (name or result.name)
-    os.link(result, target)
-    return str(target)
-
-
-def shrunk(visitor: Visitor, task: str, picture: Path, name: str) -> str:
-    """Put a picture where the page finds it, upright, in 8 bits and of at most SHOWN_SIDE px."""
-    from utils.image import read_8bit, resize_to, write_image
-
-    target = visitor.shown[task] / name
-    write_image(target, resize_to(read_8bit(picture), SHOWN_SIDE))
-    return str(target)
-
-
-def compared(visitor: Visitor, task: str, before: Path, after: Path) -> tuple[str, ...]:
-    """Two pictures for a slider."""
-    return shrunk(visitor, task, before, "before.png"), shrunk(visitor, task, after, "after.png")
-
-
-def build(config: AppConfig, visitors: Visitors):
-    """The page, a gr.Blocks."""
+def build(config: AppConfig, visitors: Visitors) -> "gr.Blocks":
+    """The page."""
     os.environ["GRADIO_TEMP_DIR"] = str(visitors.root / SERVED)  # where gradio keeps uploads
     import gradio as gr
 
-    from methods.image_deblur.inference import weights_at_hand
     from utils.device import choose_device
-    from utils.image import EXTENSIONS as PICTURES
-    from utils.video import EXTENSIONS as CLIPS
 
-    def job(
-        button: gr.Button, work: Callable, inputs: list, outputs: list, more: gr.Column
-    ) -> None:
-        """What a button starts; such jobs wait for each other. `more` is hidden until there are
-        results.
-        """
-        once = {"concurrency_id": "job", "concurrency_limit": 1, "api_name": work.__name__}
-        done = button.click(handler(partial(work, config), visitors), inputs, outputs, **once)
-        done.success(lambda: gr.Column(visible=True), None, more, api_visibility="private")
-
-    def choice(field: gr.Slider | gr.Dropdown, work: Callable, slider: gr.ImageSlider) -> None:
-        """What choosing another frame or shot does; of a dragged slider only the last place
-        counts.
-        """
-        latest = {
-            "trigger_mode": "always_last",
-            "api_name": work.__name__,
-            "show_progress": "hidden",
-        }
-        field.input(handler(partial(work, config), visitors), field, slider, **latest)
-
-    shown = {"format": "png", "type": "filepath", "interactive": False}
-    compare, several = partial(gr.ImageSlider, **shown), {"file_count": "multiple"}
-    picture = partial(
-        gr.Image, **shown, show_label=False, buttons=[]
-    )  # both would lie over the picture
-    files = partial(gr.File, label="Download", interactive=False, **several)
-    start = partial(gr.Button, variant="primary")
     choose_device(config.device)  # a mistake shows now
-    networks = [path.name for path in weights_at_hand()]
+    events = Events(config, visitors)
+
+    def leave(request: gr.Request) -> None:
+        visitors.leave(request.session_hash)
+
     with gr.Blocks(title="Blurlab", analytics_enabled=False) as page:
         gr.Markdown(
             "# Blurlab\nRemoves, unfolds, judges and makes motion blur. Your files are removed "
             "when you close this page."
         )
-        with gr.Tab("Video"), gr.Row():
-            with gr.Column(scale=1):
-                gr.Markdown(
-                    f"Takes blur out of a clip of up to {config.video_frames} frames, with the "
-                    "help of the neighbouring frames."
-                )
-                clip, button = upload("Clip", CLIPS), start("Restore")
-            with gr.Column(scale=2):
-                slider = compare(label="before | after")
-                with gr.Column(visible=False) as more:
-                    number = gr.Slider(0, 1, step=1, label="Frame", interactive=True)
-                    outputs = [
-                        slider,
-                        number,
-                        gr.Video(label="Restored clip", interactive=False),
-                        files(),
-                    ]
-            job(button, restore_video, [clip], outputs, more)
-            choice(number, show_frame, slider)
-        with gr.Tab("Photo"), gr.Row():
-            with gr.Column(scale=1):
-                gr.Markdown(
-                    "Takes blur out of a photo. Published weights that lie in `pretrain_models/` "
-                    "are offered, too."
-                )
-                inputs = [
-                    upload("Photo", PICTURES),
-                    gr.Dropdown(networks, value=networks[0], label="Network"),
-                ]
-                button = start("Restore")
-            with gr.Column(scale=2):
-                slider = compare(label="before | after")
-                with gr.Column(visible=False) as more:
-                    outputs = [slider, files()]
-            job(button, restore_photo, inputs, outputs, more)
-        with gr.Tab("Moments"), gr.Row():
-            with gr.Column(scale=1):
-                gr.Markdown(
-                    "Unfolds a blurry photo into seven moments of its exposure. Which was the "
-                    "first, no picture can tell."
-                )
-                photo, button = upload("Blurry photo", PICTURES), start("Unfold")
-            with gr.Column(scale=2):
-                animation = picture()
-                with gr.Column(visible=False) as more:
-                    gallery = gr.Gallery(
-                        columns=4,
-                        object_fit="contain",
-                        height="auto",
-                        format="png",
-                        show_label=False,
-                        buttons=["fullscreen"],
-                    )
-                    outputs = [animation, gallery, picture(), files()]
-            job(button, unfold_photo, [photo], outputs, more)
-        with gr.Tab("Pick"), gr.Row():
-            with gr.Column(scale=1):
-                gr.Markdown(
-                    "Ranks the pictures of a burst, or the frames of a clip, by how good "
-                    "restoration will make them."
-                )
-                shots = upload("Pictures, or one clip", (*PICTURES, *CLIPS), **several)
-                keep, button = (
-                    gr.Slider(1, MAX_KEPT, 1, step=1, label="Restore the best"),
-                    start("Pick"),
-                )
-            with gr.Column(scale=2):
-                slider = compare(label="before | after")
-                with gr.Column(visible=False) as more:
-                    best, headers = (
-                        gr.Dropdown(label="Shot", interactive=True),
-                        ["place", "shot", "potential", "seconds"],
-                    )
-                    curve, sheet, table = (
-                        picture(),
-                        picture(),
-                        gr.Dataframe(headers=headers, interactive=False),
-                    )
-                    outputs = [slider, best, curve, sheet, table, files()]
-            job(button, pick_shots, [shots, keep], outputs, more)
-            choice(best, show_picked, slider)
-        with gr.Tab("Make blur"), gr.Row():
-            with gr.Column(scale=1):
-                gr.Markdown(
-                    "Blurs a sharp photo as a moving camera would. What is white in a mask moves "
-                    "on its own."
-                )
-                inputs = [
-                    upload("Sharp photo", PICTURES),
-                    upload("Masks, one per object (not needed)", PICTURES, **several),
-                ]
-                inputs += [gr.Slider(1, LONGEST_BLUR, 12, step=1, label="Length of the blur, px")]
-                inputs += [
-                    gr.Number(1, precision=0, minimum=0, label="Seed: another one, another motion")
-                ]
-                button = start("Blur")
-            with gr.Column(scale=2):
-                slider = compare(label="blurry | sharp")
-                with gr.Column(visible=False) as more:
-                    outputs = [slider, picture(), files()]
-            job(button, make_blur, inputs, outputs, more)
-
-        def leave(request: gr.Request) -> None:
-            visitors.leave(request.session_hash)
-
+        _video_tab(events, config.video_frames)
+        _photo_tab(events)
+        _sequence_tab(events)
+        _pick_tab(events)
+        _blur_tab(events)
         page.unload(leave)
     return page
+
+
+def _video_tab(events: Events, max_frames: int) -> None:
+    import gradio as gr
+
+    from utils.video import EXTENSIONS
+
+    text = (
+        f"Takes blur out of a clip of up to {max_frames} frames, with the help of the "
+        "neighbouring frames."
+    )
+    with fields.tab("Video"):
+        with fields.inputs(text):
+            clip = fields.upload("Clip", EXTENSIONS)
+            button = fields.start_button("Restore")
+        with fields.results():
+            divider = fields.divider("before | after")
+            with fields.hidden_results() as more:
+                number = gr.Slider(0, 1, step=1, label="Frame", interactive=True)
+                video = gr.Video(label="Restored clip", interactive=False)
+                files = fields.downloads()
+    events.on_click(button, restore_video, [clip], [divider, number, video, files], more)
+    events.on_choice(number, show_frame, divider)
+
+
+def _photo_tab(events: Events) -> None:
+    import gradio as gr
+
+    from methods.image_deblur.inference import weights_at_hand
+    from utils.image import EXTENSIONS
+
+    networks = [path.name for path in weights_at_hand()]
+    text = (
+        "Takes blur out of a photo. Published weights that lie in `pretrain_models/` are offered, "
+        "too."
+    )
+    with fields.tab("Photo"):
+        with fields.inputs(text):
+            photo = fields.upload("Photo", EXTENSIONS)
+            network = gr.Dropdown(networks, value=networks[0], label="Network")
+            button = fields.start_button("Restore")
+        with fields.results():
+            divider = fields.divider("before | after")
+            with fields.hidden_results() as more:
+                files = fields.downloads()
+    events.on_click(button, restore_photo, [photo, network], [divider, files], more)
+
+
+def _sequence_tab(events: Events) -> None:
+    import gradio as gr
+
+    from utils.image import EXTENSIONS
+
+    text = (
+        "Unfolds a blurry photo into seven sharp frames of its exposure. Which was the first, no "
+        "picture can tell."
+    )
+    with fields.tab("Sharp frames"):
+        with fields.inputs(text):
+            photo = fields.upload("Blurry photo", EXTENSIONS)
+            button = fields.start_button("Unfold")
+        with fields.results():
+            animation = fields.picture()
+            with fields.hidden_results() as more:
+                gallery = gr.Gallery(
+                    columns=4,
+                    object_fit="contain",
+                    height="auto",
+                    format="png",
+                    show_label=False,
+                    buttons=["fullscreen"],
+                )
+                strip = fields.picture()
+                files = fields.downloads()
+    events.on_click(button, unfold_photo, [photo], [animation, gallery, strip, files], more)
+
+
+def _pick_tab(events: Events) -> None:
+    import gradio as gr
+
+    from utils.image import EXTENSIONS as PICTURES
+    from utils.video import EXTENSIONS as CLIPS
+
+    text = (
+        "Ranks the pictures of a burst, or the frames of a clip, by how good restoration will make "
+        "them."
+    )
+    headers = ["rank", "shot", "potential", "seconds"]
+    with fields.tab("Pick"):
+        with fields.inputs(text):
+            shots = fields.upload("Pictures, or one clip", (*PICTURES, *CLIPS), multiple=True)
+            keep = gr.Slider(1, MAX_KEPT, 1, step=1, label="Restore the best")
+            button = fields.start_button("Pick")
+        with fields.results():
+            divider = fields.divider("before | after")
+            with fields.hidden_results() as more:
+                best = gr.Dropdown(label="Shot", interactive=True)
+                curve = fields.picture()
+                sheet = fields.picture()
+                table = gr.Dataframe(headers=headers, interactive=False)
+                files = fields.downloads()
+    results = [divider, best, curve, sheet, table, files]
+    events.on_click(button, pick_shots, [shots, keep], results, more)
+    events.on_choice(best, show_picked, divider)
+
+
+def _blur_tab(events: Events) -> None:
+    import gradio as gr
+
+    from utils.image import EXTENSIONS
+
+    text = "Blurs a sharp photo as a moving camera would. What is white in a mask moves on its own."
+    with fields.tab("Make blur"):
+        with fields.inputs(text):
+            photo = fields.upload("Sharp photo", EXTENSIONS)
+            masks = fields.upload("Masks, one per object (not needed)", EXTENSIONS, multiple=True)
+            length = gr.Slider(1, LONGEST_BLUR, 12, step=1, label="Length of the blur, px")
+            seed = gr.Number(1, precision=0, minimum=0, label="Seed: another one, another motion")
+            button = fields.start_button("Blur")
+        with fields.results():
+            divider = fields.divider("blurry | sharp")
+            with fields.hidden_results() as more:
+                sheet = fields.picture()
+                files = fields.downloads()
+    events.on_click(button, make_blur, [photo, masks, length, seed], [divider, sheet, files], more)
 
 
 if __name__ == "__main__":

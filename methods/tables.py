@@ -15,6 +15,7 @@ from methods import METHODS
 from utils.config import ROOT
 from utils.files import write_text
 
+_HEADS = ("data set", "published", "tolerance", "protocol", "command", "measured here", "remark")
 _BLOCK = re.compile(r"(<!-- tables: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -42,50 +43,43 @@ def table(method: str) -> str:
     """A method's published figures as a Markdown table."""
     rows = yaml.safe_load((ROOT / "methods" / method / "tables.yaml").read_text(encoding="utf-8"))
     named = any("network" in row for row in rows)
-    heads = [
-        *(["network"] if named else []),
-        "data set",
-        "published",
-        "tolerance",
-        "protocol",
-        "command",
-        "measured here",
-        "remark",
-    ]
+    heads = list(_HEADS)
+    if named:
+        heads.insert(0, "network")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
-        value, tolerance = (
-            _figures(row[key]) if row["value"] else "no text source"
-            for key in ("value", "tolerance")
-        )
-        needs = " and ".join(
-            f"`{name}`"
-            for name in (row["data_path"], row["weights"] and f"pretrain_models/{row['weights']}")
-            if name
-        )
-        ours = (
-            _figures(row["ours"])
-            if row.get("ours")
-            else f"not run here: needs {needs}"
-            if needs
-            else "not run here"
-        )
-        command = (
-            f"`python test.py {method} --table {shlex.quote(row['dataset'])}`"
-            if row["data_path"]
-            else "-"
-        )
-        cells = [
-            row["dataset"],
-            value,
-            tolerance,
-            f"`{row['protocol']}`",
-            command,
-            ours,
-            row["remark"],
-        ]
-        lines.append(f"| {' | '.join([row['network'], *cells] if named else cells)} |")
+        cells = _cells(method, row)
+        if named:
+            cells.insert(0, row["network"])
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cells(method: str, row: dict) -> list[str]:
+    """The cells of a row, from the data set on."""
+    value = tolerance = "no text source"
+    if row["value"]:
+        value = _figures(row["value"])
+        tolerance = _figures(row["tolerance"])
+    command = "-"
+    if row["data_path"]:
+        command = f"`python test.py {method} --table {shlex.quote(row['dataset'])}`"
+    protocol = f"`{row['protocol']}`"
+    return [row["dataset"], value, tolerance, protocol, command, _measured(row), row["remark"]]
+
+
+def _measured(row: dict) -> str:
+    """The figures measured here, or what measuring them needs."""
+    if row.get("ours"):
+        return _figures(row["ours"])
+    needs = []
+    if row["data_path"]:
+        needs.append(f"`{row['data_path']}`")
+    if row["weights"]:
+        needs.append(f"`pretrain_models/{row['weights']}`")
+    if needs:
+        return f"not run here: needs {' and '.join(needs)}"
+    return "not run here"
 
 
 def _figures(values: dict) -> str:

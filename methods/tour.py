@@ -1,8 +1,7 @@
-"""`make demo`: blur is made, judged, removed and unfolded on pictures that come with scikit-image;
-report.html tells the story.
+"""`make demo`: blur is made, judged, removed and unfolded; report.html tells the story.
 
-Everything here is done by the commands' own entries, with the shipped weights; each chapter ends with
-the commands for one's own material.
+The pictures come with scikit-image. The commands do all the work, with the shipped weights; each
+chapter ends with the commands for one's own material.
 """
 
 import csv
@@ -13,14 +12,15 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from data.sample import PICTURES, sample_folder, sample_pictures, sequences_or_sample
-from methods.blur2vid import inference as moments
-from methods.blur2vid.config import InferenceConfig as MomentsConfig
+from methods.blur2vid import inference as unfold
+from methods.blur2vid.config import InferenceConfig as UnfoldConfig
 from methods.image_deblur import inference as photos
 from methods.image_deblur.config import InferenceConfig as PhotosConfig
 from methods.irp import inference as judge
 from methods.irp.config import InferenceConfig as JudgeConfig
 from methods.sbdd import generate
 from methods.sbdd.config import GenerateConfig
+from methods.sbdd.shared import SHEET_ROWS
 from methods.video_deblur import inference as video
 from methods.video_deblur.config import InferenceConfig as VideoConfig
 from utils.config import ROOT
@@ -29,8 +29,12 @@ from utils.image import read_image
 from utils.report import Chapter, Example, enlarged, most_different, write_story
 
 FOLDER = ROOT / "experiment" / "demo"
-PICTURE, SHOTS, KERNEL = "coffee", 8, 33  # a burst of one picture, each shot with a blur of its own
-FRAME = 4  # of each sample clip
+# The burst: SHOTS of one picture, each blurred by a kernel of its own, KERNEL px wide.
+PICTURE = "coffee"
+SHOTS = 8
+KERNEL = 33
+FRAME = 4  # index of the frame that is shown of each sample clip
+SHARP_FRAMES = (1, 4, 7)  # numbers of the sharp frames that are shown
 WORDS = (
     "Blur is made, judged, removed and unfolded, on pictures that come with scikit-image and by "
     "the small networks that come with Blurlab. "
@@ -55,12 +59,12 @@ def main(folder: Path = FOLDER) -> None:
 
 
 def make_burst(folder: Path) -> Path:
-    """SHOTS blurry/sharp pairs of one picture."""
+    """Make SHOTS blurry/sharp pairs of one picture; returns their folder."""
     _heading("1. make blur")
-    sharp, burst = folder / "sharp", folder / "burst"
-    shutil.rmtree(
-        burst, ignore_errors=True
-    )  # an earlier tour's, perhaps of another version with other options
+    sharp = folder / "sharp"
+    burst = folder / "burst"
+    # An earlier tour's burst may be of another version with other options.
+    shutil.rmtree(burst, ignore_errors=True)
     sharp.mkdir(parents=True, exist_ok=True)
     shutil.copy(sample_pictures() / f"{PICTURE}.png", sharp)
     generate.main(
@@ -80,9 +84,7 @@ def judge_burst(burst: Path, output_dir: Path) -> dict[str, float]:
 
 
 def restore_burst(burst: Path, output_dir: Path) -> Scores:
-    """All shots restored as photos and scored, so that the judgement of chapter 2 can be
-    checked.
-    """
+    """All shots restored as photos and scored, so that chapter 2 can be checked."""
     _heading("3. remove blur from photos")
     return photos.main(PhotosConfig(data_path=burst, output_dir=output_dir))
 
@@ -92,9 +94,8 @@ def _made(burst: Path) -> Chapter:
     return Chapter(
         "Make blur",
         f"{SHOTS} shots of one picture, each blurred by a random camera motion of at most "
-        f"{KERNEL} px, in linear light; "
-        f"{generate.SHEET_ROWS} of them are shown. With masks, objects move by themselves and "
-        "cover what is behind them.",
+        f"{KERNEL} px, in linear light; {SHEET_ROWS} of them are shown. With masks, objects move "
+        "by themselves and cover what is behind them.",
         [
             "python generate.py sbdd --data_path SHARP_PICTURES --output_dir dataset/pairs",
             "python generate.py sbdd --config videos --data_path SHARP_VIDEOS --output_dir "
@@ -115,10 +116,13 @@ def _judged(burst: Path, potentials: dict[str, float], restored: Scores) -> Chap
         ["a random shot, on average", f"{np.mean(values):.2f} dB"],
         ["the best shot, which only the truth tells", f"{max(values):.2f} dB"],
     ]
-    text = (
-        format_table(table) + f"\nrank correlation of potential and restored PSNR: {agreement:.2f}"
-    )
+    correlation = f"rank correlation of potential and restored PSNR: {agreement:.2f}"
+    text = f"{format_table(table)}\n{correlation}"
     print(text)
+    pictures = {}
+    for rank, name in enumerate(ranked, 1):
+        label = f"{rank}. potential {potentials[name]:.3f}"
+        pictures[label] = read_image(burst / "blurry" / f"{name}.png")
     return Chapter(
         "Judge the shots",
         "Before anything is restored, IRP predicts how good each shot will be afterwards: its "
@@ -130,12 +134,7 @@ def _judged(burst: Path, potentials: dict[str, float], restored: Scores) -> Chap
             "--output_dir OUT",
         ],
         text,
-        pictures={
-            f"{place}. potential {potentials[name]:.3f}": read_image(
-                burst / "blurry" / f"{name}.png"
-            )
-            for place, name in enumerate(ranked, 1)
-        },
+        pictures=pictures,
     )
 
 
@@ -145,64 +144,61 @@ def _restored(burst: Path, folder: Path, potentials: dict[str, float], restored:
         "the shot that gains most": max(gains, key=gains.get),
         "the shot that IRP selects": max(potentials, key=potentials.get),
     }
-    files = {
-        what: [root / f"{name}.png" for root in (burst / "blurry", folder, burst / "sharp")]
-        for what, name in shown.items()
-    }
+    folders = (burst / "blurry", folder, burst / "sharp")
     return Chapter(
         "Remove blur from photos",
         "The shipped small network takes a little blur away and leaves what is too long for it.",
         ["python inference.py image_deblur --data_path PHOTO_OR_FOLDER --output_dir OUT"],
         restored.table(),
-        examples=[_compared(what, files[what], restored, name) for what, name in shown.items()],
+        examples=[_compared(what, folders, restored, name) for what, name in shown.items()],
     )
 
 
 def _video(folder: Path) -> Chapter:
     _heading("4. remove blur from video")
-    scores, data = video.main(VideoConfig(output_dir=folder)), sample_folder()
-    frames = {f"{name}, frame {FRAME}": f"{name}/{FRAME:05d}" for name in PICTURES}
-    files = {
-        key: [root / f"{key}.png" for root in (data / "blur", folder, data / "gt")]
-        for key in frames.values()
-    }
+    scores = video.main(VideoConfig(output_dir=folder))
+    data = sample_folder()
+    folders = (data / "blur", folder, data / "gt")
+    examples = [
+        _compared(f"{name}, frame {FRAME}", folders, scores, f"{name}/{FRAME:05d}")
+        for name in PICTURES
+    ]
     return Chapter(
         "Remove blur from video",
         "Optical flow brings the sharper parts of the neighbouring frames to the frame that is "
         "restored.",
         ["python inference.py cdvd_tsp --data_path CLIP.mp4 --output_dir OUT"],
         scores.table(),
-        examples=[_compared(what, files[key], scores, key) for what, key in frames.items()],
+        examples=examples,
     )
 
 
 def _unfolded(folder: Path) -> Chapter:
-    _heading("5. unfold a photo into its moments")
+    _heading("5. unfold a photo into its sharp frames")
     sequence = sequences_or_sample(None).of("test")[0]
-    moments.main(MomentsConfig(data_path=sequence.blurry, output_dir=folder))
-    frames = {place: read_image(folder / f"deblur_{place - 1}.png") for place in (1, 4, 7)}
-    closer = {"the photo, closer": read_image(sequence.blurry)} | {
-        f"moment {place}": frame for place, frame in frames.items()
-    }
-    region = most_different(frames[1], frames[7])
+    unfold.main(UnfoldConfig(data_path=sequence.blurry, output_dir=folder))
+    frames = [read_image(folder / f"deblur_{number - 1}.png") for number in SHARP_FRAMES]
+    region = most_different(frames[0], frames[-1])
+    closer = {"the photo, closer": enlarged(read_image(sequence.blurry)[region], 300)}
+    for number, frame in zip(SHARP_FRAMES, frames):
+        closer[f"sharp frame {number}"] = enlarged(frame[region], 300)
     return Chapter(
-        "Unfold a blurry photo into its moments",
-        "Seven moments of the exposure, out of one picture. Which of them was first, no picture "
-        "can tell.",
+        "Unfold a blurry photo into its sharp frames",
+        "Seven sharp frames of the exposure, out of one picture. Which of them was first, no "
+        "picture can tell.",
         ["python inference.py blur2vid --data_path PHOTO.jpg --output_dir OUT"],
         wide={"": read_image(folder / "strip.png")},
-        pictures={label: enlarged(picture[region], 300) for label, picture in closer.items()},
+        pictures=closer,
         gif=folder / "moments.gif",
     )
 
 
-def _compared(what: str, files: list[Path], scores: Scores, name: str) -> Example:
-    """Blurry, restored and sharp file under a divider, with the row of the scores that has this
-    name.
-    """
+def _compared(what: str, folders: tuple[Path, Path, Path], scores: Scores, name: str) -> Example:
+    """The picture NAME of the blurry, restored and sharp folder, with its row of the scores."""
     row = next(row for row in scores.rows if row["name"] == name)
     words = f"PSNR {row['input_psnr']:.2f} dB before, {row['psnr']:.2f} dB after"
-    return Example(what, *(read_image(file) for file in files), words=words)
+    blurry, restored, sharp = (read_image(folder / f"{name}.png") for folder in folders)
+    return Example(what, blurry, restored, sharp, words=words)
 
 
 def _heading(text: str) -> None:

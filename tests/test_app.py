@@ -1,6 +1,6 @@
-"""The page of app.py through its server: what every tab gives, errors as sentences, limits, and
-that visitors see their own files alone.
+"""The page of app.py through its server.
 
+What every tab gives, errors as sentences, limits, and that visitors see their own files alone.
 Needs requirements-app.txt, else it is skipped. The test in a browser also needs Chromium and `pip
 install playwright`:
     pytest tests/test_app.py -k browser
@@ -34,7 +34,8 @@ from utils.config import ROOT
 from utils.errors import UserError
 from utils.image import read_image, to_tensor, write_image
 from utils.video import NewVideo, VideoFile, VideoWriter
-from utils.web.page import handler, serve
+from utils.web import results
+from utils.web.page import handler, plain, serve
 from utils.web.visitors import Visitors, private_folder
 
 gr = pytest.importorskip("gradio", reason="pip install -r requirements-app.txt")
@@ -44,16 +45,20 @@ from gradio_client.exceptions import AppError  # noqa: E402
 CONFIG = app.AppConfig(
     device="cpu", upload_mb=1, photo_megapixels=0.02, burst=3, video_frames=9, video_megapixels=0.01
 )
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-) or next(
-    (
-        str(path)
-        for root in (Path("/ms-playwright"), Path.home() / ".cache/ms-playwright")
-        for path in root.glob("chromium-*/*/chrome")
-    ),
-    None,
-)
+
+
+def find_chromium() -> str | None:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return found
+    for root in (Path("/ms-playwright"), Path.home() / ".cache/ms-playwright"):
+        for path in root.glob("chromium-*/*/chrome"):
+            return str(path)
+    return None
+
+
+CHROMIUM = find_chromium()
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +83,10 @@ def visit(site, tmp_path):
     opened = []
 
     def open_page() -> Client:
-        opened.append(
-            Client(
-                site.url, download_files=str(tmp_path / f"downloads{len(opened)}"), verbose=False
-            )
-        )
-        return opened[-1]
+        downloads = tmp_path / f"downloads{len(opened)}"
+        client = Client(site.url, download_files=str(downloads), verbose=False)
+        opened.append(client)
+        return client
 
     yield open_page
     for client in opened:
@@ -92,9 +95,8 @@ def visit(site, tmp_path):
 
 def pixels(seed=0, size=(48, 64)) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.uint8(
-        np.kron(rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3)), np.ones((8, 8, 1)))
-    )
+    blocks = rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3))
+    return np.uint8(np.kron(blocks, np.ones((8, 8, 1))))
 
 
 def photo(path: Path, seed=0, size=(48, 64)) -> Path:
@@ -117,22 +119,20 @@ def same(one: str | Path, other: str | Path) -> bool:
 def test_video(visit, tmp_path):
     """What the command writes; the slider shows the very frames."""
     source = clip(tmp_path / "my clip.mp4")
-    slider, number, video, files = visit_video = (visitor := visit()).predict(
-        handle_file(source), api_name="/restore_video"
-    )
+    visitor = visit()
+    slider, number, _, files = visitor.predict(handle_file(source), api_name="/restore_video")
     cdvd_tsp.main(VideoConfig(source, output_dir=tmp_path / "command", report=False, device="cpu"))
-    ours, before = list(VideoFile(tmp_path / "command/my clip.mp4")), list(VideoFile(source))
+    ours = list(VideoFile(tmp_path / "command/my clip.mp4"))
+    before = list(VideoFile(source))
     given = list(VideoFile(Path(files[0])))
-    assert Path(files[0]).name == "my_clip_restored.mp4" and len(visit_video) == 4
+    assert Path(files[0]).name == "my_clip_restored.mp4"
     assert len(given) == 6 and all(np.array_equal(*pair) for pair in zip(given, ours))
     assert number["value"] == 3 and number["maximum"] == 5
-    assert np.array_equal(read_image(slider[0]), before[3]) and np.array_equal(
-        read_image(slider[1]), ours[3]
-    )
+    assert np.array_equal(read_image(slider[0]), before[3])
+    assert np.array_equal(read_image(slider[1]), ours[3])
     slider = visitor.predict(5, api_name="/show_frame")
-    assert np.array_equal(read_image(slider[0]), before[5]) and np.array_equal(
-        read_image(slider[1]), ours[5]
-    )
+    assert np.array_equal(read_image(slider[0]), before[5])
+    assert np.array_equal(read_image(slider[1]), ours[5])
 
 
 def test_photo(visit, tmp_path):
@@ -145,44 +145,41 @@ def test_photo(visit, tmp_path):
     )
     command = tmp_path / "command" / f"{source.stem}.png"
     assert same(slider[0], source) and same(slider[1], command) and same(files[0], command)
-    assert (
-        Path(files[0]).name == "Foto_\u5199_restored.png" and Image.open(files[0]).format == "PNG"
-    )
+    assert Path(files[0]).name == "Foto_\u5199_restored.png"
+    assert Image.open(files[0]).format == "PNG"
 
 
 def test_photos_are_shown_upright_and_not_too_large(visit, tmp_path, monkeypatch):
-    monkeypatch.setattr(app, "SHOWN_SIDE", 40)
+    monkeypatch.setattr(results, "SHOWN_SIDE", 40)
     notes = Image.Exif()
     notes[0x0112] = 6  # lies on its side
     Image.fromarray(pixels()).save(tmp_path / "photo.jpg", exif=notes)
     slider, files = visit().predict(
         handle_file(tmp_path / "photo.jpg"), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo"
     )
-    assert [read_image(path).shape for path in (*slider, files[0])] == [
-        (40, 30, 3),
-        (40, 30, 3),
-        (64, 48, 3),
-    ]
+    assert [read_image(path).shape for path in slider] == [(40, 30, 3)] * 2
+    assert read_image(files[0]).shape == (64, 48, 3)
 
 
-def test_moments(visit, tmp_path):
+def test_sharp_frames(visit, tmp_path):
     source = photo(tmp_path / "photo.png")
     animation, gallery, strip, files = visit().predict(
         handle_file(source), api_name="/unfold_photo"
     )
     blur2vid.main(UnfoldConfig(source, output_dir=tmp_path / "command", device="cpu"))
-    assert [item["caption"] for item in gallery] == [f"moment {place}" for place in range(1, 8)]
-    for place, (item, file) in enumerate(zip(gallery, files)):
-        assert same(item["image"], tmp_path / f"command/deblur_{place}.png") and same(
-            file, item["image"]
-        )
+    captions = [item["caption"] for item in gallery]
+    assert captions == [f"sharp frame {number}" for number in range(1, 8)]
+    for index, (item, file) in enumerate(zip(gallery, files)):
+        assert same(item["image"], tmp_path / f"command/deblur_{index}.png")
+        assert same(file, item["image"])
     assert same(strip, tmp_path / "command/strip.png") and Image.open(animation).n_frames == 12
     assert [Path(file).suffix for file in files[7:]] == [".gif", ".png", ".mp4"]
 
 
 def test_pick_of_a_burst(visit, tmp_path):
-    """Pictures of one name are told apart; the order is that of the predictor, the best are
-    restored as the command of photos does.
+    """The order is that of the predictor, the best are restored as the command of photos does.
+
+    Pictures of one name are told apart.
     """
     shots = [photo(tmp_path / str(seed) / "shot.png", seed) for seed in range(3)]
     visitor = visit()
@@ -200,20 +197,14 @@ def test_pick_of_a_burst(visit, tmp_path):
         [potential[name] for name in ranked], abs=1e-4
     )
     assert choice["value"] == ranked[0] and [name for name, _ in choice["choices"]] == ranked[:2]
-    assert [Path(file).name for file in files[:3]] == [
-        f"{ranked[0]}_restored.png",
-        f"{ranked[1]}_restored.png",
-        "scores.csv",
-    ]
-    assert len(list(csv.reader(io.StringIO(Path(files[2]).read_text())))) == 4 and all(
-        map(read_image_works, (curve, sheet))
-    )
-    for place, shown in ((0, slider), (1, visitor.predict(ranked[1], api_name="/show_picked"))):
-        assert same(shown[0], shots[int(ranked[place][:2]) - 1]) and same(shown[1], files[place])
-
-
-def read_image_works(path: str) -> bool:
-    return read_image(path).size > 0
+    restored = [f"{name}_restored.png" for name in ranked[:2]]
+    assert [Path(file).name for file in files[:3]] == [*restored, "scores.csv"]
+    assert len(list(csv.reader(io.StringIO(Path(files[2]).read_text())))) == 4
+    assert read_image(curve).size > 0 and read_image(sheet).size > 0
+    second = visitor.predict(ranked[1], api_name="/show_picked")
+    for name, shown, file in zip(ranked, (slider, second), files):
+        shot = shots[int(name[:2]) - 1]
+        assert same(shown[0], shot) and same(shown[1], file)
 
 
 def test_pick_of_a_clip_and_of_one_photo(visit, tmp_path):
@@ -232,9 +223,7 @@ def test_pick_of_a_clip_and_of_one_photo(visit, tmp_path):
 
 
 def test_blur_is_the_kernels(visit, tmp_path):
-    """The pair's size follows from the length; inside a mask of the whole picture one kernel, and
-    the same again with the same seed.
-    """
+    """The pair's size follows from the length, and the same seed makes the same again."""
     source = photo(tmp_path / "sharp.png", size=(96, 96))
     visitor = visit()
     slider, _, files = visitor.predict(handle_file(source), None, 6, 3, api_name="/make_blur")
@@ -245,23 +234,22 @@ def test_blur_is_the_kernels(visit, tmp_path):
         visitor.predict(handle_file(source), None, 6, seed, api_name="/make_blur")[2][0]
         for seed in (3, 4)
     )
-    assert (
-        same(again, files[0])
-        and not same(other, files[0])
-        and same(slider[0], files[0])
-        and not same(files[0], files[1])
-    )
+    assert same(again, files[0]) and not same(other, files[0])
+    assert same(slider[0], files[0]) and not same(files[0], files[1])
 
 
 def test_an_object_moves_on_its_own(visit, tmp_path, monkeypatch):
     """As many kernels as masks and one, all of the asked length."""
     made = []
-    monkeypatch.setattr(
-        PairMaker,
-        "make",
-        lambda maker, *job, make=PairMaker.make: made.append(make(maker, *job)) or made[-1],
-    )
-    source, masks = photo(tmp_path / "sharp.png", size=(96, 96)), []
+    make = PairMaker.make
+
+    def make_and_keep(maker, *job):
+        made.append(make(maker, *job))
+        return made[-1]
+
+    monkeypatch.setattr(PairMaker, "make", make_and_keep)
+    source = photo(tmp_path / "sharp.png", size=(96, 96))
+    masks = []
     for number in range(2):
         mask = np.zeros((96, 96, 3), np.uint8)
         mask[20 + 30 * number : 40 + 30 * number, 30:60] = 255
@@ -288,10 +276,9 @@ def text(path: Path) -> Path:
 
 
 def test_bad_photos_and_clips_are_sentences(visit, site, tmp_path):
-    """With the name of the file, without the server's folders; limits are told before anything is
-    computed.
-    """
-    large, bad = photo(tmp_path / "large.png", size=(160, 160)), text(tmp_path / "note.png")
+    """With the name of the file, without the server's folders, before anything is computed."""
+    large = photo(tmp_path / "large.png", size=(160, 160))
+    bad = text(tmp_path / "note.png")
     photos = {
         "/restore_photo": (image_deblur.SHIPPED_WEIGHTS,),
         "/unfold_photo": (),
@@ -333,17 +320,16 @@ def test_bad_photos_and_clips_are_sentences(visit, site, tmp_path):
     visitor = visit()
     for task, path, message in cases:
         given = handle_file(path) if path else None
+        if given and task == "/pick_shots":
+            given = [given]
         with pytest.raises(AppError, match=message) as caught:
-            visitor.predict(
-                [given] if given and task == "/pick_shots" else given,
-                *photos.get(task, ()),
-                api_name=task,
-            )
+            visitor.predict(given, *photos.get(task, ()), api_name=task)
         assert str(site.root) not in str(caught.value) and str(ROOT) not in str(caught.value)
 
 
 def test_further_mistakes_are_sentences(visit, tmp_path):
-    visitor, good = visit(), handle_file(photo(tmp_path / "good.png"))
+    visitor = visit()
+    good = handle_file(photo(tmp_path / "good.png"))
     for task, values, message in (
         ("/pick_shots", ([good] * 4, 1), "4 pictures are too many: a burst has at most 3"),
         (
@@ -378,15 +364,11 @@ def test_what_nobody_expected_is_told_to_the_server_alone(visit, tmp_path, monke
             image_deblur.SHIPPED_WEIGHTS,
             api_name="/restore_photo",
         )
-    assert (
-        "secret" not in str(caught.value)
-        and "RuntimeError: the secret reason" in capfd.readouterr().err
-    )
+    assert "secret" not in str(caught.value)
+    assert "RuntimeError: the secret reason" in capfd.readouterr().err
 
 
 def test_html_in_a_sentence_is_text(tmp_path):
-    from utils.web import plain
-
     error = UserError(
         f"{tmp_path}/work/x-_Y/photo/<img src=x>.png is bad, and so is {ROOT}/pretrain_models/w.pth"
     )
@@ -394,15 +376,15 @@ def test_html_in_a_sentence_is_text(tmp_path):
 
 
 def test_one_job_at_a_time(visit, tmp_path, monkeypatch):
-    running, most, lock = [0], [0], threading.Lock()
+    running = threading.Lock()
+    together = []
 
     def work(config):
-        with lock:
-            running[0] += 1
-            most[0] = max(most[0], running[0])
+        alone = running.acquire(blocking=False)
+        together.append(not alone)
         time.sleep(0.1)
-        with lock:
-            running[0] -= 1
+        if alone:
+            running.release()
         raise UserError("done")
 
     for module in (image_deblur, blur2vid):
@@ -413,7 +395,8 @@ def test_one_job_at_a_time(visit, tmp_path, monkeypatch):
         for _ in range(2)
     ]
     jobs += [visit().submit(source, api_name="/unfold_photo")]
-    assert ["done" in str(job.exception(20)) for job in jobs] == [True] * 3 and most == [1]
+    assert all("done" in str(job.exception(20)) for job in jobs)
+    assert together == [False] * 3
 
 
 def test_files_of_others_are_refused(visit, site, tmp_path):
@@ -444,14 +427,10 @@ def test_files_of_others_are_refused(visit, site, tmp_path):
     for path in (*hidden, "https://example.org/", "http://127.0.0.1/", "file:///etc/passwd"):
         assert httpx.get(f"{site.url}gradio_api/file={path}").status_code == 403, path
     call = f"{site.url}gradio_api/call/restore_photo"
-    for path, end in (
-        (shown, "complete"),
-        *((path, "error") for path in (*hidden, "https://example.org/a.png")),
-    ):
-        given = {
-            "path": str(path),
-            "meta": {"_type": "gradio.FileData"},
-        }  # a client would upload its own file of this name
+    refused = (*hidden, "https://example.org/a.png")
+    for path, end in ((shown, "complete"), *((path, "error") for path in refused)):
+        # A client would upload its own file of this name.
+        given = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
         answer = httpx.post(call, json={"data": [given, image_deblur.SHIPPED_WEIGHTS]}).json()
         assert f"event: {end}" in httpx.get(f"{call}/{answer['event_id']}").text, path
 
@@ -467,22 +446,14 @@ def test_pages_load_nothing_from_elsewhere(site):
 def test_uploads_are_limited(site):
     import httpx
 
-    assert (
-        httpx.post(
-            f"{site.url}gradio_api/upload", files={"files": ("a.png", b"0" * 2**20)}
-        ).status_code
-        == 200
-    )
-    assert (
-        httpx.post(
-            f"{site.url}gradio_api/upload", files={"files": ("b.png", b"0" * (2**20 + 9))}
-        ).status_code
-        == 413
-    )
+    for size, status in ((2**20, 200), (2**20 + 9, 413)):
+        files = {"files": (f"{size}.png", b"0" * size)}
+        assert httpx.post(f"{site.url}gradio_api/upload", files=files).status_code == status
 
 
 def test_who_goes_takes_the_files_along(visit, site, tmp_path):
-    visitor, other = visit(), visit()
+    visitor = visit()
+    other = visit()
     for client, seed in ((visitor, 1), (other, 2)):
         client.predict(
             handle_file(photo(tmp_path / "a.png", seed)),
@@ -493,21 +464,20 @@ def test_who_goes_takes_the_files_along(visit, site, tmp_path):
         site.visitors.at_work(visitor.session_hash) as mine,
         site.visitors.at_work(other.session_hash) as theirs,
     ):
-        folders, uploads = [mine.work, *mine.shown.values()], [*mine._uploads]
+        assert mine._uploads
+        goes = [mine.work, *mine.shown.values(), *mine._uploads]
         stays = [theirs.work, *theirs.shown.values(), *theirs._uploads]
     visitor.close()
     end = time.monotonic() + 10
-    while any(path.exists() for path in (*folders, *uploads)) and time.monotonic() < end:
+    while any(path.exists() for path in goes) and time.monotonic() < end:
         time.sleep(0.05)
-    assert (
-        uploads
-        and not any(path.exists() for path in (*folders, *uploads))
-        and all(path.exists() for path in stays)
-    )
+    assert not any(path.exists() for path in goes)
+    assert all(path.exists() for path in stays)
 
 
 def test_work_for_nobody_stops(tmp_path):
-    visitors, progress = Visitors(tmp_path, 3600), gr.Progress()
+    visitors = Visitors(tmp_path, 3600)
+    progress = gr.Progress()
 
     def work(visitor):
         visitors.leave("a")
@@ -537,13 +507,12 @@ def test_mistakes_at_the_start_are_sentences(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_in_a_browser(site, tmp_path):
-    """A photo is restored, a broken one gets its sentence, and nothing is asked of another
-    machine.
-    """
+    """A photo is restored, a broken one gets its sentence, and no other machine is asked."""
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     with playwright.sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page, asked = browser.new_page(), []
+        page = browser.new_page()
+        asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(site.url)
         page.get_by_role("tab", name="Photo").click()

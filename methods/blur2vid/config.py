@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from methods.common.model_choice import recipe_of as recipe_in
+from methods.common.sequence_options import SequenceTraining
 from utils.config import option
 from utils.errors import UserError
 from utils.options import (
@@ -22,7 +23,6 @@ from utils.options import (
     TABLE,
     WEIGHTS,
     Precision,
-    SequenceTraining,
 )
 
 # Published spellings: command -> {theirs: ours}; see docs/commands.md.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from methods.common.sequence_options import SequenceTraining
 from utils.config import option
 from utils.options import (
     DATASET_NAME,
@@ -17,11 +18,9 @@ from utils.options import (
     WEIGHTS,
     WORKERS,
     Precision,
-    SequenceTraining,
 )
 
 _WEIGHTS = f"{WEIGHTS}; a HyperCUT network; none: the shipped one"
-
 
 # Published spellings: command -> {theirs: ours}; see docs/commands.md.
 ALIASES = {
@@ -60,8 +59,9 @@ class _ScoreConfig:
 
 @dataclass(frozen=True)
 class TestConfig(_ScoreConfig):
-    """Hit, Con@2 and Con@3 of an ordering network. Without options: the shipped one on the embedded
-    sample.
+    """Hit, Con@2 and Con@3 of an ordering network.
+
+    Without options: the shipped one on the embedded sample.
     """
 
     partition: Literal["test", "val", "train", "all"] = option("test", "which sequences")
@@ -76,8 +76,9 @@ class TestConfig(_ScoreConfig):
 
 @dataclass(frozen=True)
 class GenerateConfig(_ScoreConfig):
-    """Write the metadata anew: `order: reverse` where all three pairs of a sequence, as stored, lie
-    on the negative side.
+    """Write the metadata anew, in the order that the network gives the sequences.
+
+    `order: reverse` where all three pairs of a sequence, as stored, lie on the negative side.
     """
 
     save_path: Path | None = option(

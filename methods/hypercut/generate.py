@@ -15,27 +15,29 @@ from utils.errors import UserError
 def main(config: GenerateConfig) -> Path:
     """Score every sequence as it is stored and write the new metadata; returns its path.
 
-    `order` becomes `reverse` where all three pairs lie on the negative side, else it stays; all
-    other keys stay, entries come out train, test, val.
+    `order` becomes `reverse` where all three pairs lie on the negative side, else it stays. All
+    other keys stay. Entries are sorted: train, test, val.
     """
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     path = config.save_path or found.metadata.with_name("metadata_ordered.json")
-    if path.is_dir() or path.resolve() == found.metadata.resolve():
-        raise UserError(
-            f"--save_path {path} "
-            f"{'is a folder' if path.is_dir() else 'is the metadata that is read'}: name "
-            "another file"
-        )
+    if path.is_dir():
+        raise UserError(f"--save_path {path} is a folder: name another file")
+    if path.resolve() == found.metadata.resolve():
+        raise UserError(f"--save_path {path} is the metadata that is read: name another file")
     network = load_network(config.weights or SHIPPED_WEIGHTS, HyperCUT)
     entries: dict[str, list[dict]] = {partition: [] for partition in PARTITIONS}
-    turned, mixed, old = 0, 0, 0
+    turned = mixed = old = 0
     for sequence, scores in scored(config, network, found.sequences, stored=True):
-        sides = (scores[::2] < 0).tolist()
-        order = "reverse" if all(sides) else sequence.order
+        negative = (scores[::2] < 0).tolist()  # of the three pairs as stored
+        order = sequence.order
+        if all(negative):
+            order = "reverse"
+            turned += 1
+        elif order in ("reverse", "random"):
+            old += 1
+        if len(set(negative)) > 1:
+            mixed += 1
         entries[sequence.partition].append({**sequence.entry, "order": order})
-        turned += all(sides)
-        mixed += len(set(sides)) > 1
-        old += order in ("reverse", "random") and not all(sides)
     write_metadata(path, found.name, itertools.chain(*entries.values()), found.others)
     print(
         f"{turned} of {len(found.sequences)} sequences reversed, {mixed} whose pairs disagree "

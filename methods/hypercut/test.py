@@ -27,21 +27,18 @@ FOLDER = ROOT / "experiment" / "hypercut_test"
 
 
 def main(config: TestConfig) -> Scores | None:
-    """Returns the scores (None for --table)."""
+    """Score a partition, write and return the scores; with --table: print the published figures."""
     if config.table:
-        run_table(
-            TABLES, config, FOLDER, lambda config: None
-        )  # no row has a figure to compare with
+        # No row has a figure to compare with, so none is run.
+        run_table(TABLES, config, FOLDER, lambda config: None)
         return None
-    weights, found = (
-        find(config.weights or SHIPPED_WEIGHTS),
-        sequences_or_sample(config.data_path, config.dataset_name, config.metadata),
-    )
+    weights = find(config.weights or SHIPPED_WEIGHTS)
+    found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
+    network = load_network(weights, HyperCUT)
+    chosen = found.of(config.partition)
     rows = [
         {"name": sequence.id, **score_order(scores)}
-        for sequence, scores in scored(
-            config, load_network(weights, HyperCUT), found.of(config.partition), stored=False
-        )
+        for sequence, scores in scored(config, network, chosen, stored=False)
     ]
     paper = paper_row(TABLES, weights, config.data_path)
     scores = Scores(
@@ -53,7 +50,7 @@ def main(config: TestConfig) -> Scores | None:
     if config.report:
         write_report(
             folder / "report.html",
-            "HyperCUT: a consistent order of moments",
+            "HyperCUT: a consistent order of sharp frames",
             [],
             scores.facts,
             scores.table(),
@@ -69,8 +66,9 @@ def scored(
     sequences: tuple[FrameSequence, ...],
     stored: bool,
 ) -> Iterator[tuple[FrameSequence, Tensor]]:
-    """(sequence, its six scores) one after the other, of whole pictures; stored: the frames as they
-    are stored, whatever the order says.
+    """(sequence, its six scores [6]) one after the other, of whole pictures.
+
+    stored: the frames as they are stored, whatever the order says.
     """
     if config.workers < 0:
         raise UserError(f"--workers {config.workers} is below 0")
@@ -78,11 +76,12 @@ def scored(
     network = network.to(device)
 
     def score(item: dict) -> tuple[FrameSequence, Tensor]:
-        frames = network.seen(item["frames"].to(device))
+        sequence = item["sequence"]
+        frames = network.seen(item["frames"].to(device))  # [7,3,H,W]
         try:
-            return item["sequence"], network(frames[None])[0].float().cpu()
+            return sequence, network(frames[None])[0].float().cpu()
         except UserError as error:
-            raise UserError(f"sequence {item['sequence'].id}: {error}") from None
+            raise UserError(f"sequence {sequence.id}: {error}") from None
 
     loader = DataLoader(
         WholeSequences(sequences, stored),

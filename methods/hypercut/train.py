@@ -1,5 +1,7 @@
-"""Train the ordering network: a sequence and its reverse shall fall on different sides of the
-hyperplane, nested pairs on the same.
+"""Train the ordering network.
+
+A sequence and its reverse shall fall on different sides of the hyperplane, nested pairs on the
+same.
 """
 
 import math
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from data.blur2vid import whole_sequence
+from data.sequences import Sequence
 from losses.order import ordering
 from methods.common.sequence_training import SequenceTask
 from methods.hypercut.config import TrainConfig
@@ -27,13 +30,9 @@ def main(config: TrainConfig) -> dict[str, float]:
     """Train and return the last validation metrics; everything lands in experiment/SAVE."""
     task = OrderingTask(config)
     limits = Limits.of(config, task.steps, task.device, task.dtype)
-    return train(
-        task,
-        ROOT / "experiment" / config.save,
-        limits,
-        config.resume or config.load_epoch > 0,
-        to_yaml(config),
-    )
+    folder = ROOT / "experiment" / config.save
+    resume = config.resume or config.load_epoch > 0
+    return train(task, folder, limits, resume, to_yaml(config))
 
 
 class OrderingTask(SequenceTask):
@@ -47,33 +46,33 @@ class OrderingTask(SequenceTask):
         torch.manual_seed(config.seed)
         network: HyperCUT = build("hypercut", **(config.network or {}))
         if config.weights:
-            load_strict(
-                network, load_network(config.weights, HyperCUT).state_dict(), config.weights
-            )
+            weights = load_network(config.weights, HyperCUT).state_dict()
+            load_strict(network, weights, config.weights)
         super().__init__(config, network)
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
-        apart, together = ordering(self.network(self.network.seen(batch["frames"])).float())
+        scores = self.network(self.network.seen(batch["frames"])).float()  # [B,6]
+        apart, together = ordering(scores)
         return {"apart": 0.5 * apart, "together": 0.5 * together}
 
     def evaluate(self) -> Validation:
-        """Shares of the validation sequences by protocol `hypercut`; the first, right in all of it,
-        decides which weights are best.
-        """
-        rows = distributed.all_gather(
-            [self._evaluate(sequence) for sequence in distributed.shard(self.validation_set)]
-        )
-        names = ("all", *PROTOCOLS["hypercut"].metrics)
-        return Validation(
-            {name: math.fsum(row[name] for row in rows) / len(rows) for name in names}
-            if rows
-            else {}
-        )
+        """Fractions of the validation sequences by protocol `hypercut`.
 
-    def _evaluate(self, sequence) -> dict[str, float]:
+        The first one, of sequences that are right in all of it, decides which weights are best.
+        """
+        shard = distributed.shard(self.validation_set)
+        rows = distributed.all_gather([self._evaluate(sequence) for sequence in shard])
+        metrics = {}
+        if rows:
+            for name in ("all", *PROTOCOLS["hypercut"].metrics):
+                metrics[name] = math.fsum(row[name] for row in rows) / len(rows)
+        return Validation(metrics)
+
+    def _evaluate(self, sequence: Sequence) -> dict[str, float]:
         _, frames = whole_sequence(sequence, stored=True)
+        frames = frames[None].to(self.device)  # [1,7,3,H,W]
         with autocast(self.device, self.dtype):
-            scores = self.network(self.network.seen(frames[None].to(self.device)))[0].float().cpu()
+            scores = self.network(self.network.seen(frames))[0].float().cpu()  # [6]
         row = score_order(scores)
         return row | {"all": math.prod(row.values())}
 

@@ -1,4 +1,4 @@
-"""Options of generate.py sbdd. Times in frame intervals, lengths in pixels."""
+"""Options of the sbdd commands. Times in frame intervals, lengths in pixels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +41,10 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """Make blurry/sharp pairs, clips, sequences of seven moments, or blur kernels from sharp
-    pictures and videos.
+    """Make blurry/sharp pairs, clips, sequences or blur kernels from sharp pictures and videos.
 
-    Under torchrun every process makes its share; what is there already is kept, so a stopped run
-    goes on where it was.
+    A sequence is a blurry picture and seven sharp frames. Under torchrun every process makes its
+    shard; what is there already is kept, so a stopped run goes on where it was.
     """
 
     data_path: Path | None = option(
@@ -75,9 +74,9 @@ class GenerateConfig:
         Path("pretrain_models/maskrcnn_resnet50_fpn_v2_coco.pth"),
         "Mask R-CNN, for --mask_kind detector",
     )
-    score_threshold: float = option(0.9, "objects: least score of the segmentation")
-    min_object_area: int = option(4000, "objects: least area, px")
-    max_objects: int = option(5, "objects: most per picture, the best scores first")
+    score_threshold: float = option(0.9, "objects: minimum score of the segmentation")
+    min_object_area: int = option(4000, "objects: minimum area, px")
+    max_objects: int = option(5, "objects: maximum per picture, the best scores first")
     random_masks: bool = option(False, "pairs: the masks of a random other picture")
     kernel_path: Path | None = option(
         None,
@@ -96,8 +95,10 @@ class GenerateConfig:
     kernels: int = option(1000, "kernels: how many")
     n_images: int = option(1, "pairs, and sequences from pictures: per picture", minimum=1)
     min_img_size: int = option(400, "pairs: pictures with a side of at most this are left out, px")
-    strong: float = option(1.0, "pairs: share with the kernels as they come")
-    mild: float = option(0.0, "pairs: share with kernels of at most 4 px; what is left has no blur")
+    strong: float = option(1.0, "pairs: fraction with the kernels as they come")
+    mild: float = option(
+        0.0, "pairs: fraction with kernels of at most 4 px; what is left has no blur"
+    )
     gamma: float = option(2.2, "camera response: linear = picture^gamma")
     exponential_crf: bool = option(False, "exponential camera response instead")
     exponential_factor: float = option(7.0, "its factor")
@@ -106,7 +107,7 @@ class GenerateConfig:
     )
     random_whyte_streaks: bool = option(False, "pairs: small bright lights that blur draws out")
     prob_streaks: float = option(0.5, "their probability")
-    min_streaks: int = option(10, "their least number")
+    min_streaks: int = option(10, "their minimum number")
     max_streaks: int = option(100, "their number is below this")
     max_sat_increment: float = option(2000.0, "their brightest light, 255 = white")
     saturation_streaks: bool = option(
@@ -115,7 +116,7 @@ class GenerateConfig:
     sat_augmentation_in_blurry: bool = option(
         False, "pairs: blurred light of clipped regions on top of the blurry picture"
     )
-    max_boost: float = option(4.0, "most of that light, in multiples of white")
+    max_boost: float = option(4.0, "maximum of that light, in multiples of white")
     saturation_mask: bool = option(
         False, "published; changes nothing: the mask of clipped regions is made where it is needed"
     )

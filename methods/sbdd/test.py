@@ -1,6 +1,4 @@
-"""Score restored files of real pairs: registration first (protocols realblur, kohler), all
-cores.
-"""
+"""Score restored files of real pairs: registration first (realblur, kohler), on all cores."""
 
 from data.photo_catalog import find_results
 from methods.sbdd.config import TestConfig
@@ -19,8 +17,9 @@ def main(config: TestConfig) -> Scores:
 
 
 def find_triples(config: TestConfig) -> list[Triple]:
-    """The pictures of all folders, paired by name; raises UserError that names what is missing or
-    left over.
+    """The pictures of all folders, paired by name.
+
+    Raises UserError that names what is missing or left over.
     """
     check_given(config.restored_dir, config.sharp_dir)
     output = config.output_dir or config.restored_dir / "scores"

@@ -1,5 +1,7 @@
-"""The hypercut commands: training learns, scores are those of the formula, new orders keep everything
-else, bad input is one sentence.
+"""The hypercut commands.
+
+Training learns, scores are those of the formula, new orders keep everything else, bad input is one
+sentence.
 """
 
 import json
@@ -11,7 +13,8 @@ import torch
 
 from data.sequences import collect_metadata, write_sequence
 from methods.hypercut import generate, test, train
-from methods.hypercut.config import GenerateConfig, TestConfig, TrainConfig
+from methods.hypercut.config import GenerateConfig, TrainConfig
+from methods.hypercut.config import TestConfig as ScoreConfig  # pytest would collect Test...
 from models import build, load
 from models.hypercut import HyperCUT
 from utils.checkpoint import save_weights
@@ -80,16 +83,12 @@ def test_training_learns(folder, tmp_path, monkeypatch):
     config = replace(config, workers=0, device="cpu")
     metrics = train.main(config)
     rows = (tmp_path / "experiment/run/loss.csv").read_text().splitlines()
-    assert (
-        sum(map(float, rows[-1].split(",")[1:3])) < 0.6 < np.log(2)
-    )  # ln 2 where all scores are 0
+    loss = sum(map(float, rows[-1].split(",")[1:3]))
+    assert loss < 0.6 < np.log(2)  # ln 2 where all scores are 0
     assert set(metrics) == {"all", "hit_1_7", "hit_2_6", "hit_3_5", "con@2", "con@3"}
     network = load(tmp_path / "experiment/run/last.safetensors")
-    assert (
-        isinstance(network, HyperCUT)
-        and network.plane == "affine"
-        and network.values == "imagenet_rgb"
-    )
+    assert isinstance(network, HyperCUT)
+    assert network.plane == "affine" and network.values == "imagenet_rgb"
 
 
 def test_the_plane_is_not_trained(folder, tmp_path, monkeypatch):
@@ -107,34 +106,31 @@ def test_the_plane_is_not_trained(folder, tmp_path, monkeypatch):
 def test_scores_of_the_command(folder, weights, tmp_path):
     edited(folder, lambda entries: [entry.update(order="reverse") for entry in entries])
     scores = test.main(
-        TestConfig(folder, weights=weights, output_dir=tmp_path / "out", workers=0, device="cpu")
+        ScoreConfig(folder, weights=weights, output_dir=tmp_path / "out", workers=0, device="cpu")
     )
     entry = json.loads((folder / "metadata.json").read_text())["data"][4]
     raw = raw_scores(folder, weights, entry)
-    forth, back = raw[1::2], raw[::2]  # the stored order, reversed
+    forth = raw[1::2]  # the stored order, reversed
+    back = raw[::2]
     row = scores.rows[0]
-    assert (
-        row["name"] == "s4"
-        and [row["hit_1_7"], row["hit_2_6"], row["hit_3_5"]] == (forth * back < 0).float().tolist()
-    )
+    assert row["name"] == "s4"
+    hits = [row["hit_1_7"], row["hit_2_6"], row["hit_3_5"]]
+    assert hits == (forth * back < 0).float().tolist()
     assert row["con@3"] == float(len(set(forth.sign().tolist())) == 1)
     written = json.loads((tmp_path / "out/scores.json").read_text())
     assert written["n"] == 2 and "partition test" in written["remark"] and written["sha256"]
-    assert (
-        len(
-            test.main(
-                TestConfig(
-                    folder, weights=weights, partition="all", output_dir=tmp_path / "all", workers=0
-                )
-            ).rows
+    scores = test.main(
+        ScoreConfig(
+            folder, weights=weights, partition="all", output_dir=tmp_path / "all", workers=0
         )
-        == 6
     )
+    assert len(scores.rows) == 6
 
 
 def test_new_order(folder, weights, tmp_path):
-    """reverse where all three pairs, as stored, are negative; everything else as it was; train,
-    test, val; twice the same.
+    """`reverse` where all three pairs, as stored, are negative; everything else as it was.
+
+    Entries are sorted by partition, and a second run writes the same.
     """
 
     def change(entries):
@@ -152,20 +148,15 @@ def test_new_order(folder, weights, tmp_path):
         )
     )
     content = json.loads(path.read_text())
-    assert (
-        list(content) == ["name", "frame_per_seq", "data"]
-        and content["name"] == "set"
-        and content["frame_per_seq"] == 7
-    )
-    assert [entry["partition"] for entry in content["data"]] == ["train"] * 2 + ["test"] * 2 + [
-        "val"
-    ] * 2
+    assert list(content) == ["name", "frame_per_seq", "data"]
+    assert content["name"] == "set" and content["frame_per_seq"] == 7
+    partitions = [entry["partition"] for entry in content["data"]]
+    assert partitions == ["train", "train", "test", "test", "val", "val"]
     for entry in content["data"]:
-        negative = bool((raw_scores(folder, weights, entry)[::2] < 0).all())
-        assert entry == {
-            **before[entry["id"]],
-            "order": "reverse" if negative else before[entry["id"]]["order"],
-        }
+        expected = dict(before[entry["id"]])
+        if bool((raw_scores(folder, weights, entry)[::2] < 0).all()):
+            expected["order"] = "reverse"
+        assert entry == expected
     first = path.read_bytes()
     again = generate.main(
         GenerateConfig(
@@ -214,7 +205,7 @@ def test_negated_plane_reverses_the_rest(folder, weights, tmp_path):
 
 def test_bad_input(folder, weights, tmp_path, small_network):
     with pytest.raises(UserError, match="this command needs a HyperCUT network"):
-        test.main(TestConfig(folder, weights=small_network(), workers=0))
+        test.main(ScoreConfig(folder, weights=small_network(), workers=0))
     with pytest.raises(UserError, match="no sequences of the partition train"):
         edited(folder, lambda entries: [entry.update(partition="test") for entry in entries])
         train.main(TrainConfig(folder, device="cpu", workers=0))
@@ -224,11 +215,11 @@ def test_bad_input(folder, weights, tmp_path, small_network):
     with pytest.raises(
         UserError, match="sequence t: frames of 30x20 px: HyperCUT needs more than 32"
     ):
-        test.main(TestConfig(tiny, weights=weights, workers=0))
+        test.main(ScoreConfig(tiny, weights=weights, workers=0))
 
 
 def test_table_says_what_is_missing(capsys):
-    assert test.main(TestConfig(table="all")) is None
+    assert test.main(ScoreConfig(table="all")) is None
     assert "not run: needs dataset/REDS_HyperCUT" in capsys.readouterr().out
 
 
@@ -243,7 +234,7 @@ def test_table_says_what_is_missing(capsys):
         ),
         (
             "test",
-            TestConfig,
+            ScoreConfig,
             "--dataset_name NAME --metadata_root metadata.json --pretrained_path W",
         ),
         (

@@ -9,9 +9,7 @@ from scipy.io import savemat
 
 from data.photo_catalog import pair_key
 from methods.sbdd import test
-from methods.sbdd.config import (
-    TestConfig as ScoreConfig,
-)  # pytest would collect a class called Test...
+from methods.sbdd.config import TestConfig as ScoreConfig  # pytest would collect Test...
 from utils.errors import UserError
 from utils.image import write_image
 

@@ -1,6 +1,4 @@
-"""Files of a page's visitors: safe names, nobody's files in another's way, and nothing left
-behind.
-"""
+"""Files of a page's visitors: names are safe, files stay apart, and nothing is left behind."""
 
 import os
 import re
@@ -31,11 +29,11 @@ def uploaded(visitors, name, content="x", folder="hash") -> Path:
     return path
 
 
-def eventually(fact, seconds=5.0) -> bool:
+def eventually(condition, seconds=5.0) -> bool:
     end = time.monotonic() + seconds
-    while not fact() and time.monotonic() < end:
+    while not condition() and time.monotonic() < end:
         time.sleep(0.02)
-    return fact()
+    return condition()
 
 
 @pytest.mark.parametrize(
@@ -62,10 +60,8 @@ def test_a_path_out_of_the_folder_is_only_a_name(visitors):
     source = uploaded(visitors, "passwd.png")
     with visitors.at_work("a") as visitor:
         folder = visitor.start("task")
-        assert (
-            visitor.take(f"{source.parent}/../hash/passwd.png", folder, ENDINGS)
-            == folder / "passwd.png"
-        )
+        taken = visitor.take(f"{source.parent}/../hash/passwd.png", folder, ENDINGS)
+    assert taken == folder / "passwd.png"
 
 
 def test_files_of_one_name_stay_apart(visitors):
@@ -97,18 +93,15 @@ def test_names_cannot_be_guessed_and_a_task_starts_afresh(visitors):
         visitors.at_work(None) as three,
         visitors.at_work(None) as four,
     ):
-        assert (
-            len({one.work, two.work, three.work, four.work}) == 4
-        )  # callers without a session share nothing
+        # Callers without a session share nothing.
+        assert len({one.work, two.work, three.work, four.work}) == 4
         old = one.start("task") / "old"
         old.touch()
         first = one.shown["task"]
         (first / "result").touch()
         assert one.start("task") == old.parent and not old.exists() and not first.exists()
-        assert all(
-            re.fullmatch(r"[\w-]{32}", name)
-            for name in (one.work.name, first.name, one.shown["task"].name)
-        )
+        for folder in (one.work, first, one.shown["task"]):
+            assert re.fullmatch(r"[\w-]{32}", folder.name)
 
 
 def test_who_goes_takes_everything_along(visitors):
@@ -118,12 +111,9 @@ def test_who_goes_takes_everything_along(visitors):
         (visitor.shown["task"] / "result.png").touch()
         stays = other.start("task")
         visitors.leave("a")
-        assert (
-            visitor.gone
-            and not upload.exists()
-            and not visitor.work.exists()
-            and not visitor.shown["task"].exists()
-        )
+        assert visitor.gone
+        for path in (upload, visitor.work, visitor.shown["task"]):
+            assert not path.exists()
         visitor.start("task")  # the work had not noticed
     assert not visitor.work.exists() and not visitor.shown["task"].exists() and stays.exists()
     assert set((visitors.root / SERVED).iterdir()) == {other.shown["task"]}
@@ -131,29 +121,24 @@ def test_who_goes_takes_everything_along(visitors):
 
 
 def test_idle_visitors_and_forgotten_uploads_are_swept(visitors):
-    forgotten, fresh = (
-        uploaded(visitors, "forgotten.png"),
-        uploaded(visitors, "fresh.png", folder="other"),
-    )
-    (visitors.root / SERVED / "tmp1").touch()
+    forgotten = uploaded(visitors, "forgotten.png")
+    fresh = uploaded(visitors, "fresh.png", folder="other")
+    temporary = visitors.root / SERVED / "tmp1"
+    temporary.touch()
     with visitors.at_work("idle") as idle:
         idle.start("task")
     with visitors.at_work("new") as new:
         new.start("task")
     idle.used = time.time() - 3601
-    for path in (forgotten.parent, visitors.root / SERVED / "tmp1", new.shown["task"]):
+    for path in (forgotten.parent, temporary, new.shown["task"]):
         os.utime(path, (0, time.time() - 3601))
     with visitors.at_work("busy") as busy:
         busy.start("task")
         visitors.sweep()
-    assert (
-        not idle.work.exists()
-        and not forgotten.exists()
-        and not (visitors.root / SERVED / "tmp1").exists()
-    )
-    assert (
-        fresh.exists() and new.shown["task"].exists() and new.work.exists() and busy.work.exists()
-    )
+    for path in (idle.work, forgotten, temporary):
+        assert not path.exists()
+    for path in (fresh, new.shown["task"], new.work, busy.work):
+        assert path.exists()
 
 
 def test_a_thread_sweeps(tmp_path):
@@ -167,17 +152,23 @@ def test_a_thread_sweeps(tmp_path):
 def test_the_folder_goes_with_the_process(number):
     """However it ends."""
     program = (
-        "import signal, sys\nfrom utils.web.visitors import "
-        "private_folder\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "with private_folder() as root:\n    (root / 'file').touch()\n    print(root, "
-        "flush=True)\n    sys.stdin.readline()\n"
+        "import signal, sys\n"
+        "from utils.web.visitors import private_folder\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "with private_folder() as root:\n"
+        "    (root / 'file').touch()\n"
+        "    print(root, flush=True)\n"
+        "    sys.stdin.readline()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdin=-1, stdout=-1, stderr=-1, text=True
     ) as process:
         root = Path(process.stdout.readline().strip())
         assert (root / "file").exists() and root.stat().st_mode & 0o777 == 0o700
-        process.send_signal(number) if number else process.stdin.close()
+        if number is None:
+            process.stdin.close()
+        else:
+            process.send_signal(number)
         process.wait(10)
     assert eventually(lambda: not root.exists())
 

@@ -1,16 +1,22 @@
-"""Between gradio and the work: errors as sentences, uploads alone, nothing from elsewhere. Gradio
-is imported when it is needed.
+"""Between gradio and the work: what fields start, errors as sentences, nothing from elsewhere.
+
+Gradio is imported when it is needed.
 """
 
 import html
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from utils.config import ROOT
 from utils.errors import UserError
 from utils.web.visitors import Visitors
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 MAX_WAITING = 20  # jobs in the queue
 # The page loads nothing that does not come from its own server.
@@ -18,6 +24,46 @@ POLICY = (
     b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     b"style-src 'self' 'unsafe-inline'"
 )
+
+
+class Events:
+    """Connects fields with work(config, visitor, value of every input), in the API by its name."""
+
+    def __init__(self, config: Any, visitors: Visitors):
+        self.config = config
+        self.visitors = visitors
+
+    def on_click(
+        self, button: "gr.Button", work: Callable, inputs: list, outputs: list, more: "gr.Column"
+    ) -> None:
+        """What a button starts; such jobs wait for each other.
+
+        more: the column that is hidden until there are results.
+        """
+        import gradio as gr
+
+        done = button.click(
+            handler(partial(work, self.config), self.visitors),
+            inputs,
+            outputs,
+            api_name=work.__name__,
+            concurrency_id="job",
+            concurrency_limit=1,
+        )
+        done.success(lambda: gr.Column(visible=True), None, more, api_visibility="private")
+
+    def on_choice(
+        self, field: "gr.Slider | gr.Dropdown", work: Callable, output: "gr.ImageSlider"
+    ) -> None:
+        """What choosing another value does; of a dragged slider only the last value counts."""
+        field.input(
+            handler(partial(work, self.config), self.visitors),
+            field,
+            output,
+            api_name=work.__name__,
+            trigger_mode="always_last",
+            show_progress="hidden",
+        )
 
 
 def handler(work: Callable, visitors: Visitors) -> Callable:
@@ -37,16 +83,13 @@ def handler(work: Callable, visitors: Visitors) -> Callable:
             try:
                 return work(visitor, *values)
             except UserError as error:
-                raise gr.Error(
-                    plain(error, visitors.root), duration=20, print_exception=False
-                ) from None
+                message = plain(error, visitors.root)
+                raise gr.Error(message, duration=20, print_exception=False) from None
             except Exception:
                 if not visitor.gone:  # else it is the files that are missing
                     traceback.print_exc()
-                raise gr.Error(
-                    "This did not work; the reason stands in the server's log.",
-                    print_exception=False,
-                ) from None
+                message = "This did not work; the reason stands in the server's log."
+                raise gr.Error(message, print_exception=False) from None
 
     return handle
 
@@ -57,28 +100,8 @@ def plain(error: UserError, root: Path) -> str:
     return html.escape(re.sub(rf"(?:{folders})/(?:\S*/)?", "", str(error)))
 
 
-def upload(label: str, endings: Sequence[str], **settings):
-    """A field for files, a gr.File with further settings. It refuses addresses, which gradio would
-    fetch: only uploads are taken.
-    """
-    import gradio as gr
-
-    field = gr.File(label=label, file_types=list(endings), **settings)
-    keep = field.async_move_resource_to_block_cache
-
-    async def keep_upload(path: str) -> str:
-        if re.match(r"\w+:", str(path)):
-            raise gr.Error("Only uploaded files are taken.", print_exception=False)
-        return await keep(path)
-
-    field.async_move_resource_to_block_cache = keep_upload
-    return field
-
-
 class Shield:
-    """Around the server: pages load nothing from elsewhere, and the server fetches nothing from
-    elsewhere for others.
-    """
+    """Around the server: neither pages nor the server itself load anything from elsewhere."""
 
     def __init__(self, app: Callable):
         self.app = app
@@ -90,30 +113,28 @@ class Shield:
             await send(message)
 
         if scope["type"] == "http" and re.search(r"/(?:file|proxy)=\s*\w+:", scope["path"]):
+            body = b"This server hands out its own files alone."
             await send({"type": "http.response.start", "status": 403, "headers": []})
-            await send(
-                {
-                    "type": "http.response.body",
-                    "body": b"This server hands out its own files alone.",
-                }
-            )
+            await send({"type": "http.response.body", "body": body})
         else:
             await self.app(scope, receive, send_with_policy)
 
 
-def serve(page, host: str, port: int, upload_mb: int) -> None:
-    """Serve a gr.Blocks to whoever reaches the address, from threads of its own; files of at most
-    upload_mb are taken.
+def serve(page: "gr.Blocks", host: str, port: int, upload_mb: int) -> None:
+    """Serve the page to whoever reaches the address, from threads of its own.
+
+    Files of at most upload_mb are taken.
     """
     import gradio as gr
     from starlette.middleware import Middleware
 
+    theme = gr.themes.Default(
+        font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    )
     page.queue(max_size=MAX_WAITING)
     try:
         page.launch(
-            theme=gr.themes.Default(
-                font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-            ),
+            theme=theme,
             server_name=host,
             server_port=port,
             max_file_size=f"{upload_mb}mb",

@@ -1,8 +1,10 @@
-"""Files of the visitors of a web page: each has folders of its own, below one private temporary
-folder of the process.
+"""Files of the visitors of a web page.
+
+Each has folders of its own, below one private temporary folder of the process:
 
 ROOT/work/TOKEN    what a visitor gave and what was made of it; the server hands out nothing of it
-ROOT/served/NAME   uploads and what the page shows: handed out to whoever knows the name, which nobody can guess
+ROOT/served/NAME   uploads and what the page shows: handed out to whoever knows the name, which
+                   nobody can guess
 """
 
 import math
@@ -22,7 +24,8 @@ from pathlib import Path
 
 from utils.errors import UserError
 
-WORK, SERVED = "work", "served"
+WORK = "work"
+SERVED = "served"
 LONGEST_NAME = 40  # characters that are kept of an upload's name
 SWEEP_S = 30
 _GUARD = (
@@ -33,16 +36,15 @@ _GUARD = (
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A temporary folder that goes when the block ends, or when the process is killed: a second
-    process waits for that.
+    """A temporary folder that goes when the block ends, or when the process is killed.
 
-    It also removes what other threads still write within a second after the block.
+    A second process waits for that. It also removes what other threads still write within a second
+    after the block.
     """
     root = Path(tempfile.mkdtemp(prefix="blurlab-")).resolve()
     command = [sys.executable, "-I", "-S", "-c", _GUARD, str(root)]
-    guard = subprocess.Popen(
-        command, stdin=subprocess.PIPE, start_new_session=True
-    )  # its input ends with this process at the latest
+    # The guard's input ends with this process at the latest.
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield root
     finally:
@@ -51,22 +53,24 @@ def private_folder() -> Iterator[Path]:
 
 
 class Visitor:
-    """One visitor's files: `start` a task, `take` uploads, find a place for what is `shown`."""
+    """One visitor's files: `start` a task, `take` uploads, put what is shown into `shown`."""
 
     def __init__(self, root: Path):
-        self.work, self.used, self.gone = (
-            root / WORK / secrets.token_urlsafe(24),
-            time.time(),
-            False,
-        )
+        self.work = root / WORK / secrets.token_urlsafe(24)
         self.shown: dict[str, Path] = {}  # task -> folder, below ROOT/served
-        self._served, self._uploads = root / SERVED, set()
+        self.used = time.time()
+        self.gone = False
+        self._served = root / SERVED
+        self._uploads: set[Path] = set()
 
     def start(self, task: str) -> Path:
-        """An empty folder for a task; what it made the last time goes. What it shows gets a new
-        name, so that no browser mixes them up.
+        """An empty folder for a task; what it made the last time goes.
+
+        What it shows gets a new name, so that no browser mixes them up.
         """
-        self._remove(self.work / task, *([self.shown[task]] if task in self.shown else []))
+        _remove(self.work / task)
+        if task in self.shown:
+            _remove(self.shown[task])
         self.shown[task] = self._served / secrets.token_urlsafe(24)
         for folder in (self.work / task, self.shown[task]):
             folder.mkdir(parents=True)
@@ -75,17 +79,15 @@ class Visitor:
     def take(
         self, upload: str, folder: Path, endings: Sequence[str], number: int | None = None
     ) -> Path:
-        """An upload in a folder, under a name that is safe to use and to show; a number comes
-        before it, so that no two are the same.
+        """An upload in a folder, under a name that is safe to use and to show.
+
+        A number comes before the name, so that no two are the same.
         """
         source = Path(upload)
-        stem = (
-            re.sub(r"\W+", "_", unicodedata.normalize("NFC", source.stem))[:LONGEST_NAME].strip("_")
-            or "upload"
-        )
-        target = (
-            folder / f"{stem if number is None else f'{number:02d}_{stem}'}{source.suffix.lower()}"
-        )
+        stem = _safe(source.stem)
+        if number is not None:
+            stem = f"{number:02d}_{stem}"
+        target = folder / f"{stem}{source.suffix.lower()}"
         if target.suffix not in endings:
             raise UserError(f"{target.name} can't be read here: give one of {' '.join(endings)}")
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,35 +100,37 @@ class Visitor:
 
     def remove(self) -> None:
         """Remove all files of the visitor."""
-        self._remove(self.work, *self.shown.values())
+        _remove(self.work, *self.shown.values())
         for upload in self._uploads:
             upload.unlink(missing_ok=True)
             with suppress(OSError):  # another file of the same content lies there
                 upload.parent.rmdir()
 
-    def _remove(self, *folders: Path) -> None:
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-
 
 class Visitors:
-    """Who is here, by the sessions of the page. Files that nobody has used for `keep_s` seconds are
-    removed.
+    """Who is here, by the sessions of the page.
+
+    Files that nobody has used for `keep_s` seconds are removed.
     """
 
     def __init__(self, root: Path, keep_s: float):
-        self.root, self.keep_s, self._of, self._lock = root, keep_s, {}, threading.Lock()
+        self.root = root
+        self.keep_s = keep_s
+        self._by_session: dict[str, Visitor] = {}
+        self._lock = threading.Lock()
         for name in (WORK, SERVED):
             (root / name).mkdir(mode=0o700)
         threading.Thread(target=self._sweep_again, daemon=True).start()
 
     @contextmanager
     def at_work(self, session: str | None) -> Iterator[Visitor]:
-        """The visitor of a session, whose files stay while the block runs; of no session: somebody
-        nobody else is.
+        """The visitor of a session, whose files stay while the block runs.
+
+        Without a session it is a new visitor, whom nobody else gets.
         """
         with self._lock:
-            visitor = self._of.setdefault(session or secrets.token_hex(), Visitor(self.root))
+            name = session or secrets.token_hex()
+            visitor = self._by_session.setdefault(name, Visitor(self.root))
             visitor.used = math.inf
         try:
             yield visitor
@@ -138,27 +142,43 @@ class Visitors:
     def leave(self, session: str | None) -> None:
         """Remove the files of a visitor who goes."""
         with self._lock:
-            visitor = self._of.pop(session, None)
+            visitor = self._by_session.pop(session, None)
         if visitor:
             visitor.gone = True
             visitor.remove()
 
     def sweep(self) -> None:
-        """Remove who is idle for too long, and uploads that are as old and were never worked
-        with.
-        """
-        old, visitors = time.time() - self.keep_s, dict(self._of)
-        for session in (session for session, visitor in visitors.items() if visitor.used < old):
-            self.leave(session)
-        known = {folder for visitor in visitors.values() for folder in visitor.shown.values()}
+        """Remove who is idle for too long, and uploads as old that were never worked with."""
+        oldest = time.time() - self.keep_s
+        visitors = dict(self._by_session)
+        for session, visitor in visitors.items():
+            if visitor.used < oldest:
+                self.leave(session)
+        known: set[Path] = set()
+        for visitor in visitors.values():
+            known.update(visitor.shown.values())
         for path in set((self.root / SERVED).iterdir()) - known:
-            if path.stat().st_mtime < old:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if path.stat().st_mtime >= oldest:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def _sweep_again(self) -> None:
         while self.root.is_dir():
-            with suppress(
-                FileNotFoundError
-            ):  # visitors leave at any time; the next round looks again
+            # Visitors leave at any time; the next round looks again.
+            with suppress(FileNotFoundError):
                 self.sweep()
             time.sleep(min(SWEEP_S, max(self.keep_s, 0.1)))
+
+
+def _safe(name: str) -> str:
+    """At most LONGEST_NAME letters, digits and underscores of a name."""
+    words = re.sub(r"\W+", "_", unicodedata.normalize("NFC", name))
+    return words[:LONGEST_NAME].strip("_") or "upload"
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,73 @@
+"""Options of HyperCUT's two trainings. Imports nothing heavy, so that --help is instant."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.config import option
+from utils.options import (
+    ACCUMULATE,
+    AVERAGE,
+    DATASET_NAME,
+    DEVICE,
+    EPOCHS,
+    GRADIENT_NORM,
+    MAX_MINUTES,
+    METADATA,
+    PRECISION,
+    RESUME,
+    SAVE,
+    SEED,
+    SEQUENCES,
+    START,
+    WORKERS,
+    Precision,
+    SequenceAugmentation,
+)
+
+
+@dataclass(frozen=True)
+class SequenceTraining:
+    """The options of HyperCUT's two trainings, of the ordering network and of blur to video.
+
+    The defaults are its recipe.
+    """
+
+    data_path: Path | None = option(Path("dataset/REDS_HyperCUT"), SEQUENCES)
+    dataset_name: str | None = option(None, DATASET_NAME)
+    metadata: Path | None = option(None, METADATA)
+    network: dict | None = option(
+        None,
+        "arguments of the network, {NAME: VALUE, ...}; see its file in models/; none: the "
+        "published one",
+    )
+    weights: Path | None = option(None, START)
+    save: str = option("hypercut", SAVE)
+    resume: bool = option(False, RESUME)
+    load_epoch: int = option(
+        0,
+        "as HyperCUT's command has it; above 0 it is the same as --resume: the last checkpoint "
+        "counts",
+    )
+    epochs: int = option(100, EPOCHS)
+    val_every: int = option(5, "epochs between validations; 0 = only at the end")
+    val_sequences: int = option(
+        0, "sequences validated, evenly spread over the partition val; 0 = all"
+    )
+    batch_size: int = option(8, "sequences per optimiser step", minimum=1)
+    image_size: int = option(256, "side of the training patch, px", minimum=1)
+    augment: list[SequenceAugmentation] = option(
+        ["affine", "jitter", "noise"],
+        "what is changed at random, in all eight pictures alike; turn: flips and turns; flicker: "
+        "each sharp frame's light",
+    )
+    lr: float = option(5e-4, "learning rate at the start (Adamax)")
+    lr_gamma: float = option(0.9, "its factor")
+    lr_decay: int = option(3, "epochs after which it applies, again and again", minimum=1)
+    gradient_norm: float = option(0.0, GRADIENT_NORM)
+    accumulate: int = option(1, ACCUMULATE, minimum=1)
+    average: float = option(0.0, AVERAGE)
+    max_minutes: float = option(0.0, MAX_MINUTES)
+    workers: int = option(6, WORKERS)
+    seed: int = option(1, SEED)
+    device: str = option("auto", DEVICE)
+    precision: Precision = option("auto", PRECISION)
