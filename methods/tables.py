@@ -9,10 +9,9 @@ METHOD -->` and `<!-- end -->`.
 import re
 import shlex
 
-import yaml
-
 from methods import METHODS
 from utils.config import ROOT
+from utils.evaluation.tables import PublishedRow, read_tables
 from utils.files import write_text
 
 _BLOCK = re.compile(r"(<!-- tables: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -40,10 +39,8 @@ def filled(text: str) -> str:
 
 def table(method: str) -> str:
     """A method's published figures as a Markdown table."""
-    rows = yaml.safe_load((ROOT / "methods" / method / "tables.yaml").read_text(encoding="utf-8"))
-    named = any("network" in row for row in rows)
+    rows = read_tables(ROOT / "methods" / method / "tables.yaml")
     heads = [
-        *(["network"] if named else []),
         "data set",
         "published",
         "tolerance",
@@ -52,43 +49,37 @@ def table(method: str) -> str:
         "measured here",
         "remark",
     ]
+    named = any(row.network for row in rows)
+    if named:
+        heads.insert(0, "network")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
-        value, tolerance = (
-            _figures(row[key]) if row["value"] else "no text source"
-            for key in ("value", "tolerance")
-        )
-        needs = " and ".join(
-            f"`{name}`"
-            for name in (row["data_path"], row["weights"] and f"pretrain_models/{row['weights']}")
-            if name
-        )
-        ours = (
-            _figures(row["ours"])
-            if row.get("ours")
-            else f"not run here: needs {needs}"
-            if needs
-            else "not run here"
-        )
-        command = (
-            f"`python test.py {method} --table {shlex.quote(row['dataset'])}`"
-            if row["data_path"]
-            else "-"
-        )
-        cells = [
-            row["dataset"],
-            value,
-            tolerance,
-            f"`{row['protocol']}`",
-            command,
-            ours,
-            row["remark"],
-        ]
-        lines.append(f"| {' | '.join([row['network'], *cells] if named else cells)} |")
+        cells = _cells(method, row)
+        if named:
+            cells.insert(0, row.network)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _figures(values: dict) -> str:
+def _cells(method: str, row: PublishedRow) -> list[str]:
+    """A row's cells but for the network's name."""
+    value = tolerance = "no text source"
+    if row.value:
+        value = _figures(row.value)
+        tolerance = _figures(row.tolerance)
+    command = "-"
+    if row.data_path:
+        command = f"`python test.py {method} --table {shlex.quote(row.dataset)}`"
+    measured = "not run here"
+    if row.ours:
+        measured = _figures(row.ours)
+    elif row.files:
+        needs = " and ".join(f"`{path.relative_to(ROOT)}`" for path in row.files)
+        measured += f": needs {needs}"
+    return [row.dataset, value, tolerance, f"`{row.protocol}`", command, measured, row.remark]
+
+
+def _figures(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "-"
 
 

@@ -98,12 +98,12 @@ def main(config: InferenceConfig) -> None:
             return
         write_text(output_dir / "config.yaml", to_yaml(config))
         if config.report:
-            facts = {
+            metadata = {
                 "input": str(config.data_path or "the embedded sample"),
                 "weights": str(predictor.weights),
             }
             write_report(
-                output_dir / "report.html", "Blur to video: moments of a photo", examples, facts
+                output_dir / "report.html", "Blur to video: moments of a photo", examples, metadata
             )
     print(f"results: {output_dir} (look at strip.png and moments.gif)")
     raise_left_out(mistakes, len(pictures))

@@ -20,17 +20,9 @@ from models.purohit import Purohit
 from utils.config import ROOT, to_yaml
 from utils.device import arithmetic
 from utils.errors import UserError
-from utils.evaluation.scoring import (
-    Scores,
-    check_given,
-    check_paired,
-    format_figure,
-    format_table,
-    paper_row,
-    run_table,
-    write_scored,
-)
+from utils.evaluation.scoring import Scores, check_given, check_paired, write_scored
 from utils.evaluation.sequence_scores import Lpips, find_lpips, score_frames, score_order
+from utils.evaluation.tables import format_figure, format_table, paper_row, run_table
 from utils.files import natural_key, write_text
 from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
 from utils.progress import Progress
@@ -115,7 +107,7 @@ def unfold_and_score(config: TestConfig) -> Scores:
     if config.report:
         examples = [_example(name, pictures) for name, pictures in shown.items()]
         write_report(
-            folder / "report.html", TITLE, examples, scores.facts, frame_table(scores, places)
+            folder / "report.html", TITLE, examples, scores.metadata, frame_table(scores, places)
         )
     print(f"results: {folder} (look at contact_sheet.png)")
     return scores
@@ -172,7 +164,7 @@ def frame_table(scores: Scores, places: Iterable[int]) -> str:
     known the paper's and the difference.
     """
     lines = [["", *(f"frame {place + 1}" for place in places), "mean"]]
-    paper = scores.paper["value"] if scores.paper else {}
+    paper = scores.paper.value if scores.paper else {}
     for kind, label in KINDS.items():
         names = [*(f"{kind}_{place + 1}" for place in places), kind]
         if kind not in scores.mean:

@@ -32,7 +32,8 @@ from utils.device import (
 )
 from utils.errors import UserError, noting, raise_left_out
 from utils.evaluation.protocols import PROTOCOLS
-from utils.evaluation.scoring import Scores, Triple, paper_row, read_truth, score_files
+from utils.evaluation.scoring import Scores, Triple, read_truth, score_files
+from utils.evaluation.tables import paper_row
 from utils.files import write_text
 from utils.image import image_size, in_8bit, is_image, read_8bit, to_8bit, to_tensor
 from utils.photo import read_photo, write_photo
@@ -321,7 +322,7 @@ def chosen_protocol(config: Config) -> str:
         config.data_path,
         options=_options(config),
     ):
-        return row["protocol"]
+        return row.protocol
     path = str(config.data_path or getattr(config, "sharp_dir", None) or "").lower()
     return (
         "realblur"
@@ -486,16 +487,16 @@ def finish(
     if restored.examples:
         contact_sheet(config.output_dir / "contact_sheet.png", restored.examples)
         if config.report:
-            facts = {
+            metadata = {
                 "input": str(config.data_path or "the embedded sample"),
                 "weights": str(predictor.weights),
             }
-            facts |= {"speed": restored.speed, "data": remark}
+            metadata |= {"speed": restored.speed, "data": remark}
             write_report(
                 config.output_dir / "report.html",
                 "Restored pictures",
                 restored.examples,
-                facts,
+                metadata,
                 table,
             )
     print(

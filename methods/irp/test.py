@@ -11,8 +11,9 @@ from methods.irp.predict import load
 from methods.irp.sample import stacks_or_sample
 from utils.config import ROOT, to_yaml
 from utils.evaluation.potential_scores import score_potentials
-from utils.evaluation.scoring import Scores, paper_row, run_table
+from utils.evaluation.scoring import Scores
 from utils.evaluation.sharpness import MEASURES
+from utils.evaluation.tables import paper_row, run_table
 from utils.files import write_text
 from utils.image import read_8bit
 from utils.progress import Progress
@@ -74,7 +75,7 @@ def main(config: TestConfig) -> Scores | None:
             folder / "report.html",
             "IRP: how well restoration is foretold",
             [],
-            scores.facts,
+            scores.metadata,
             scores.table(),
             pictures,
         )

@@ -31,7 +31,8 @@ from utils.device import (
 )
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
-from utils.evaluation.scoring import Scores, Triple, paper_row, score_files
+from utils.evaluation.scoring import Scores, Triple, score_files
+from utils.evaluation.tables import paper_row
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
 from utils.progress import Progress
@@ -514,7 +515,7 @@ def finish(job: Job, restored: Restored, scores: Scores | None, report: bool) ->
         print(table)
     if restored.examples:
         contact_sheet(job.output_dir / "contact_sheet.png", restored.examples)
-        facts = {
+        metadata = {
             "input": str(job.data_path),
             "weights": str(job.weights),
             "speed": restored.speed,
@@ -525,7 +526,7 @@ def finish(job: Job, restored: Restored, scores: Scores | None, report: bool) ->
                 job.output_dir / "report.html",
                 "CDVD-TSP: restored video",
                 restored.examples,
-                facts,
+                metadata,
                 table,
             )
     print(
