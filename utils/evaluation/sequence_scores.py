@@ -84,8 +84,8 @@ def find_lpips(folder: Path) -> tuple[Lpips | None, str]:
     They may be in the folder or in torch's own store; nothing is downloaded. The function takes
     images [N,3,H,W] in [0,1] and gives [N].
     """
-    for place in (folder, Path(torch.hub.get_dir(), "checkpoints")):
-        path = place / LPIPS_BACKBONE
+    for store in (folder, Path(torch.hub.get_dir(), "checkpoints")):
+        path = store / LPIPS_BACKBONE
         if path.is_file():
             return _load_lpips(path), ""
     reason = (
