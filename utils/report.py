@@ -25,9 +25,9 @@ MAX_PANELS = 8
 PANEL_WIDTH = 640  # px
 PAGE_WIDTH = 940
 MAX_BYTES = 5_000_000
-_CROP_WIDTH = 300
+_FIGURE_WIDTH = 300
 _LABEL_HEIGHT = 22
-_CROP = 96  # side in px of the most changed region
+_REGION_SIDE = 96  # side in px of the most changed region
 _QUALITIES = (88, 70, 50, 30)  # of JPEG; the first whose page is small enough
 # times its width is what a picture on a contact sheet may be high; higher ones become narrower
 _MAX_HEIGHT = 4
@@ -156,7 +156,7 @@ def most_different(one: np.ndarray, other: np.ndarray) -> tuple[slice, slice]:
     """The square region in which two 8-bit pictures [H,W,3] differ most."""
     change = np.abs(one.astype(np.float32) - other).sum(-1)
     height, width = change.shape
-    side = min(_CROP, height, width)
+    side = min(_REGION_SIDE, height, width)
     total = cv2.boxFilter(change, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
     before = side // 2
     after = (side - 1) // 2
@@ -219,7 +219,7 @@ def _panels(examples: Sequence[Example], quality: int) -> str:
 def _panel(example: Example, quality: int) -> str:
     """An example: input over restored frame, the most changed region, further pictures."""
     crops = {
-        f"{label}, most changed region": enlarged(crop, _CROP_WIDTH)
+        f"{label}, most changed region": enlarged(crop, _FIGURE_WIDTH)
         for label, crop in zip(example.pictures, most_changed(example))
     }
     extras = dict(example.extras)
@@ -235,8 +235,8 @@ def _panel(example: Example, quality: int) -> str:
     )
 
 
-def _figures(pictures: dict[str, np.ndarray], quality: int, width: int = _CROP_WIDTH) -> str:
-    wide = width > _CROP_WIDTH
+def _figures(pictures: dict[str, np.ndarray], quality: int, width: int = _FIGURE_WIDTH) -> str:
+    wide = width > _FIGURE_WIDTH
     return "".join(
         _figure(_embedded(picture, width, quality), label, wide)
         for label, picture in pictures.items()
