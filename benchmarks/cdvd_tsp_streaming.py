@@ -28,7 +28,7 @@ from methods.video_deblur.config import InferenceConfig
 from methods.video_deblur.inference import load
 from models.cdvd_tsp import CDVDTSP
 from utils.device import autocast
-from utils.evaluation.scoring import format_table
+from utils.evaluation.tables import format_table
 
 RATIO_SIZE = (128, 192)  # height, width
 

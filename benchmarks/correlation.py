@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.timing import append, hardware, median_s
 from models.correlation import IMPLEMENTATIONS, correlation, obstacle_to_cupy
-from utils.evaluation.scoring import format_table
+from utils.evaluation.tables import format_table
 
 CHANNELS = {2: 32, 3: 64, 4: 96, 5: 128, 6: 196}  # PWC-Net's level -> channels
 

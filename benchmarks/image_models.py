@@ -24,7 +24,7 @@ from benchmarks.timing import append, hardware, median_s
 from methods.image_deblur.config import MODELS
 from models import build
 from utils.device import autocast, keep_memory
-from utils.evaluation.scoring import format_table
+from utils.evaluation.tables import format_table
 
 NETWORKS = {
     **{name: entry[:2] for name, entry in MODELS.items()},

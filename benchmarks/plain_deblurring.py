@@ -27,7 +27,7 @@ from models import load_network
 from models.cdvd_tsp import CDVDTSP
 from models.nafnet import NAFNet
 from utils.evaluation.protocols import PROTOCOLS
-from utils.evaluation.scoring import format_table
+from utils.evaluation.tables import format_table
 from utils.image import read_image, to_tensor
 from utils.progress import Progress
 

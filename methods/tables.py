@@ -9,10 +9,9 @@ METHOD -->` and `<!-- end -->`.
 import re
 import shlex
 
-import yaml
-
 from methods import METHODS
 from utils.config import ROOT
+from utils.evaluation.tables import PublishedRow, read_tables
 from utils.files import write_text
 
 _HEADS = ("data set", "published", "tolerance", "protocol", "command", "measured here", "remark")
@@ -41,48 +40,39 @@ def filled(text: str) -> str:
 
 def table(method: str) -> str:
     """A method's published figures as a Markdown table."""
-    rows = yaml.safe_load((ROOT / "methods" / method / "tables.yaml").read_text(encoding="utf-8"))
-    named = any("network" in row for row in rows)
+    rows = read_tables(ROOT / "methods" / method / "tables.yaml")
     heads = list(_HEADS)
+    named = any(row.network for row in rows)
     if named:
         heads.insert(0, "network")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
         cells = _cells(method, row)
         if named:
-            cells.insert(0, row["network"])
+            cells.insert(0, row.network)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cells(method: str, row: dict) -> list[str]:
-    """The cells of a row, from the data set on."""
+def _cells(method: str, row: PublishedRow) -> list[str]:
+    """A row's cells but for the network's name."""
     value = tolerance = "no text source"
-    if row["value"]:
-        value = _figures(row["value"])
-        tolerance = _figures(row["tolerance"])
+    if row.value:
+        value = _figures(row.value)
+        tolerance = _figures(row.tolerance)
     command = "-"
-    if row["data_path"]:
-        command = f"`python test.py {method} --table {shlex.quote(row['dataset'])}`"
-    protocol = f"`{row['protocol']}`"
-    return [row["dataset"], value, tolerance, protocol, command, _measured(row), row["remark"]]
+    if row.data_path:
+        command = f"`python test.py {method} --table {shlex.quote(row.dataset)}`"
+    measured = "not run here"
+    if row.ours:
+        measured = _figures(row.ours)
+    elif row.files:
+        needs = " and ".join(f"`{path.relative_to(ROOT)}`" for path in row.files)
+        measured += f": needs {needs}"
+    return [row.dataset, value, tolerance, f"`{row.protocol}`", command, measured, row.remark]
 
 
-def _measured(row: dict) -> str:
-    """The figures measured here, or what measuring them needs."""
-    if row.get("ours"):
-        return _figures(row["ours"])
-    needs = []
-    if row["data_path"]:
-        needs.append(f"`{row['data_path']}`")
-    if row["weights"]:
-        needs.append(f"`pretrain_models/{row['weights']}`")
-    if needs:
-        return f"not run here: needs {' and '.join(needs)}"
-    return "not run here"
-
-
-def _figures(values: dict) -> str:
+def _figures(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "-"
 
 

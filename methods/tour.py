@@ -24,7 +24,8 @@ from methods.sbdd.shared import SHEET_ROWS
 from methods.video_deblur import inference as video
 from methods.video_deblur.config import InferenceConfig as VideoConfig
 from utils.config import ROOT
-from utils.evaluation.scoring import Scores, format_table
+from utils.evaluation.scoring import Scores
+from utils.evaluation.tables import format_table
 from utils.image import read_image
 from utils.report import Chapter, Example, enlarged, most_different, write_story
 

@@ -13,7 +13,8 @@ import torch
 
 from data.photo_catalog import CONTACT_SHEET
 from utils.device import arithmetic
-from utils.evaluation.scoring import Scores, Triple, paper_row, score_files
+from utils.evaluation.scoring import Scores, Triple, score_files
+from utils.evaluation.tables import paper_row
 from utils.files import write_text
 from utils.report import Example, amount, contact_sheet, write_report
 

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -23,8 +24,8 @@ from utils.tensorflow_checkpoint import is_checkpoint, read_checkpoint
 VERSION = "0.1"
 # Names under which published programs put the state dict inside a checkpoint, most wanted first.
 WRAPPERS = (
-    "params_ema", "params", "state_dict", "state_dict_G", "model_state_dict", "model_state", "model", "network", "net", "generator",
-    "weights",
+    "params_ema", "params", "state_dict", "state_dict_G", "model_state_dict", "model_state",
+    "model", "network", "net", "generator", "weights",
 )  # fmt: skip
 
 
@@ -36,8 +37,9 @@ def save_weights(
     method: str,
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Write a network's weights with what `models.load` needs to build it again; floating point
-    entries as `dtype` where they fit.
+    """Write a network's weights with what `models.load` needs to build it again.
+
+    Floating point entries become `dtype` where they fit.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -59,16 +61,6 @@ def save_weights(
             raise _unwritable(path, error) from error
 
 
-def _as(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Floating point values as `dtype`, but as they are where one is too large for it (variances of
-    batch norm in half precision).
-    """
-    if not value.is_floating_point():
-        return value
-    cast = value.to(dtype)
-    return cast if torch.isfinite(cast).all() else value
-
-
 def read_description(path: str | os.PathLike) -> dict | None:
     """{network, arguments, method, version} of our own weights file; None for anybody else's."""
     if Path(path).suffix != ".safetensors":
@@ -87,16 +79,15 @@ def read_description(path: str | os.PathLike) -> dict | None:
 
 
 def load_state(path: str | os.PathLike) -> dict[str, Tensor]:
-    """State dict of a weights file: .safetensors, a PyTorch file of any age (.pt .pth .pytorch .tar
-    .pkl), or TensorFlow's (.index).
+    """State dict of a weights file: .safetensors, a PyTorch file of any age, or TensorFlow's.
 
-    Wrappers (state_dict, params, ...) and `module.` prefixes are taken off. Raises UserError,
-    naming the class, for a file that holds more than tensors and plain containers.
+    PyTorch: .pt .pth .pytorch .tar .pkl; TensorFlow: .index, a prefix or a folder. Wrappers
+    (state_dict, params, ...) and `module.` prefixes are taken off. Raises UserError, naming the
+    class, for a file that holds more than tensors and plain containers.
     """
     if is_checkpoint(Path(path)):
-        return {
-            name: torch.from_numpy(value) for name, value in read_checkpoint(Path(path)).items()
-        }
+        arrays = read_checkpoint(Path(path))
+        return {name: torch.from_numpy(value) for name, value in arrays.items()}
     if Path(path).suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -123,17 +114,16 @@ def unwrap(content: object, source: str = "the checkpoint") -> dict[str, Tensor]
 
 
 def load_strict(network: nn.Module, state: dict[str, Tensor], source: str | os.PathLike) -> None:
-    """Copy a state dict into a network; every entry must exist on both sides with the same
-    shape.
-    """
+    """Copy a state dict into a network; every entry must exist on both sides in the same shape."""
     check_fit(network, state, source)
     own = network.state_dict()
     network.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
 
 
 def check_fit(network: nn.Module, state: dict[str, Tensor], source: str | os.PathLike) -> None:
-    """Raises UserError that names the entries of a state dict that the network, which may be on the
-    device meta, has not in that shape.
+    """Raises UserError that names missing, extra and misshaped entries of a state dict.
+
+    The network may be on the device meta.
     """
     own = network.state_dict()
     missing = [key for key in own if key not in state]
@@ -143,11 +133,8 @@ def check_fit(network: nn.Module, state: dict[str, Tensor], source: str | os.Pat
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
-    complaints = [
-        f"{len(keys)} {kind} ({_listed(keys)})"
-        for kind, keys in (("missing", missing), ("extra", extra), ("misshaped", misshaped))
-        if keys
-    ]
+    found = {"missing": missing, "extra": extra, "misshaped": misshaped}
+    complaints = [f"{len(keys)} {kind} ({_listed(keys)})" for kind, keys in found.items() if keys]
     if complaints:
         raise UserError(
             f"{source} does not fit {type(network).__name__}: {'; '.join(complaints)}. Is it "
@@ -180,12 +167,20 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
         ) from error
 
 
+def _as(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Floating point values as `dtype`, but as they are where one is too large for it.
+
+    A variance of batch norm may be too large for half precision.
+    """
+    if not value.is_floating_point():
+        return value
+    cast = value.to(dtype)
+    return cast if torch.isfinite(cast).all() else value
+
+
 def _unwritable(path: str | os.PathLike, error: Exception) -> OSError:
-    return OSError(
-        errno.EIO,
-        f"can't be written, the disk may be full ({str(error).splitlines()[0]})",
-        str(path),
-    )
+    reason = str(error).splitlines()[0]
+    return OSError(errno.EIO, f"can't be written, the disk may be full ({reason})", str(path))
 
 
 def _existing(path: str | os.PathLike) -> Path:
@@ -199,19 +194,19 @@ def _existing(path: str | os.PathLike) -> Path:
 
 
 def _is_state(content: object) -> bool:
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(value, Tensor) for value in content.values())
-    )
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(value, Tensor) for value in content.values())
 
 
 def _text(key: object) -> str:
-    return (
-        key.decode("latin1") if isinstance(key, bytes) else str(key)
-    )  # Python 2 pickles have byte strings
+    if isinstance(key, bytes):  # Python 2 pickles have byte strings
+        return key.decode("latin1")
+    return str(key)
 
 
-def _listed(names, most: int = 3) -> str:
+def _listed(names: Iterable[str], maximum: int = 3) -> str:
     names = list(names)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    if len(names) > maximum:
+        names = [*names[:maximum], "..."]
+    return ", ".join(names)

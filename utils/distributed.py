@@ -1,7 +1,7 @@
-"""Work split over the processes that `torchrun` started, on one machine or many; without torchrun
-there is one process, rank 0 of 1.
+"""Work split over the processes that `torchrun` started, on one machine or many.
 
-Two runs that know nothing of each other never share a folder: see only_run.
+Without torchrun there is one process, rank 0 of 1. The words are torch.distributed's. Two runs that
+know nothing of each other never share a folder: see only_run.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,24 +21,25 @@ Item = TypeVar("Item")
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """The rank of this process: its number, from 0."""
     return int(os.environ.get("RANK", 0))
 
 
 def world() -> int:
-    """How many processes work together."""
+    """The world size: how many processes work together."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes files and talks."""
+    """Whether this is rank 0, the process that writes files and prints."""
     return rank() == 0
 
 
 @contextlib.contextmanager
 def session(device: torch.device) -> Iterator[None]:
-    """The process group while the block runs: NCCL between GPUs, Gloo between CPUs; nothing for one
-    process.
+    """The process group while the block runs: NCCL between GPUs, Gloo between CPUs.
+
+    One process alone needs none.
     """
     if world() == 1 or dist.is_initialized():
         yield
@@ -46,9 +47,8 @@ def session(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         dist.init_process_group("nccl")
     else:
-        dist.init_process_group(
-            "gloo", timeout=datetime.timedelta(days=7)
-        )  # one process's videos may be far longer than another's
+        # one process's videos may be far longer than another's
+        dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))
     try:
         yield
     finally:
@@ -59,9 +59,9 @@ def session(device: torch.device) -> Iterator[None]:
 def only_run(
     folder: Path, doing: str = "writing into", choose: str = "--output_dir"
 ) -> Iterator[None]:
-    """The folder, made if need be, for one run alone while the block runs; the system drops the
-    lock however the process ends.
+    """The folder, made if need be, for one run alone while the block runs.
 
+    The system drops the lock however the process ends. doing, choose: words of the error's message.
     Raises UserError where another run is at work there, and for a path that can't be a folder.
     """
     if not is_main():
@@ -75,14 +75,7 @@ def only_run(
         ) from None
     path = folder / ".lock"
     with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = path.is_file() and os.path.samestat(
-                path.stat(), os.fstat(file.fileno())
-            )  # else a run ended just now and took it away
-        except BlockingIOError:
-            mine = False
-        if not mine:
+        if not _is_locked(file, path):
             raise UserError(
                 f"another run is {doing} {folder}: wait for it, or choose another {choose}"
             )
@@ -93,34 +86,32 @@ def only_run(
 
 
 def shard(items: list[Item]) -> list[Item]:
-    """This process's share of a list: every `world()`-th item."""
+    """This rank's shard of a list: every `world()`-th item, starting with the rank-th."""
     return items[rank() :: world()]
 
 
-def all_gather(share: list[Item]) -> list[Item]:
-    """The whole list from the shares that `shard` gave, in the original order, on every
-    process.
-    """
+def all_gather(items: list[Item]) -> list[Item]:
+    """Gather the lists of all ranks, whose items are in the order of `shard`, on every rank."""
     if world() == 1:
-        return share
-    shares: list[list[Item]] = [[] for _ in range(world())]
-    dist.all_gather_object(shares, share)
-    longest = max(map(len, shares))
-    return [part[index] for index in range(longest) for part in shares if index < len(part)]
+        return items
+    shards: list[list[Item]] = [[] for _ in range(world())]
+    dist.all_gather_object(shards, items)
+    gathered = []
+    for index in range(max(map(len, shards))):
+        gathered += [part[index] for part in shards if index < len(part)]
+    return gathered
 
 
 @contextlib.contextmanager
 def synchronized() -> Iterator[None]:
-    """Work that every process does alone; after the block all are done with it, and within it
-    `all_gather` works.
-    """
+    """Run a block on every rank, with a process group in it and a barrier at its end."""
     with session(torch.device("cpu")):
         yield
         barrier()
 
 
 def all_reduce(values: list[float], device: torch.device) -> list[float]:
-    """Sums over the processes."""
+    """Reduce the values of all ranks to their sums, on every rank."""
     if world() == 1:
         return values
     total = torch.tensor(values, dtype=torch.float64, device=device)
@@ -129,6 +120,16 @@ def all_reduce(values: list[float], device: torch.device) -> list[float]:
 
 
 def barrier() -> None:
-    """Until every process is here."""
+    """Wait until every rank is here."""
     if world() > 1:
         dist.barrier()
+
+
+def _is_locked(file: TextIO, path: Path) -> bool:
+    """Whether the lock on the open file could be taken; it stays until the file is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    # a run that ended just now took its file away: the lock on that one is worth nothing
+    return path.is_file() and os.path.samestat(path.stat(), os.fstat(file.fileno()))

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 
 # What decoders raise for bytes that mean nothing to them.
 DAMAGE = (
-    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
-    StopIteration, SyntaxError, TypeError, ValueError, struct.error, zlib.error,
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError,
+    LookupError, MemoryError, OSError, RuntimeError, StopIteration, SyntaxError, TypeError,
+    ValueError, struct.error, zlib.error,
 )  # fmt: skip
-
-
 _MEMORY_SIGNS = (
     "can't allocate memory",
     "not enough memory",
@@ -24,22 +23,20 @@ _MEMORY_SIGNS = (
 
 
 class UserError(ValueError):
-    """Something the user can mend: a wrong path, option, file or weight. The message holds the
-    value and what to do.
+    """Something the user can mend: a wrong path, option, file or weight.
+
+    The message holds the value and what to do.
     """
 
     def __init__(self, message: str):
-        if message.startswith(
-            "Caught UserError in"
-        ):  # of a loader's worker; torch hands over its traceback, which ends with the sentence
+        # of a loader's worker torch hands over the traceback, which ends with the sentence
+        if message.startswith("Caught UserError in"):
             message = message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip()
         super().__init__(message)
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error of numpy, OpenCV or torch, on the CPU or a GPU, says that memory did not
-    suffice.
-    """
+    """Whether an error of numpy, OpenCV or torch says that memory, a GPU's too, did not suffice."""
     words = str(error).lower()
     return (
         isinstance(error, MemoryError)
@@ -50,7 +47,8 @@ def out_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike, kind: str, *more: type[Exception]) -> Iterator[None]:
-    """Turns what goes wrong while a file of the user's is decoded into a UserError that names it;
+    """Turns what goes wrong while a file of the user's is decoded into a UserError that names it.
+
     more: errors of its decoder alone.
     """
     try:
@@ -67,8 +65,9 @@ def reading(path: str | os.PathLike, kind: str, *more: type[Exception]) -> Itera
 
 @contextlib.contextmanager
 def noting(mistakes: list[str], several: bool) -> Iterator[None]:
-    """Adds to `mistakes` what goes wrong with one of several files, or "" for nothing; of a single
-    one a UserError is raised on.
+    """Adds to `mistakes` what goes wrong with one of several files, or "" for nothing.
+
+    Of a single file a UserError is raised on.
     """
     mistakes.append("")
     try:
@@ -80,10 +79,7 @@ def noting(mistakes: list[str], several: bool) -> Iterator[None]:
 
 
 def raise_left_out(mistakes: Sequence[str], count: int) -> None:
-    """Raises UserError that tells what is wrong with those of `count` pictures that were left out;
-    none of them is fine.
-    """
+    """Raises UserError that tells what is wrong with those of `count` pictures left out, if any."""
     if mistakes:
-        raise UserError(
-            f"{len(mistakes)} of {count} pictures were left out: " + "; ".join(mistakes)
-        )
+        listed = "; ".join(mistakes)
+        raise UserError(f"{len(mistakes)} of {count} pictures were left out: {listed}")

@@ -14,8 +14,9 @@ from utils.errors import UserError
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary neighbour of `path` to write to; renamed over `path` when the block ends well,
-    removed otherwise.
+    """A temporary neighbour of `path` to write to.
+
+    It is renamed over `path` when the block ends well, removed otherwise.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +53,9 @@ def write_table(path: str | os.PathLike, rows: Sequence[dict]) -> None:
 
 
 def below(folder: Path, name: str, source: object) -> Path:
-    """folder/name as a file of the user's has it; raises UserError, naming that file (source), for
-    a name that leads out of the folder.
+    """folder/name as a file of the user's has it.
+
+    Raises UserError, naming that file (source), for a name that leads out of the folder.
     """
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(
@@ -63,8 +65,9 @@ def below(folder: Path, name: str, source: object) -> Path:
 
 
 def keep_apart(results: Path, material: Path) -> None:
-    """Raises UserError for results inside the folder that they are made from, as the next run would
-    take them for material.
+    """Raises UserError for results inside the folder that they are made from.
+
+    The next run would take them for material.
     """
     if results.resolve().is_relative_to(material.resolve()):
         raise UserError(
@@ -75,11 +78,8 @@ def keep_apart(results: Path, material: Path) -> None:
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:
     """Sort key that counts: frame2 before frame10."""
-    return [
-        (0, int(part)) if part.isdecimal() else (1, part)
-        for part in re.split(r"(\d+)", name)
-        if part
-    ]
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 
 def _umask() -> int:

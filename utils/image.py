@@ -21,6 +21,7 @@ from utils.files import atomic_path
 
 ORIENTATION = 0x0112  # the EXIF tag
 Image.MAX_IMAGE_PIXELS = 2**30  # PIL takes anything above 0.18 gigapixels for an attack
+_PNG = b"\x89PNG\r\n\x1a\n"
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
 
@@ -30,11 +31,10 @@ def is_image(path: Path) -> bool:
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Pixels [H,W,3] of an image file, RGB, uint8 or (16-bit PNG and TIFF) uint16, upright by its
-    EXIF orientation.
+    """Pixels [H,W,3] of an image file, RGB, upright by its EXIF orientation.
 
-    Grey becomes RGB, transparency is dropped. Raises UserError for a missing, foreign, truncated,
-    corrupt or animated file.
+    They are uint8 or, of 16-bit PNG and TIFF, uint16. Grey becomes RGB, transparency is dropped.
+    Raises UserError for a missing, foreign, truncated, corrupt or animated file.
     """
     with damage_as_sentence(path):
         return decode_image(Path(path).read_bytes(), path)
@@ -48,26 +48,31 @@ def read_8bit(path: str | os.PathLike) -> np.ndarray:
 def decode_image(data: bytes, name: str | os.PathLike) -> np.ndarray:
     """As read_image, of a file's content; `name` is for the error's sentence."""
     with damage_as_sentence(name):
-        return _decode_16bit(data) if _may_have_16_bits(data) else _decode_8bit(data, name)
+        if _may_have_16_bits(data):
+            return _decode_16bit(data)
+        return _decode_8bit(data, name)
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """(height, width) of an image file as read_image returns it, from its header alone where PIL
-    knows the format.
+    """(height, width) of an image file as read_image returns it.
+
+    It is read from the header alone where PIL knows the format.
     """
     with damage_as_sentence(path):
         try:
             with Image.open(path) as image:
-                (width, height), form = image.size, image.format
+                width, height = image.size
+                file_format = image.format
                 # PIL decodes a whole PNG to look for EXIF behind the pixels; `info` has what stands
                 # before them.
-                exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+                has_exif = file_format != "PNG" or "exif" in image.info
+                orientation = image.getexif().get(ORIENTATION, 1) if has_exif else 1
         except UnidentifiedImageError:  # a 16-bit TIFF, for one
             return read_image(path).shape[:2]
-    turned = (
-        exif.get(ORIENTATION, 1) >= 5 and form != "TIFF"
-    )  # orientations 5 .. 8 exchange the axes; of a TIFF PIL has done so
-    return (width, height) if turned else (height, width)
+    # orientations 5 .. 8 exchange the axes; of a TIFF PIL has done so
+    if orientation >= 5 and file_format != "TIFF":
+        return width, height
+    return height, width
 
 
 @contextmanager
@@ -83,18 +88,15 @@ def damage_as_sentence(path: str | os.PathLike) -> Iterator[None]:
         ) from None
     except UserError:
         raise
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:  # PIL raises all of these for damage
+    # PIL raises all of these for damage
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} can't be read, it may be truncated or corrupt: {error}") from error
 
 
 def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
-    """Write pixels [H,W,3] (uint8, uint16) or an image tensor [3,H,W] in [0,1] (as 8 bits); atomic,
-    makes the folder.
+    """Write pixels [H,W,3] (uint8, uint16) or an image tensor [3,H,W] in [0,1] (as 8 bits).
+
+    The file is written whole or not at all; its folder is made.
     """
     path = Path(path)
     if isinstance(pixels, Tensor):
@@ -104,10 +106,9 @@ def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
 
 
 def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
-    """Content of a picture file (.png, .jpg with quality 95, ...) of pixels [H,W,3] uint8 or
-    uint16.
+    """Content of a picture file (.png, .jpg with quality 95, ...) of pixels [H,W,3].
 
-    Raises UserError for a side that the format cannot hold.
+    The pixels are uint8 or uint16. Raises UserError for a side that the format cannot hold.
     """
     settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
     done, data = cv2.imencode(suffix, np.ascontiguousarray(pixels[..., ::-1]), settings)
@@ -120,23 +121,17 @@ def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Image tensor [3,H,W] float32 in [0,1] of pixels [H,W,3] uint8 or uint16."""
-    return torch.from_numpy(
-        pixels.transpose(2, 0, 1).astype(np.float32) / np.iinfo(pixels.dtype).max
-    )
+    values = pixels.transpose(2, 0, 1).astype(np.float32)
+    return torch.from_numpy(values / np.iinfo(pixels.dtype).max)
 
 
 def to_8bit(image: Tensor) -> np.ndarray:
-    """round(clip(x,0,1)*255) (half to even) of [...,3,H,W] as uint8 [...,H,W,3]: the one rounding
-    of the project.
+    """round(clip(x,0,1)*255) (half to even) of [...,3,H,W] as uint8 [...,H,W,3].
+
+    This is the one rounding of the project.
     """
-    return (
-        (image.detach().float().clamp(0, 1) * 255)
-        .round()
-        .to(torch.uint8)
-        .movedim(-3, -1)
-        .cpu()
-        .numpy()
-    )
+    values = (image.detach().float().clamp(0, 1) * 255).round()
+    return values.to(torch.uint8).movedim(-3, -1).cpu().numpy()
 
 
 def to_16bit(image: Tensor) -> np.ndarray:
@@ -156,8 +151,9 @@ def in_8bit(pixels: np.ndarray) -> np.ndarray:
 
 
 def resize_to(pixels: np.ndarray, longest: int) -> np.ndarray:
-    """Shrink pixels [H,W,3] by area averaging so that no side exceeds `longest`; smaller images
-    stay as they are.
+    """Shrink pixels [H,W,3] by area averaging so that no side exceeds `longest`.
+
+    Smaller images stay as they are.
     """
     scale = longest / max(pixels.shape[:2])
     if scale >= 1:
@@ -178,17 +174,13 @@ def _decode_8bit(data: bytes, name: str | os.PathLike) -> np.ndarray:
 
 def _decode_16bit(data: bytes) -> np.ndarray:
     if data.startswith(_PNG):
-        with Image.open(
-            io.BytesIO(data)
-        ) as image:  # OpenCV returns half a picture where a PNG ends early; this raises
+        # OpenCV returns half a picture where a PNG ends early; this raises
+        with Image.open(io.BytesIO(data)) as image:
             image.load()
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError("no 8- or 16-bit image inside")
     return np.ascontiguousarray(pixels[..., ::-1])
-
-
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def _may_have_16_bits(data: bytes) -> bool:

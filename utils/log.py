@@ -5,29 +5,31 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from utils.files import atomic_path
+from utils.device import run_description
+from utils.files import atomic_path, write_text
 from utils.report import contact_sheet_of_rows
 
 SAY_EVERY_S = 10
 
 
 class RunLog:
-    """The log of a training run: lines in log.txt and on the screen, TensorBoard events, loss.csv,
-    metrics.csv, curve.png, validation.png.
+    """The log of a training run.
 
-    folder None: a silent log, for the processes that only help.
+    Lines in log.txt and on the screen, config.yaml, TensorBoard events, loss.csv, metrics.csv,
+    curve.png, validation.png. folder None: a silent log, for the processes that only help.
     """
 
     def __init__(self, folder: Path | None):
-        self.folder, self.events = folder, None
+        self.folder = folder
+        self.events = None
         self.sums: dict[str, float] = {}
         self.count = 0
         self.said = time.monotonic()
         if folder:
-            from torch.utils.tensorboard import (
-                SummaryWriter,
-            )  # seconds to import, and only training needs it
+            # seconds to import, and only training needs it
+            from torch.utils.tensorboard import SummaryWriter
 
             folder.mkdir(parents=True, exist_ok=True)
             self.events = SummaryWriter(str(folder / "tensorboard"))
@@ -37,6 +39,17 @@ class RunLog:
             print(line, flush=True)
             with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def write_config(self, config: str, device: torch.device) -> None:
+        """Write config.yaml, after saying which options are not those the run was started with."""
+        path = self.folder / "config.yaml"
+        if path.exists():
+            before = path.read_text(encoding="utf-8").splitlines()
+            new = [line for line in config.splitlines() if line not in before]
+            changed = [line for line in new if not line.startswith(("resume:", "max_minutes:"))]
+            if changed:
+                self.say(f"note: other options than before: {'; '.join(changed)}")
+        write_text(path, config + run_description(device))
 
     def losses(self, step: int, losses: dict[str, float], rate: float) -> None:
         """Count one step; every ten seconds say the means since the last time."""
@@ -54,78 +67,61 @@ class RunLog:
         for name, value in means.items():
             self.events.add_scalar(f"loss/{name}", value, step)
         _append(self.folder / "loss.csv", {"step": step, **means})
-        text = "loss  " + "  ".join(f"{name} {value:.5f}" for name, value in means.items())
+        words = [f"step {step}", "loss", *(f"{name} {value:.5f}" for name, value in means.items())]
         if rate is not None:
             self.events.add_scalar("learning rate", rate, step)
-            text += f"  lr {rate:.2e}"
-        self.say(f"step {step}  {text}  {self.count / elapsed:.2f} steps/s")
-        self.sums, self.count, self.said = {}, 0, time.monotonic()
+            words.append(f"lr {rate:.2e}")
+        self.say("  ".join([*words, f"{self.count / elapsed:.2f} steps/s"]))
+        self.sums = {}
+        self.count = 0
+        self.said = time.monotonic()
 
     def validation(
         self, step: int, metrics: dict[str, float], examples: dict[str, dict[str, np.ndarray]]
     ) -> None:
-        """Write one validation's metrics and pictures (name -> label -> [H,W,3] 8-bit), and redraw
-        the curve.
-        """
+        """Write a validation's metrics and pictures {name: {label: 8-bit [H,W,3]}}; draw curves."""
         if not self.folder or not metrics:
             return
         for name, value in metrics.items():
             self.events.add_scalar(f"validation/{name}", value, step)
-        self.say(
-            f"step {step}  validation  "
-            + "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-        )
+        figures = [f"{name} {value:.3f}" for name, value in metrics.items()]
+        self.say("  ".join([f"step {step}", "validation", *figures]))
         _append(self.folder / "metrics.csv", {"step": step, **metrics})
         draw_curves(self.folder)
         if examples:
             contact_sheet_of_rows(self.folder / "validation.png", examples)
-            for name, pictures in examples.items():
-                self.events.add_image(
-                    f"validation/{name}",
-                    np.concatenate(list(pictures.values()), 1),
-                    step,
-                    dataformats="HWC",
-                )
+        for name, pictures in examples.items():
+            image = np.concatenate(list(pictures.values()), 1)
+            self.events.add_image(f"validation/{name}", image, step, dataformats="HWC")
 
     def close(self, step: int, interrupted: bool) -> None:
-        if self.folder:
-            self._say_losses(step)
-            draw_curves(self.folder)
-            weights = (
-                ""
-                if (self.folder / "best.safetensors").exists()
-                else "; no validation yet, so the weights are last.safetensors"
-            )
-            self.say(
-                f"{'interrupted' if interrupted else 'stopped'} at step {step}; saved in "
-                f"{self.folder}{weights}"
-            )
-            self.events.close()
+        """Say how the run ended and where its results are."""
+        if not self.folder:
+            return
+        self._say_losses(step)
+        draw_curves(self.folder)
+        ended = "interrupted" if interrupted else "stopped"
+        line = f"{ended} at step {step}; saved in {self.folder}"
+        if not (self.folder / "best.safetensors").exists():
+            line += "; no validation yet, so the weights are last.safetensors"
+        self.say(line)
+        self.events.close()
 
 
 def draw_curves(folder: Path) -> None:
-    """Draw every column of metrics.csv and loss.csv against the step, each in its own panel, as
-    curve.png.
-    """
-    from matplotlib.figure import (
-        Figure,
-    )  # the object interface needs no display and no global state
+    """Draw curve.png: every column of metrics.csv and loss.csv against the step, in its panel."""
+    # the object interface needs no display and no global state
+    from matplotlib.figure import Figure
 
-    curves = {}
-    for table in ("metrics.csv", "loss.csv"):
-        if (folder / table).exists():
-            with open(folder / table, newline="", encoding="utf-8") as file:
-                head, *rows = csv.reader(file)
-            prefix = "loss " if table == "loss.csv" else ""
-            for column, name in enumerate(head[1:], 1):
-                curves[prefix + name] = [(int(row[0]), float(row[column])) for row in rows]
+    curves = _read_curves(folder / "metrics.csv", "") | _read_curves(folder / "loss.csv", "loss ")
     if not curves:
         return
     height = -(-len(curves) // 2)
     figure = Figure(figsize=(10, 2.4 * height), layout="constrained")
     panels = figure.subplots(height, 2, squeeze=False, sharex=True).flat
     for panel, (name, points) in zip(panels, curves.items()):
-        panel.plot(*zip(*points), marker="." if len(points) < 100 else "")
+        steps, values = zip(*points)
+        panel.plot(steps, values, marker="." if len(points) < 100 else "")
         panel.set_title(name, fontsize=10)
         panel.grid(alpha=0.3)
     for panel in panels[len(curves) :]:
@@ -133,6 +129,18 @@ def draw_curves(folder: Path) -> None:
     figure.supxlabel("optimiser step")
     with atomic_path(folder / "curve.png") as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+def _read_curves(table: Path, prefix: str) -> dict[str, list[tuple[int, float]]]:
+    """{prefix and column: [(step, value)]} of a CSV table, if it is there."""
+    if not table.exists():
+        return {}
+    with open(table, newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    curves = {}
+    for column, name in enumerate(head[1:], 1):
+        curves[prefix + name] = [(int(row[0]), float(row[column])) for row in rows]
+    return curves
 
 
 def _append(table: Path, row: dict[str, float]) -> None:

@@ -1,5 +1,6 @@
-"""Photos as people have them: a restored copy keeps bit depth, transparency, greyness, colour
-profile and the camera's notes.
+"""Photos as people have them.
+
+A restored copy keeps bit depth, transparency, greyness, colour profile and the camera's notes.
 """
 
 import io
@@ -31,8 +32,7 @@ _TURNS = {
 
 
 class Photo(NamedTuple):
-    """A photo file's pixels [H,W,3], uint8 or uint16, upright, and what a restored copy keeps of
-    it.
+    """A photo file's upright pixels [H,W,3], uint8 or uint16, and what a restored copy keeps.
 
     alpha: transparency [H,W] of the pixels' type, or None. grey: whether the file holds no colours.
     profile: its ICC profile, None for CMYK, as the pixels are RGB. exif: the camera's notes without
@@ -62,47 +62,58 @@ def read_photo(path: str | os.PathLike) -> Photo:
 
 
 def write_photo(path: str | os.PathLike, image: Tensor, photo: Photo) -> None:
-    """Write a restored image [3,H,W] in [0,1] as PNG with what the photo it came from keeps; whole
-    or not at all.
-    """
+    """Write a restored image [3,H,W] in [0,1] as PNG, whole, with what the photo keeps."""
     deep = photo.pixels.dtype == np.uint16
     pixels = in_depth(image, photo.pixels.dtype)
     if photo.grey:
         pixels = np.round(pixels.mean(-1, keepdims=True)).astype(pixels.dtype)
     if photo.alpha is not None:
         pixels = np.concatenate((pixels, photo.alpha[..., None]), -1)
-    notes = {
-        name: value
-        for name, value in (("icc_profile", photo.profile), ("exif", photo.exif))
-        if value
-    }
     with atomic_path(path) as temporary:
-        if not deep:
-            Image.fromarray(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels).save(
-                temporary, "PNG", **notes
-            )
-            return
-        # PIL has no 16-bit colours: OpenCV writes them, and the notes are put behind the header
-        order = {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]
-        png = cv2.imencode(".png", np.ascontiguousarray(pixels[..., order]))[1].tobytes()
-        chunks = b""
-        if photo.profile:
-            chunks += _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(photo.profile))
-        if photo.exif:
-            chunks += _chunk(b"eXIf", photo.exif.removeprefix(b"Exif\0\0"))
-        temporary.write_bytes(png[:33] + chunks + png[33:])  # signature 8, header chunk 25
+        if deep:
+            temporary.write_bytes(_deep_png(pixels, photo))
+        else:
+            _write_png(temporary, pixels, photo)
+
+
+def _write_png(path: Path, pixels: np.ndarray, photo: Photo) -> None:
+    """Write pixels [H,W,1-4] uint8 as PNG with the photo's profile and notes."""
+    notes = {}
+    if photo.profile:
+        notes["icc_profile"] = photo.profile
+    if photo.exif:
+        notes["exif"] = photo.exif
+    if pixels.shape[2] == 1:
+        pixels = pixels.squeeze(-1)
+    Image.fromarray(pixels).save(path, "PNG", **notes)
+
+
+def _deep_png(pixels: np.ndarray, photo: Photo) -> bytes:
+    """A PNG file's content of pixels [H,W,1-4] uint16.
+
+    PIL has no 16-bit colours: OpenCV encodes them, and the notes are put behind the header.
+    """
+    order = {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]
+    png = cv2.imencode(".png", np.ascontiguousarray(pixels[..., order]))[1].tobytes()
+    chunks = b""
+    if photo.profile:
+        chunks += _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(photo.profile))
+    if photo.exif:
+        chunks += _chunk(b"eXIf", photo.exif.removeprefix(b"Exif\0\0"))
+    return png[:33] + chunks + png[33:]  # signature 8, header chunk 25
 
 
 def _alpha(image: Image.Image, data: bytes, dtype: np.dtype) -> np.ndarray:
     """Transparency [H,W], upright."""
     if dtype == np.uint16:
-        alpha = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[
-            ..., -1
-        ]  # not turned
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # not turned
+        alpha = decoded[..., -1]
     else:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     turns, mirror = _TURNS.get(image.getexif().get(ORIENTATION, 1), (0, False))
-    return np.ascontiguousarray(np.rot90(alpha[:, ::-1] if mirror else alpha, turns))
+    if mirror:
+        alpha = alpha[:, ::-1]
+    return np.ascontiguousarray(np.rot90(alpha, turns))
 
 
 def _notes(image: Image.Image) -> bytes | None:
@@ -110,20 +121,12 @@ def _notes(image: Image.Image) -> bytes | None:
     exif.pop(ORIENTATION, None)
     try:
         return exif.tobytes() if len(exif) else None
-    except (
-        AttributeError,
-        TypeError,
-        ValueError,
-        struct.error,
-    ):  # PIL can't write back what it read from a damaged or odd tag
-        return None
+    except (AttributeError, TypeError, ValueError, struct.error):
+        return None  # PIL can't write back what it read from a damaged or odd tag
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     """A chunk of a PNG file."""
-    return (
-        struct.pack(">I", len(content))
-        + kind
-        + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-    )
+    length = struct.pack(">I", len(content))
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return length + kind + content + checksum

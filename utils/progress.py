@@ -9,13 +9,17 @@ SAY_EVERY_S = 30
 
 
 class Progress(tqdm):
-    """tqdm's bar; where the errors go to no terminal, a line every half minute instead, and none
-    for what is done sooner.
+    """tqdm's bar; where the errors go to no terminal, a line every half minute instead.
+
+    What is done sooner says nothing there.
     """
 
     def __init__(self, *args, **options):
-        self.in_lines, self.said = not sys.stderr.isatty(), time.monotonic()
-        super().__init__(*args, **options | ({"leave": False} if self.in_lines else {}))
+        self.in_lines = not sys.stderr.isatty()
+        self.said = time.monotonic()
+        if self.in_lines:
+            options["leave"] = False
+        super().__init__(*args, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
         """Draw the bar, or write a line where it is time for one; called by tqdm."""
@@ -23,7 +27,8 @@ class Progress(tqdm):
             return super().display(msg, pos)
         if msg is None and time.monotonic() - self.said >= SAY_EVERY_S:
             self.said = time.monotonic()
-            self.fp.write(self.format_meter(**{**self.format_dict, "ncols": 0}).strip() + "\n")
+            line = self.format_meter(**(self.format_dict | {"ncols": 0}))
+            self.fp.write(line.strip() + "\n")
             self.fp.flush()
         return None
 

@@ -1,8 +1,7 @@
-"""Reading and writing of videos: folders of frames and video files (PyAV, which carries FFmpeg and
-x264).
+"""Reading and writing of videos: folders of frames and video files.
 
-Frames are pixels [H,W,3], RGB, uint8 (uint16 from 16-bit pictures), upright; one is in memory at a
-time, however long the video.
+PyAV, which carries FFmpeg and x264, decodes and encodes. Frames are pixels [H,W,3], RGB, uint8
+(uint16 from 16-bit pictures), upright; one is in memory at a time, however long the video.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,18 +21,8 @@ from utils.files import atomic_path
 from utils.image import image_size, read_image, write_image
 
 EXTENSIONS = (
-    ".mp4",
-    ".mov",
-    ".m4v",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".mts",
-    ".3gp",
-    ".wmv",
-)
+    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".3gp", ".wmv",
+)  # fmt: skip
 QUALITY = "14"  # x264's crf: visually lossless
 # Without these flags FFmpeg's conversion loses 5 dB on 4:2:0 and darkens by a level.
 _CONVERSION = (
@@ -43,6 +32,13 @@ _CONVERSION = (
     | Interpolation.FULL_CHR_H_INP
 )
 _BT709 = 1  # colour primaries, transfer and matrix in FFmpeg's numbering
+_MATRICES = {
+    1: Colorspace.ITU709,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+}
 _SD_HEIGHT = 576  # untagged video up to this height is BT.601, above it BT.709, as players assume
 
 
@@ -71,45 +67,50 @@ class FrameFolder:
 
 
 class VideoFile:
-    """The first video stream of a file."""
+    """The first video stream of a file.
+
+    count: frames as the header says, cut-off ones included; None where it does not. size: (height,
+    width) of the upright frame. rate: frames per second. time_base: unit of timestamps, s.
+    """
 
     def __init__(self, path: Path):
         self.path = path
         with _open(path) as container:
             stream = _video_stream(container, path)
-            self.count = (
-                stream.frames or None
-            )  # as the header says, cut-off frames included; None where it does not
+            self.count = stream.frames or None
             self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             self.time_base = stream.time_base
-            first = next((frame for frame, _ in _decoded(container, stream, path) if frame), None)
+            decoded = _decoded(container, stream, path)
+            first = next((frame for frame in decoded if frame is not None), None)
             if first is None:
                 raise UserError(f"{path} has no frames")
-            height, width = first.height, first.width
-            self.size = (width, height) if first.rotation % 180 else (height, width)
+            self.size = (first.height, first.width)
+            if first.rotation % 180:
+                self.size = (first.width, first.height)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for _, pixels in self.timed():
             yield pixels
 
     def timed(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(presentation time in units of `time_base`, pixels) of every frame. Raises UserError
-        where the file ends early.
+        """(timestamp in units of `time_base`, pixels) of every frame; timestamps ascend.
+
+        Raises UserError where the file ends early.
         """
-        given, left_out, last = 0, 0, None
+        given = 0
+        left_out = 0
+        timestamp = None
         with _open(self.path) as container:
             stream = _video_stream(container, self.path)
             stream.thread_type = "AUTO"
             step = max(round(1 / self.rate / self.time_base), 1)
-            for frame, discarded in _decoded(container, stream, self.path):
-                left_out += discarded
+            for frame in _decoded(container, stream, self.path):
                 if frame is None:
+                    left_out += 1
                     continue
-                time = frame.pts if frame.pts is not None else (0 if last is None else last + step)
-                if last is not None and time <= last:
-                    time = last + 1  # broken time stamps; a container wants them ascending
-                yield time, _pixels(frame)
-                given, last = given + 1, time
+                timestamp = _next_timestamp(frame.pts, timestamp, step)
+                yield timestamp, _pixels(frame)
+                given += 1
         if self.count and given < self.count - left_out:
             raise UserError(
                 f"{self.path} ends after {given} of {self.count} frames: it is truncated or damaged"
@@ -135,8 +136,9 @@ class FolderWriter:
 
 @dataclass(frozen=True)
 class NewVideo:
-    """What a writer needs to know of a video that has no source: (height, width), frames per
-    second; no sound.
+    """What a writer needs to know of a video without a source: size and rate; it has no sound.
+
+    size: (height, width). rate: frames per second.
     """
 
     size: tuple[int, int]
@@ -149,7 +151,7 @@ class NewVideo:
 
 
 class VideoWriter:
-    """Writes H.264 (BT.709, tagged) with the frame times and the sound of a source file.
+    """Writes H.264 (BT.709, tagged) with the timestamps and the sound of a source file.
 
     Frames go to NAME.partial.EXT; the final name appears when the block ends well. After an error
     or Ctrl-C the partial file is closed properly, so that what was done plays. lossless: x264 in
@@ -157,31 +159,32 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, source: VideoFile | NewVideo, lossless: bool = False):
-        self.path, self.source = path, source
+        self.path = path
+        self.source = source
         self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.frames = 0
         self._container = av.open(str(self.partial), "w")
-        height, width = source.size
-        self._stream = self._container.add_stream(
-            "libx264rgb" if lossless else "libx264", rate=source.rate
-        )
-        self._stream.width, self._stream.height = width, height
+        codec = "libx264rgb" if lossless else "libx264"
+        self._stream = self._container.add_stream(codec, rate=source.rate)
+        self._stream.height, self._stream.width = source.size
         self._stream.time_base = self._stream.codec_context.time_base = source.time_base
         if lossless:
-            self._stream.pix_fmt, self._stream.options = "rgb24", {"crf": "0", "preset": "fast"}
+            self._stream.pix_fmt = "rgb24"
+            self._stream.options = {"crf": "0", "preset": "fast"}
         else:
-            odd = height % 2 or width % 2
-            self._stream.pix_fmt, self._stream.options = (
-                "yuv444p" if odd else "yuv420p",
-                {"crf": QUALITY, "preset": "fast"},
-            )
+            odd = any(side % 2 for side in source.size)
+            self._stream.pix_fmt = "yuv444p" if odd else "yuv420p"
+            self._stream.options = {"crf": QUALITY, "preset": "fast"}
             context = self._stream.codec_context
             context.color_primaries = context.color_trc = context.colorspace = _BT709
         self._sound = _Sound(source.path, self._container)
 
-    def write(self, frame: np.ndarray, time: int) -> None:
-        """Add a frame [H,W,3] uint8 at `time` in units of the source's time base; times ascend."""
+    def write(self, frame: np.ndarray, timestamp: int) -> None:
+        """Add a frame [H,W,3] uint8 at a timestamp in units of the source's time base.
+
+        Timestamps ascend.
+        """
         image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
         if self._stream.pix_fmt != "rgb24":
             image = image.reformat(
@@ -189,9 +192,10 @@ class VideoWriter:
                 dst_colorspace=Colorspace.ITU709,
                 interpolation=_CONVERSION,
             )
-        image.pts, image.time_base = time, self.source.time_base
+        image.pts = timestamp
+        image.time_base = self.source.time_base
         self._container.mux(self._stream.encode(image))
-        self._sound.copy_until(float(time * self.source.time_base))
+        self._sound.copy_until(float(timestamp * self.source.time_base))
         self.frames += 1
 
     def __enter__(self) -> "VideoWriter":
@@ -221,7 +225,10 @@ class _Sound:
     """The packets of a file's first audio stream, copied unchanged as the video advances."""
 
     def __init__(self, path: Path | None, target: av.container.OutputContainer):
-        self._source, self._packets, self._waiting, self._target = None, iter(()), None, target
+        self._target = target
+        self._source = None
+        self._packets = iter(())
+        self._waiting = None
         if path is None:
             return
         self._source = _open(path)
@@ -239,18 +246,16 @@ class _Sound:
         self._packets = self._source.demux(streams[0])
 
     def copy_until(self, seconds: float) -> None:
+        """Copy the packets up to a time; -1 copies none, infinity all."""
         while True:
             if self._waiting is None:
-                self._waiting = next(
-                    (packet for packet in self._packets if packet.dts is not None), None
-                )
-            if (
-                self._waiting is None
-                or float(self._waiting.dts * self._waiting.time_base) > seconds
-            ):
+                timed = (packet for packet in self._packets if packet.dts is not None)
+                self._waiting = next(timed, None)
+            packet = self._waiting
+            if packet is None or float(packet.dts * packet.time_base) > seconds:
                 return
-            self._waiting.stream = self._stream
-            self._target.mux(self._waiting)
+            packet.stream = self._stream
+            self._target.mux(packet)
             self._waiting = None
 
     def close(self) -> None:
@@ -259,11 +264,10 @@ class _Sound:
 
 
 def write_gif(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
-    """An endlessly repeating GIF of frames [H,W,3] uint8; its clock counts hundredths of a
-    second.
-    """
+    """Write an endlessly repeating GIF of frames [H,W,3] uint8."""
     pictures = [Image.fromarray(frame) for frame in frames]
-    delay = max(round(100 / fps), 2) * 10  # ms; players slow down below 20
+    # ms; a GIF's clock counts hundredths of a second, and players slow down below two
+    delay = max(round(100 / fps), 2) * 10
     with atomic_path(path) as temporary:
         pictures[0].save(
             temporary, "GIF", save_all=True, append_images=pictures[1:], duration=delay, loop=0
@@ -272,9 +276,8 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
 
 def _open(path: Path) -> av.container.InputContainer:
     try:
-        return av.open(
-            str(path), metadata_errors="replace"
-        )  # cameras write their notes in any encoding
+        # cameras write their notes in any encoding
+        return av.open(str(path), metadata_errors="replace")
     except FileNotFoundError:
         raise UserError(f"no such video: {path}") from None
     except av.error.FFmpegError as error:
@@ -293,34 +296,32 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> av.Vide
 
 def _decoded(
     container: av.container.InputContainer, stream: av.VideoStream, path: Path
-) -> Iterator[tuple[av.VideoFrame | None, bool]]:
-    """Frames in order, each with False; (None, True) for a packet that the file's edit list cuts
-    off (trimmed clips have such).
-    """
+) -> Iterator[av.VideoFrame | None]:
+    """Frames in order; None for a packet that the file's edit list cuts off (a trimmed clip's)."""
     try:
         for packet in container.demux(stream):
             if packet.is_discard:
-                yield None, True
-            for frame in packet.decode():
-                yield frame, False
+                yield None
+            yield from packet.decode()
     except av.error.FFmpegError as error:
         raise UserError(f"{path} is damaged: {error.strerror}") from error
 
 
+def _next_timestamp(given: int | None, last: int | None, step: int) -> int:
+    """A frame's timestamp: the given one, else a step after the last; always after the last."""
+    if last is None:
+        return 0 if given is None else given
+    if given is None:
+        return last + step
+    return max(given, last + 1)  # broken timestamps; a container wants them ascending
+
+
 def _pixels(frame: av.VideoFrame) -> np.ndarray:
     """Upright RGB; the matrix is the tagged one, else the one that players assume for the size."""
-    tagged = {
-        1: Colorspace.ITU709,
-        5: Colorspace.ITU601,
-        6: Colorspace.ITU601,
-        7: Colorspace.SMPTE240M,
-        9: Colorspace.BT2020,
-    }
     assumed = Colorspace.ITU601 if frame.height <= _SD_HEIGHT else Colorspace.ITU709
-    matrix = tagged.get(int(frame.colorspace), assumed)
-    pixels = frame.reformat(
-        format="rgb24", src_colorspace=matrix, interpolation=_CONVERSION
-    ).to_ndarray()
-    return (
-        np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90)) if frame.rotation else pixels
-    )
+    matrix = _MATRICES.get(int(frame.colorspace), assumed)
+    rgb = frame.reformat(format="rgb24", src_colorspace=matrix, interpolation=_CONVERSION)
+    pixels = rgb.to_ndarray()
+    if frame.rotation:
+        pixels = np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))
+    return pixels

@@ -104,7 +104,9 @@ class TrainConfig(SequenceTraining):
         None, "loss hypercut: weights of the ordering network; none: the shipped one"
     )
     alpha: float = option(0.2, "loss hypercut: weight of the side")
-    flow_weight: float = option(0.02, "Purohit: weight of the auxiliary loss, the mean length of the flows")
+    flow_weight: float = option(
+        0.02, "Purohit: weight of the auxiliary loss, the mean length of flows"
+    )
     centre_loss: bool = option(
         False,
         "order_inv and hypercut: also the centre frame's error, which the published losses leave "

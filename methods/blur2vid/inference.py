@@ -33,8 +33,8 @@ TITLE = "Blur to video: sharp frames of a photo"
 def main(config: InferenceConfig) -> None:
     """Write deblur_0.png ... deblur_6.png, moments.mp4, moments.gif and strip.png.
 
-    Of several photos into a folder each. Of several, damaged ones are left out: UserError names them
-    when the others are done.
+    Of several photos into a folder each. Of several, damaged ones are left out: UserError names
+    them when the others are done.
     """
     indices = frame_indices(config.target_frames, symmetric=False)
     if not 0.01 <= config.fps <= 240:

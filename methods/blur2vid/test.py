@@ -20,17 +20,9 @@ from restoration.sequence import SequenceRestorer
 from utils.config import ROOT, to_yaml
 from utils.device import arithmetic, inference
 from utils.errors import UserError
-from utils.evaluation.scoring import (
-    Scores,
-    check_given,
-    check_paired,
-    format_figure,
-    format_table,
-    paper_row,
-    run_table,
-    write_scored,
-)
+from utils.evaluation.scoring import Scores, check_given, check_paired, write_scored
 from utils.evaluation.sequence_scores import Lpips, find_lpips, score_frames, score_order
+from utils.evaluation.tables import format_figure, format_table, paper_row, run_table
 from utils.files import natural_key, write_text
 from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
 from utils.progress import Progress
@@ -110,7 +102,7 @@ def _write_all(
     contact_sheet_of_rows(folder / "contact_sheet.png", shown, 240)
     if config.report:
         examples = [_example(name, pictures) for name, pictures in shown.items()]
-        write_report(folder / "report.html", TITLE, examples, scores.facts, table)
+        write_report(folder / "report.html", TITLE, examples, scores.metadata, table)
     print(f"results: {folder} (look at contact_sheet.png)")
 
 
@@ -193,7 +185,7 @@ def frame_table(scores: Scores, indices: Sequence[int]) -> str:
 
 def _metric_lines(scores: Scores, kind: str, label: str, names: list[str]) -> list[list[str]]:
     """The lines of one metric; names: its figures, frame by frame and on average."""
-    paper = scores.paper["value"] if scores.paper else {}
+    paper = scores.paper.value if scores.paper else {}
     sources = {
         label: scores.mean,
         f"{label}, blurry repeated": scores.input_mean,

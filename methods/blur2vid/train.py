@@ -143,9 +143,7 @@ class UnfoldTask(SequenceTask):
     ) -> tuple[str, dict[str, float], dict[str, np.ndarray]]:
         """(name, metrics, pictures to show)."""
         blurry, truth = whole_sequence(sequence)
-        restorer = SequenceRestorer(
-            self.network, self.device, self.dtype, deblurrer=self.deblurrer
-        )
+        restorer = SequenceRestorer(self.network, self.device, self.dtype, deblurrer=self.deblurrer)
         predicted = restorer.restore(blurry, None if self.deblurrer else truth[3])
         ours = score_frames(predicted, truth, ssim=False)
         repeated = score_frames(blurry.expand_as(truth), truth, ssim=False)

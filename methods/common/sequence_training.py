@@ -9,7 +9,8 @@ from data.sample import sequences_or_sample
 from methods.common.sequence_options import SequenceTraining
 from utils.errors import UserError
 from utils.report import spread
-from utils.training import Phase, StepSampler, endless_loader
+from utils.sampling import StepSampler, endless_loader
+from utils.training import Phase
 
 
 class SequenceTask:

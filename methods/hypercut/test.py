@@ -15,8 +15,9 @@ from models.hypercut import HyperCUT
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, choose_precision, each_in_inference, worker_processes
 from utils.errors import UserError
-from utils.evaluation.scoring import Scores, paper_row, run_table
+from utils.evaluation.scoring import Scores
 from utils.evaluation.sequence_scores import score_order
+from utils.evaluation.tables import paper_row, run_table
 from utils.files import write_text
 from utils.progress import Progress
 from utils.report import write_report
@@ -52,7 +53,7 @@ def main(config: TestConfig) -> Scores | None:
             folder / "report.html",
             "HyperCUT: a consistent order of sharp frames",
             [],
-            scores.facts,
+            scores.metadata,
             scores.table(),
         )
     print(scores.table())

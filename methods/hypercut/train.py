@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from data.blur2vid import whole_sequence
-from data.sequences import Sequence
+from data.sequences import FrameSequence
 from losses.order import ordering
 from methods.common.sequence_training import SequenceTask
 from methods.hypercut.config import TrainConfig
@@ -68,7 +68,7 @@ class OrderingTask(SequenceTask):
                 metrics[name] = math.fsum(row[name] for row in rows) / len(rows)
         return Validation(metrics)
 
-    def _evaluate(self, sequence: Sequence) -> dict[str, float]:
+    def _evaluate(self, sequence: FrameSequence) -> dict[str, float]:
         _, frames = whole_sequence(sequence, stored=True)
         frames = frames[None].to(self.device)  # [1,7,3,H,W]
         with autocast(self.device, self.dtype):

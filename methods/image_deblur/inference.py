@@ -17,7 +17,8 @@ from restoration.run import Job
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, prepare_memory
 from utils.errors import UserError
-from utils.evaluation.scoring import Scores, paper_row
+from utils.evaluation.scoring import Scores
+from utils.evaluation.tables import paper_row
 from utils.image import image_size, is_image
 from utils.report import amount
 from utils.video import VideoFile, is_video
@@ -139,7 +140,7 @@ def chosen_protocol(config: Config) -> str:
         return asked
     weights = config.weights and find(config.weights)
     if row := paper_row(TABLES, weights, config.data_path, options=_options(config)):
-        return row["protocol"]
+        return row.protocol
     path = str(config.data_path or getattr(config, "sharp_dir", None) or "").lower()
     if "realblur" in path:
         return "realblur"

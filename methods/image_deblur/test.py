@@ -6,7 +6,8 @@ from data.photo_catalog import find_results
 from methods.image_deblur.config import TestConfig
 from methods.image_deblur.inference import TABLES, chosen_protocol, restore_pictures
 from utils.config import ROOT, to_yaml
-from utils.evaluation.scoring import Scores, check_given, run_table, score_files, write_scored
+from utils.evaluation.scoring import Scores, check_given, score_files, write_scored
+from utils.evaluation.tables import run_table
 
 FOLDER = ROOT / "experiment" / "image_deblur_test"
 

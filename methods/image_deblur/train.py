@@ -41,7 +41,8 @@ from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
 from utils.image import read_image, to_8bit, to_tensor
 from utils.report import spread
-from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
+from utils.sampling import StepSampler, endless_loader
+from utils.training import Limits, Phase, Validation, train
 
 LUMINANCE = (0.2989, 0.587, 0.114)
 MAX_EXAMPLES = 6  # pictures in validation.png

@@ -10,8 +10,9 @@ from methods.irp.predict import load
 from methods.irp.sample import stacks_or_sample
 from utils.config import ROOT, to_yaml
 from utils.evaluation.potential_scores import score_potentials
-from utils.evaluation.scoring import Scores, paper_row, run_table
+from utils.evaluation.scoring import Scores
 from utils.evaluation.sharpness import MEASURES
+from utils.evaluation.tables import paper_row, run_table
 from utils.files import write_text
 from utils.image import read_8bit
 from utils.progress import Progress
@@ -53,7 +54,7 @@ def main(config: TestConfig) -> Scores | None:
     if config.report:
         title = "IRP: how well restoration is foretold"
         pictures = {"predicted potential against the label": read_8bit(folder / "scatter.png")}
-        write_report(folder / "report.html", title, [], scores.facts, scores.table(), pictures)
+        write_report(folder / "report.html", title, [], scores.metadata, scores.table(), pictures)
     print(f"results: {folder} (look at scatter.png)")
     return scores
 

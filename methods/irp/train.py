@@ -27,7 +27,8 @@ from utils.device import choose_device, choose_precision
 from utils.errors import UserError
 from utils.evaluation.potential_scores import score_potentials
 from utils.image import image_size
-from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
+from utils.sampling import StepSampler, endless_loader
+from utils.training import Limits, Phase, Validation, train
 
 
 def main(config: TrainConfig) -> dict[str, float]:

@@ -13,10 +13,10 @@ from utils.evaluation.scoring import (
     Triple,
     check_given,
     check_paired,
-    run_table,
     score_files,
     write_scored,
 )
+from utils.evaluation.tables import run_table
 
 FOLDER = ROOT / "experiment" / "video_deblur_test"
 

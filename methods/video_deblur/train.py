@@ -30,7 +30,8 @@ from utils.device import choose_device, choose_precision
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
 from utils.image import read_image, to_8bit, to_tensor
-from utils.training import Limits, Phase, StepSampler, Validation, endless_loader, train
+from utils.sampling import StepSampler, endless_loader
+from utils.training import Limits, Phase, Validation, train
 
 BLURRED_DB = 35  # a video below this input PSNR shall gain, one above it shall stay as it is
 MAX_EXAMPLES = 6  # videos in validation.png

@@ -162,7 +162,7 @@ def test_the_published_row_is_recognised(monkeypatch, tmp_path):
         found = inference.paper_row(
             inference.TABLES, config.weights, config.data_path, "", inference._options(config)
         )
-        return found and found["value"]["psnr"]
+        return found and found.value["psnr"]
 
     assert row("NAFNet-GoPro-width64.pth") == 33.71
     assert row("NAFNet-GoPro-width64.pth", local_statistics=False) == 33.08

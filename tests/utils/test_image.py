@@ -48,9 +48,8 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     stored = {1: scene, 2: scene[:, ::-1], 3: scene[::-1, ::-1], 4: scene[::-1]}.get(orientation)
     if stored is None:
         turned = scene.transpose(1, 0, 2)
-        stored = {5: turned, 6: turned[::-1], 7: turned[::-1, ::-1], 8: turned[:, ::-1]}[
-            orientation
-        ]
+        others = {5: turned, 6: turned[::-1], 7: turned[::-1, ::-1], 8: turned[:, ::-1]}
+        stored = others[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.jpg", exif=exif, quality=100)
@@ -59,12 +58,12 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     assert np.abs(pixels.astype(int) - scene).max() < 30
 
 
-@pytest.mark.parametrize("kind", ["png", "png16", "jpg"])
-def test_truncated_files_are_named(tmp_path, kind):
-    path = tmp_path / f"cut.{kind[:3]}"
-    write_image(
-        path, RNG.integers(0, 65536, (64, 64, 3)).astype(np.uint16 if kind == "png16" else np.uint8)
-    )
+@pytest.mark.parametrize(
+    ("suffix", "dtype"), [("png", np.uint8), ("png", np.uint16), ("jpg", np.uint8)]
+)
+def test_truncated_files_are_named(tmp_path, suffix, dtype):
+    path = tmp_path / f"cut.{suffix}"
+    write_image(path, RNG.integers(0, 65536, (64, 64, 3)).astype(dtype))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"{path.name} can't be read.*truncated"):
         read_image(path)
@@ -84,10 +83,9 @@ def test_rounding_is_the_authors(golden):
 
 
 def test_rounding_by_hand():
-    values = (
-        torch.tensor([-0.3, 0.5 / 255, 1.5 / 255, 2.4 / 255, 1.2]).view(1, 1, 5).expand(3, 1, 5)
-    )
-    assert to_8bit(values)[0, :, 0].tolist() == [0, 0, 2, 2, 255]  # halves to even
+    values = torch.tensor([-0.3, 0.5 / 255, 1.5 / 255, 2.4 / 255, 1.2])
+    pixels = to_8bit(values.expand(3, 1, 5))
+    assert pixels[0, :, 0].tolist() == [0, 0, 2, 2, 255]  # halves to even
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 8), (13, 31)])
@@ -95,10 +93,9 @@ def test_padding_reflects_again_and_again(size):
     image = torch.arange(float(size[0] * size[1])).view(1, 1, *size)
     padded = pad_to_multiple(image, 8)
     assert all(side % 8 == 0 for side in padded.shape[-2:])
-    assert np.array_equal(
-        padded[0, 0].numpy(),
-        np.pad(image[0, 0].numpy(), [(0, -side % 8) for side in size], mode="reflect"),
-    )
+    missing = [(0, -side % 8) for side in size]
+    expected = np.pad(image[0, 0].numpy(), missing, mode="reflect")
+    assert np.array_equal(padded[0, 0].numpy(), expected)
 
 
 def test_shrinking_keeps_the_proportions():

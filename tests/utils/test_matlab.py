@@ -15,11 +15,8 @@ def test_arrays_are_those_that_scipy_reads(tmp_path, kind, compressed):
         "long_name": np.arange(-3, 4),
         "none": np.zeros((0, 3)),
     }
-    savemat(
-        tmp_path / "a.mat",
-        {name: array.astype(kind) for name, array in arrays.items()},
-        do_compression=compressed,
-    )
+    typed = {name: array.astype(kind) for name, array in arrays.items()}
+    savemat(tmp_path / "a.mat", typed, do_compression=compressed)
     expected = loadmat(tmp_path / "a.mat")
     for name in arrays:
         array = read_matlab(tmp_path / "a.mat", name)
@@ -27,24 +24,22 @@ def test_arrays_are_those_that_scipy_reads(tmp_path, kind, compressed):
 
 
 def test_what_is_no_array_of_numbers_is_said(tmp_path):
-    savemat(
-        tmp_path / "a.mat",
-        {
-            "text": "abc",
-            "cells": np.array([1, "x"], dtype=object),
-            "fields": {"a": 1},
-            "turns": np.array([1j]),
-        },
-    )
-    for name, kind in (
-        ("text", "text"),
-        ("cells", "a cell array"),
-        ("fields", "a structure"),
-        ("turns", "no real array"),
-    ):
+    content = {
+        "text": "abc",
+        "cells": np.array([1, "x"], dtype=object),
+        "fields": {"a": 1},
+        "turns": np.array([1j]),
+    }
+    kinds = {
+        "text": "text",
+        "cells": "a cell array",
+        "fields": "a structure",
+        "turns": "no real array",
+    }
+    path = tmp_path / "a.mat"
+    savemat(path, content)
+    for name, kind in kinds.items():
         with pytest.raises(UserError, match=f"a.mat: {name} is {kind}, numbers are expected"):
-            read_matlab(tmp_path / "a.mat", name)
-    with pytest.raises(
-        UserError, match="a.mat holds text, cells, fields, turns, no array called K"
-    ):
-        read_matlab(tmp_path / "a.mat", "K")
+            read_matlab(path, name)
+    with pytest.raises(UserError, match="holds text, cells, fields, turns, no array called K"):
+        read_matlab(path, "K")

@@ -22,7 +22,8 @@ def copy(tmp_path):
 
 
 def test_every_variable_is_read():
-    found, expected = read_checkpoint(PREFIX), fill_state_dict(variables())
+    found = read_checkpoint(PREFIX)
+    expected = fill_state_dict(variables())
     others = {
         "g_net/enc1_1/weights/Adam",
         "g_net/enc1_1/weights/Adam_1",
@@ -31,38 +32,31 @@ def test_every_variable_is_read():
         "Variable",
     }
     assert found.keys() == expected.keys() | others
-    assert all(
-        np.array_equal(found[name], value) and found[name].dtype == np.float32
-        for name, value in expected.items()
-    )
-    assert (
-        found["Variable"] == 523000
-        and found["Variable"].dtype == np.int64
-        and found["Variable"].shape == ()
-    )
+    for name, value in expected.items():
+        assert found[name].dtype == np.float32, name
+        assert np.array_equal(found[name], value), name
+    step = found["Variable"]
+    assert (step, step.dtype, step.shape) == (523000, np.int64, ())
 
 
 def test_a_folder_means_its_latest_step(copy):
     for ending in ("index", "data-00000-of-00001"):
         shutil.copy(copy / f"srn_tiny.model-523000.{ending}", copy / f"srn_tiny.model-90.{ending}")
-    assert is_checkpoint(copy) and find_prefix(copy).name == "srn_tiny.model-523000"
+    assert is_checkpoint(copy)
+    assert find_prefix(copy).name == "srn_tiny.model-523000"
     assert find_prefix(copy, 90).name == "srn_tiny.model-90"
-    with pytest.raises(
-        UserError, match="no TensorFlow checkpoint of step 7 in .* it has the steps 90, 523000"
-    ):
+    message = "no TensorFlow checkpoint of step 7 in .* it has the steps 90, 523000"
+    with pytest.raises(UserError, match=message):
         find_prefix(copy, 7)
 
 
 def test_damage_is_named(copy):
-    index, data = (
-        copy / f"srn_tiny.model-523000.{ending}" for ending in ("index", "data-00000-of-00001")
-    )
+    index = copy / "srn_tiny.model-523000.index"
+    data = copy / "srn_tiny.model-523000.data-00000-of-00001"
     content = index.read_bytes()
     index.write_bytes(content[:-30])
-    with pytest.raises(
-        UserError,
-        match="can't be read as the index of a TensorFlow checkpoint, .*: the magic number",
-    ):
+    message = "can't be read as the index of a TensorFlow checkpoint, .*: the magic number"
+    with pytest.raises(UserError, match=message):
         read_checkpoint(index)
     index.write_bytes(content)
     data.write_bytes(data.read_bytes()[:20000])

@@ -1,5 +1,4 @@
-"""Comparison of real pairs that are not registered: the protocols `realblur` and `kohler` (see
-utils/evaluation/protocols.py).
+"""Comparison of real pairs that are not registered: the protocols `realblur` and `kohler`.
 
 As in RealBlur's and SBDD's published programs: the restored image is scaled to the intensity of the
 ground truth, registered to it by a homography (ECC, Evangelidis and Psarakis 2008), and compared
@@ -23,8 +22,10 @@ MAX_PSNR = 60  # `kohler`: a frame above this is no restoration but the frame it
 
 
 class Comparison(NamedTuple):
-    """Figures of one image; aligned is False where ECC failed and the unaligned image was compared;
-    frame: of the trajectory.
+    """Figures of one image.
+
+    aligned: False where ECC failed and the unaligned image was compared. frame: index of the frame
+    of the trajectory.
     """
 
     psnr: float
@@ -34,53 +35,32 @@ class Comparison(NamedTuple):
 
 
 def compare_aligned(restored: np.ndarray, sharp: np.ndarray) -> Comparison:
-    """PSNR (peak 1) and SSIM of 8-bit images [H,W,3] of one size after intensity matching and
-    registration.
+    """PSNR (peak 1) and SSIM of 8-bit images [H,W,3] after intensity matching and registration.
+
+    Both images have the same size.
     """
-    x, z = (
-        np.float32(sharp) / np.float32(255),
-        np.float32(restored) / np.float32(255),
-    )  # ECC's figures depend on the rounding
+    x = np.float32(sharp) / np.float32(255)  # float32: ECC's figures depend on the rounding
+    z = np.float32(restored) / np.float32(255)
     energy = (z * z).sum()
-    z = z * ((x * z).sum() / energy if energy else np.float32(1))
-    homography, aligned = _homography(_grey(x), _grey(z))
-    size = sharp.shape[1::-1]
-    warped = cv2.warpPerspective(
-        z,
-        homography,
-        size,
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT,
-    )
-    valid = cv2.warpPerspective(
-        np.ones_like(z),
-        homography,
-        size,
-        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
-        borderValue=0,
-    )
-    if not valid.any():  # a homography that throws the image out of itself
-        warped, valid, aligned = z, np.ones_like(z), False
-    warped, x, valid = np.float64(warped * valid), np.float64(x * valid), np.float64(valid)
+    if energy:
+        z = z * ((x * z).sum() / energy)
+    warped, valid, aligned = _registered(z, x)
+    warped = np.float64(warped * valid)
+    x = np.float64(x * valid)
+    valid = np.float64(valid)
     error = ((warped - x) ** 2).sum() / valid.sum()
     inner = np.s_[SSIM_BORDER:-SSIM_BORDER, SSIM_BORDER:-SSIM_BORDER]
-    similarity, weight = (ssim_map(255 * warped, 255 * x) * valid)[inner], valid[inner]
-    return Comparison(
-        float("inf") if error == 0 else float(-10 * np.log10(error)),
-        float(similarity.sum() / weight.sum()),
-        aligned,
-    )
+    similarity = (ssim_map(255 * warped, 255 * x) * valid)[inner].sum() / valid[inner].sum()
+    decibels = float("inf") if error == 0 else float(-10 * np.log10(error))
+    return Comparison(decibels, float(similarity), aligned)
 
 
 def compare_with_trajectory(restored: np.ndarray, sharp_frames: list[np.ndarray]) -> Comparison:
-    """The best comparison (by PSNR, below 60 dB) with the sharp frames of a camera's trajectory
-    (Koehler et al. 2012).
+    """The best comparison with the sharp frames of a camera's trajectory (Koehler et al. 2012).
 
-    An image of another size is resized to the frames first.
+    Best by PSNR, below 60 dB. An image of another size is resized to the frames first.
     """
-    size = sharp_frames[0].shape[1::-1]
-    if restored.shape[1::-1] != size:
-        restored = cv2.resize(restored, size, interpolation=cv2.INTER_LINEAR)
+    restored = _resized(restored, sharp_frames[0])
     comparisons = [
         compare_aligned(restored, sharp)._replace(frame=frame)
         for frame, sharp in enumerate(sharp_frames)
@@ -90,37 +70,59 @@ def compare_with_trajectory(restored: np.ndarray, sharp_frames: list[np.ndarray]
 
 
 def unaligned_psnr(image: np.ndarray, sharp: np.ndarray) -> float:
-    """PSNR of images as they are (resized if need be): what the published programs print for the
-    blurry input.
+    """PSNR of images as they are, resized if need be.
+
+    The published programs print it for the blurry input.
     """
-    size = sharp.shape[1::-1]
-    return psnr(
-        image
-        if image.shape[1::-1] == size
-        else cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
-        sharp,
-    )
+    return psnr(_resized(image, sharp), sharp)
 
 
-def _homography(template: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The homography from template to image coordinates, and whether ECC found one (else the
-    identity).
+def _resized(image: np.ndarray, like: np.ndarray) -> np.ndarray:
+    size = like.shape[1::-1]
+    if image.shape[1::-1] == size:
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+
+
+def _registered(image: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The image warped to the template, where it is valid (1, else 0), and whether ECC succeeded.
+
+    An image that can't be registered stays as it is and is valid everywhere.
     """
+    everywhere = np.ones_like(image)
+    homography = _homography(_grey(template), _grey(image))
+    if homography is not None:
+        size = template.shape[1::-1]
+        warped = cv2.warpPerspective(
+            image,
+            homography,
+            size,
+            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT,
+        )
+        valid = cv2.warpPerspective(
+            everywhere,
+            homography,
+            size,
+            flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+            borderValue=0,
+        )
+        if valid.any():  # else a homography that throws the image out of itself
+            return warped, valid, True
+    return image, everywhere, False
+
+
+def _homography(template: np.ndarray, image: np.ndarray) -> np.ndarray | None:
+    """The homography from template to image coordinates; None where ECC finds none."""
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, ITERATIONS, 0)
-    start = np.eye(
-        3, dtype=np.float32
-    )  # a fresh one: OpenCV changes it in place, also when it fails
+    start = np.eye(3, dtype=np.float32)
     try:
         _, homography = cv2.findTransformECC(
             template, image, start, cv2.MOTION_HOMOGRAPHY, criteria, None, FILTER
         )
     except cv2.error:
-        return np.eye(3, dtype=np.float32), False
-    return (
-        (homography, True)
-        if np.isfinite(homography).all()
-        else (np.eye(3, dtype=np.float32), False)
-    )
+        return None
+    return homography if np.isfinite(homography).all() else None
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""Measures of sharpness that need no training, of 8-bit pictures [H,W,3]; higher is sharper (noise
-counts as sharpness, too).
+"""Measures of the sharpness of 8-bit pictures [H,W,3] that need no training.
+
+Higher is sharper; noise counts as sharpness, too.
 """
 
 import cv2
@@ -14,9 +15,9 @@ def laplacian_variance(picture: np.ndarray) -> float:
 def tenengrad(picture: np.ndarray) -> float:
     """Mean squared length of the Sobel gradient of the grey picture (Tenenbaum, 1970)."""
     grey = _grey(picture)
-    return float(
-        np.mean([cv2.Sobel(grey, cv2.CV_64F, *order) ** 2 for order in ((1, 0), (0, 1))]) * 2
-    )
+    horizontal = cv2.Sobel(grey, cv2.CV_64F, 1, 0)
+    vertical = cv2.Sobel(grey, cv2.CV_64F, 0, 1)
+    return float(np.mean([horizontal**2, vertical**2]) * 2)
 
 
 def local_entropy(picture: np.ndarray) -> float:

@@ -11,20 +11,18 @@ from utils.evaluation.metrics import psnr, ssim, ssim3d
 def test_figures_are_the_authors(golden, pair):
     vectors = golden("cdvd_metrics")
     name, first, second = pair
-    one, two, expected = (
-        vectors[first].numpy(),
-        vectors[second].numpy(),
-        vectors.manifest["values"][name],
-    )
-    inner = slice(4, -4)
-    assert psnr(one, two) == pytest.approx(expected["psnr_full"], abs=1e-10)
-    assert psnr(one[inner, inner], two[inner, inner]) == pytest.approx(
-        expected["psnr_crop4"], abs=1e-10
-    )
-    assert ssim(one, two) == pytest.approx(expected["ssim_full"], abs=1e-10)
-    assert ssim(one[inner, inner], two[inner, inner]) == pytest.approx(
-        expected["ssim_crop4"], abs=1e-10
-    )
+    one = vectors[first].numpy()
+    two = vectors[second].numpy()
+    inner = np.s_[4:-4, 4:-4]
+    figures = {
+        "psnr_full": psnr(one, two),
+        "psnr_crop4": psnr(one[inner], two[inner]),
+        "ssim_full": ssim(one, two),
+        "ssim_crop4": ssim(one[inner], two[inner]),
+    }
+    expected = vectors.manifest["values"][name]
+    for figure, value in figures.items():
+        assert value == pytest.approx(expected[figure], abs=1e-10), figure
 
 
 @pytest.mark.parametrize(
@@ -40,7 +38,8 @@ def test_ssim3d_is_matlabs(golden, first, second, expected):
 
 def test_ssim_equals_scikit_image(golden):
     vectors = golden("cdvd_metrics")
-    one, two = (vectors[key].numpy().astype(np.float64) for key in ("image_gt", "image_blur"))
+    one = vectors["image_gt"].numpy().astype(np.float64)
+    two = vectors["image_blur"].numpy().astype(np.float64)
     settings = {
         "gaussian_weights": True,
         "sigma": 1.5,
@@ -53,25 +52,27 @@ def test_ssim_equals_scikit_image(golden):
 
 def test_ssim3d_equals_a_loop_over_voxels():
     rng = np.random.default_rng(0)
-    x, y = (rng.integers(0, 256, (4, 5, 3)).astype(np.float64) for _ in range(2))
+    x, y = rng.integers(0, 256, (2, 4, 5, 3)).astype(np.float64)
     weight = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     weight /= weight.sum()
     window = weight[:, None, None] * weight[:, None] * weight
-    padded = [np.pad(image, 5, mode="edge") for image in (x, y)]
-    c1, c2, values = (0.01 * 255) ** 2, (0.03 * 255) ** 2, []
-    for place in np.ndindex(x.shape):
-        a, b = (image[tuple(slice(i, i + 11) for i in place)] for image in padded)
-        mean_a, mean_b = (window * a).sum(), (window * b).sum()
-        variance_a, variance_b = (
-            (window * (a - mean_a) ** 2).sum(),
-            (window * (b - mean_b) ** 2).sum(),
-        )
+    padded_x = np.pad(x, 5, mode="edge")
+    padded_y = np.pad(y, 5, mode="edge")
+    c1 = (0.01 * 255) ** 2
+    c2 = (0.03 * 255) ** 2
+    values = []
+    for voxel in np.ndindex(x.shape):
+        around = tuple(slice(index, index + 11) for index in voxel)
+        a = padded_x[around]
+        b = padded_y[around]
+        mean_a = (window * a).sum()
+        mean_b = (window * b).sum()
+        variance_a = (window * (a - mean_a) ** 2).sum()
+        variance_b = (window * (b - mean_b) ** 2).sum()
         covariance = (window * (a - mean_a) * (b - mean_b)).sum()
-        values.append(
-            (2 * mean_a * mean_b + c1)
-            * (2 * covariance + c2)
-            / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))
-        )
+        numerator = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+        denominator = (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+        values.append(numerator / denominator)
     assert ssim3d(x, y) == pytest.approx(np.mean(values), abs=1e-9)
 
 

@@ -10,7 +10,8 @@ from utils.evaluation.sharpness import MEASURES
 
 def test_scores_by_hand():
     """Two scenes of three shots: one ranked right, one with its last two exchanged."""
-    scenes, labels = list("aaabbb"), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    scenes = list("aaabbb")
+    labels = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     predictions = [0.2, 0.3, 0.4, 0.4, 0.6, 0.5]
     scores = score_potentials(scenes, predictions, labels)
     assert scores["scene_srcc"] == pytest.approx((1 + 0.5) / 2)  # 1 - 6 (0 + 1 + 1) / (3 * 8) = 0.5
@@ -26,7 +27,8 @@ def test_what_ranks_nothing_scores_nothing():
     constant = score_potentials(list("aabb"), [0.5] * 4, [0.1, 0.2, 0.3, 0.4])
     assert constant["srcc"] == constant["plcc"] == constant["scene_srcc"] == 0
     alone = score_potentials(["a", "b", "c"], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
-    assert alone["srcc"] == pytest.approx(1) and alone["scene_srcc"] == 0 and alone["rmse"] == 0
+    assert alone["srcc"] == pytest.approx(1)
+    assert alone["scene_srcc"] == alone["rmse"] == 0
     turned = score_potentials(list("aaa"), [3, 2, 1], [0.1, 0.2, 0.3])
     assert [turned["srcc"], turned["scene_plcc"]] == pytest.approx([-1, -1])
 
@@ -37,17 +39,14 @@ def test_blur_lowers_every_measure(name):
     picture = cv2.resize(
         rng.integers(0, 256, (24, 24, 3), dtype=np.uint8), (96, 96), interpolation=cv2.INTER_CUBIC
     )
-    values = [
-        MEASURES[name](cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture)
-        for sigma in (0, 1.5, 4, 10)
-    ]
-    assert values == sorted(values, reverse=True) and values[0] > 1.1 * values[-1]
+    pictures = [picture, *(cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in (1.5, 4, 10))]
+    values = [MEASURES[name](blurred) for blurred in pictures]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 1.1 * values[-1]
 
 
 def test_measures_by_hand():
-    """A step of 100 grey levels: the Laplacian is 0, +100, -100, 0; Sobel's horizontal gradient 400
-    on two columns.
-    """
+    """A step of 100 grey levels: Laplacian 0, 100, -100, 0; Sobel 400 on two columns."""
     picture = np.zeros((8, 8, 3), np.uint8)
     picture[:, 4:] = 100
     laplacian = np.array([0, 0, 0, 100, -100, 0, 0, 0])

@@ -33,9 +33,8 @@ def test_trajectory_figures_are_the_authors(vectors):
         values["kohler"]["blur_psnr"], abs=1e-6
     )
     each = [compare_aligned(images["kohler_restored"], frame).psnr for frame in frames]
-    assert each == pytest.approx(
-        [frame["psnr"] for frame in values["kohler"]["per_frame"]], abs=1e-3
-    )
+    expected = [frame["psnr"] for frame in values["kohler"]["per_frame"]]
+    assert each == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_same_image_is_infinitely_good(vectors):
