@@ -13,23 +13,49 @@ from methods import run
 ROOT = Path(__file__).resolve().parents[1]
 
 
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "commands.md",
+    ROOT / "docs" / "reproducing.md",
+    *sorted((ROOT / "methods").glob("*/README.md")),
+]
+FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+COMMAND = r"((?:train|test|inference|generate)\.py \w+"
+
+
+def commands_in(text: str) -> list[str]:
+    """The commands of a page: `python COMMAND.py METHOD ...` between backticks, and the lines of
+    its bash blocks, of which torchrun and what follows `#` are left out.
+    """
+    blocks = [body for language, body in FENCED.findall(text) if language == "bash"]
+    lines = "\n".join(blocks).replace("\\\n", " ")  # a backslash continues a line
+    in_blocks = re.findall(
+        rf"^ *(?:python|torchrun(?: --\w+ \S+)*) {COMMAND}[^#\n]*)", lines, re.MULTILINE
+    )
+    in_sentences = re.findall(rf"`python {COMMAND}[^`]*)`", FENCED.sub("", text))
+    return [command.strip() for command in in_sentences + in_blocks]
+
+
 def documented_commands() -> list[str]:
-    pages = [
-        ROOT / "docs" / "commands.md",
-        ROOT / "README.md",
-        *(ROOT / "methods").glob("*/README.md"),
-        ROOT / "docs" / "reproducing.md",
-    ]
-    found = []
-    for page in pages:
-        text = page.read_text()
-        found += re.findall(r"`python ((?:train|test|inference|generate)\.py \w+[^`]*)`", text)
-        found += re.findall(
-            r"^ *(?:\$ )?python ((?:train|test|inference|generate)\.py \w+[^#\n]*)",
-            text,
-            re.MULTILINE,
-        )
-    return sorted({command.strip() for command in found})
+    return sorted({command for page in PAGES for command in commands_in(page.read_text())})
+
+
+def test_commands_are_found_in_blocks_and_in_sentences():
+    page = """
+Type `python test.py irp --table` or `python app.py`.
+```bash
+python train.py irp --save a   # a comment
+torchrun --nproc_per_node 4 train.py irp \\
+    --save b
+```
+```text
+python train.py irp --save c
+```
+"""
+    found = commands_in(page)
+    assert found[:2] == ["test.py irp --table", "train.py irp --save a"]
+    assert found[2].split() == ["train.py", "irp", "--save", "b"]
+    assert len(found) == 3
 
 
 @pytest.mark.parametrize("command", documented_commands())
