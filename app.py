@@ -103,7 +103,8 @@ def show_frame(config: AppConfig, visitor: Visitor, number: float) -> tuple[str,
 def restore_photo(config: AppConfig, visitor: Visitor, upload: str | None, weights: str) -> tuple:
     """(before and after, downloads)."""
     from methods.image_deblur.config import InferenceConfig
-    from methods.image_deblur.inference import SHIPPED, main
+    from methods.image_deblur.inference import main
+    from models import WEIGHTS_FOLDER
 
     folder = visitor.start("photo")
     photo = take_photo(config, visitor, upload, folder / "input")
@@ -111,7 +112,7 @@ def restore_photo(config: AppConfig, visitor: Visitor, upload: str | None, weigh
     main(
         InferenceConfig(
             photo,
-            weights=SHIPPED / weights,
+            weights=WEIGHTS_FOLDER / weights,
             output_dir=results,
             report=False,
             device=config.device,
@@ -293,10 +294,10 @@ def _video_tab(events: Events, max_frames: int) -> None:
 def _photo_tab(events: Events) -> None:
     import gradio as gr
 
-    from methods.image_deblur.inference import weights_at_hand
+    from restoration.image import image_weights_at_hand
     from utils.image import EXTENSIONS
 
-    networks = [path.name for path in weights_at_hand()]
+    networks = [path.name for path in image_weights_at_hand()]
     text = (
         "Takes blur out of a photo. Published weights that lie in `pretrain_models/` are offered, "
         "too."

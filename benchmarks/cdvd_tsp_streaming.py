@@ -24,10 +24,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import append, hardware
-from methods.video_deblur.config import InferenceConfig
-from methods.video_deblur.inference import load
 from models.cdvd_tsp import CDVDTSP
-from utils.device import autocast
+from restoration.video import VideoRestorer
 from utils.evaluation.tables import format_table
 
 RATIO_SIZE = (128, 192)  # height, width
@@ -52,7 +50,7 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(hardware(device))
     published = CDVDTSP().eval().to(device)
-    shipped = load(InferenceConfig(device=device)).network
+    shipped = VideoRestorer.load(device=device).network
     rows = [ratio_row(published, device, options.quick)]
     print(json.dumps(rows[0]), flush=True)
     sizes = [(360, 640)] if options.quick else [(360, 640), (720, 1280)]
@@ -102,13 +100,12 @@ def speed_row(
     dtype: torch.dtype,
     outputs: int,
 ) -> dict:
-    """Frames/s of the stream at a size (height, width)."""
+    """Frames/s as inference.py restores them, without files, at a size (height, width)."""
     network = network.to(memory_format=torch.channels_last)
-    frames = torch.rand(4, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
-    clip = list(frames.split(1))
-    with torch.inference_mode(), autocast(torch.device(device), dtype):
-        stream = network.stream(_endless(clip))
-        seconds = _seconds_per_call(partial(next, stream), outputs, device)
+    restorer = VideoRestorer(network, torch.device(device), dtype)
+    clip = list(torch.rand(4, 3, *size))
+    stream = restorer.stream(_endless(clip), ends=False)
+    seconds = _seconds_per_call(partial(next, stream), outputs, device)
     return {
         "network": name,
         "size": f"{size[1]}x{size[0]}",

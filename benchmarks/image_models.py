@@ -21,13 +21,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import append, hardware, median_s
-from methods.image_deblur.config import MODELS
-from models import build
+from models import build, sizes
+from models.contracts import ImageNetwork
 from utils.device import autocast, keep_memory
 from utils.evaluation.tables import format_table
 
 NETWORKS = {
-    **{name: entry[:2] for name, entry in MODELS.items()},
+    **sizes(ImageNetwork),
     "SRN lstm": ("srn", {"variant": "lstm"}),
 }
 # Network, parameters, best training loss (MSE) and frames/s as the survey's slides give them.

@@ -22,9 +22,8 @@ from data.synthesis.kernels import tremor
 from data.synthesis.stack import Sensor, brightened, encoded_noise, expose_picture, sense
 from methods.irp.pictures import as_bright
 from methods.irp.predict import Predictor, load
-from methods.irp.restorers import deblur, denoise, quality
-from models import load_network
-from models.blocks import ImageNetwork
+from methods.irp.restorers import denoise, quality
+from restoration.image import ImageRestorer
 from utils.evaluation.sharpness import MEASURES
 from utils.image import image_size, read_image, to_tensor
 from utils.progress import Progress
@@ -52,14 +51,14 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     options = parser.parse_args()
     predictor = load(options.weights, "cpu", "fp32")
-    network = load_network("image_deblur", ImageNetwork)
+    restorer = ImageRestorer.load("image_deblur", "cpu", "fp32")
     pictures = _pictures(options.data_path or sample_pictures(), options.bursts)
     rows = []
     for kind in ("steady", "bracketed"):
         chosen: dict[str, list[float]] = {}
         for number, path in enumerate(Progress(pictures, kind, unit="burst")):
             rng = np.random.default_rng((1, number))
-            values, gains = burst(read_image(path), kind, options.frames, rng, predictor, network)
+            values, gains = burst(read_image(path), kind, options.frames, rng, predictor, restorer)
             for name, value in values.items():
                 chosen.setdefault(name, []).append(gains[int(np.argmax(value))])
             chosen.setdefault("a random frame", []).append(float(np.mean(gains)))
@@ -94,7 +93,7 @@ def burst(
     frames: int,
     rng: np.random.Generator,
     predictor: Predictor,
-    network: ImageNetwork,
+    restorer: ImageRestorer,
 ) -> tuple[dict[str, list[float]], list[float]]:
     """({measure: its value per frame}, PSNR after restoration per frame)."""
     size = SIDE + KERNEL - 1
@@ -117,7 +116,7 @@ def burst(
         bright = brightened(stored, ratio).clip(0, 1)
         noise = encoded_noise(sensor, ratio, float(light.mean()))
         denoised = torch.from_numpy(denoise(bright, noise)).permute(2, 0, 1)
-        result = deblur(network, predictor.device, torch.float32, denoised)
+        result = restorer.restore(denoised)
         restored.append(quality(result.permute(1, 2, 0).numpy(), sharp)["psnr"])
     return values, restored
 

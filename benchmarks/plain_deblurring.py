@@ -23,9 +23,7 @@ from torch import Tensor
 from benchmarks.timing import append
 from data.catalog import Video, find_videos
 from data.photo_catalog import find_pairs
-from models import load_network
-from models.cdvd_tsp import CDVDTSP
-from models.nafnet import NAFNet
+from restoration import ImageRestorer, VideoRestorer
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.tables import format_table
 from utils.image import read_image, to_tensor
@@ -51,15 +49,15 @@ def main() -> None:
         "--frames", type=int, default=6, help="restored ones per clip, from its middle"
     )
     options = parser.parse_args()
-    photo = load_network("image_deblur", NAFNet).use_local_statistics()
-    video = load_network("cdvd_tsp", CDVDTSP)
+    photo = ImageRestorer.load("image_deblur", "cpu", "fp32")
+    video = VideoRestorer.load("cdvd_tsp", "cpu", "fp32")
+    lost = video.network.lost
 
     def one_by_one(frames: list[Tensor]) -> list[Tensor]:
-        return [photo(frame[None])[0] for frame in frames]
+        return [photo.restore(frame) for frame in frames]
 
     def streamed(frames: list[Tensor]) -> list[Tensor]:
-        restored = video.stream(frame[None] for frame in frames)
-        return [frame[0] for frame in restored]
+        return list(video.stream(frames, ends=False))
 
     if options.photos:
         pairs = {}
@@ -67,7 +65,7 @@ def main() -> None:
             pairs[picture.name] = [_pair(picture.blurry, picture.sharp, options.side)]
         _compare("photos", pairs, {"shipped photo network": one_by_one}, 0)
     if options.videos:
-        count = options.frames + 2 * video.stages
+        count = options.frames + 2 * lost
         clips = {}
         for found in find_videos(options.videos, need_sharp=True).videos:
             clips[found.name] = _clip(found, count, options.side)
@@ -75,7 +73,7 @@ def main() -> None:
             "shipped video network": streamed,
             "shipped photo network, frame by frame": one_by_one,
         }
-        _compare("videos", clips, networks, video.stages)
+        _compare("videos", clips, networks, lost)
 
 
 @torch.inference_mode()

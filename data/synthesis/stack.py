@@ -85,11 +85,12 @@ def sense(
 
 
 def brightened(stored: np.ndarray, ratio: float) -> np.ndarray:
-    """A stored picture (uint8) as bright as at ratio 1: float32 [h,w,3].
+    """A stored picture (uint8 or uint16) as bright as at ratio 1: float32 [h,w,3].
 
     Values lie above 1 where noise lifts them there.
     """
-    return np.float32(stored) / 255 * np.float32(ratio ** (1 / GAMMA))
+    highest = np.iinfo(stored.dtype).max
+    return np.float32(stored) / highest * np.float32(ratio ** (1 / GAMMA))
 
 
 def encoded_noise(sensor: Sensor, ratio: float, light: float) -> float:

@@ -173,7 +173,7 @@ class InferenceConfig:
         0.05,
         "expose: error of a prediction (standard deviation), from which the confidence follows",
     )
-    output_dir: Path | None = option(None, f"{RESULTS}; default experiment/irp_TASK")
+    output_dir: Path | None = option(None, f"{RESULTS}; default infer_results/irp/TASK")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 

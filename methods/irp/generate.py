@@ -30,7 +30,6 @@ from methods.irp.pictures import as_bright, new_curve, save_curve
 from methods.irp.restorers import Restorer, denoise, find_restorers, quality
 from utils import distributed
 from utils.config import keep_config
-from utils.device import choose_device, choose_precision
 from utils.errors import UserError
 from utils.files import keep_apart, write_table, write_text
 from utils.image import image_size, is_image, read_8bit, read_image, write_image
@@ -72,10 +71,9 @@ def main(config: GenerateConfig) -> None:
 def _make_all(config: GenerateConfig, jobs: list[Job], remark: str) -> None:
     if distributed.is_main():
         keep_config(config.output_dir, config, FREE_OPTIONS)
-    device = choose_device(config.device)
-    dtype = choose_precision(config.precision, device)
     cv2.setNumThreads(1)
-    restorers = find_restorers(config.restorers, list(map(Path, config.weights)), device, dtype)
+    weights = [Path(name) for name in config.weights]
+    restorers = find_restorers(config.restorers, weights, config.device, config.precision)
     masks = find_masks(config.mask_path, config.mask_kind)
     own_jobs = distributed.shard(jobs)
     made = 0

@@ -7,7 +7,7 @@ import itertools
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +18,24 @@ from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve
 from methods.irp.predict import Predictor, load
 from methods.irp.sample import sample_stacks
 from methods.irp.sources import JudgedShot, Shot, Source, find_source
-from models import load_network
-from models.blocks import ImageNetwork
+from restoration.image import ImageRestorer
+from restoration.pictures import restore_photo
 from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import write_table, write_text
-from utils.image import to_8bit, to_tensor, write_image
+from utils.image import to_tensor, write_image
+from utils.photo import read_photo
 from utils.progress import Progress
 from utils.report import contact_sheet_of_rows, spread
 
 SHOWN = 12  # the best and the worst shots on a contact sheet
 MIN_SPAN = 0.2  # of the curve: what the network errs by (.09) should not look like a difference
-RESTORER = "image_deblur"
 
 
 def main(config: InferenceConfig) -> None:
     """Run the task; everything lands in OUTPUT_DIR."""
-    folder = config.output_dir or ROOT / "experiment" / f"irp_{config.task}"
+    folder = config.output_dir or ROOT / "infer_results" / "irp" / config.task
     if config.ratio is not None and config.ratio < 1 or config.error <= 0:
         raise UserError(
             f"--ratio {config.ratio} must be at least 1, --error {config.error} above 0"
@@ -82,7 +82,7 @@ def rank(
     for line in _summary(ranked, kept):
         print(line)
     if kept:
-        _write_selected(config, predictor, folder, source, kept)
+        _write_selected(config, folder, source, kept)
     _draw_sheet(folder / "contact_sheet.png", source, ranked, kept)
     print(f"results: {folder} (look at {written})")
     return ranked
@@ -161,18 +161,16 @@ def _check_selection(folder: Path) -> None:
 
 
 def _write_selected(
-    config: InferenceConfig,
-    predictor: Predictor,
-    folder: Path,
-    source: Source,
-    kept: list[JudgedShot],
+    config: InferenceConfig, folder: Path, source: Source, kept: list[JudgedShot]
 ) -> None:
     """Write OUTPUT_DIR/selected, and with --restore OUTPUT_DIR/restored.
 
     Pictures are copied as they are, frames of a video become PNG. An earlier selection goes when
     the new one is whole, so that two never mix and none is lost.
     """
-    restore = _restorer(config, predictor) if config.restore else None
+    restorer = None
+    if config.restore:
+        restorer = ImageRestorer.load(config.restorer, config.device, config.precision)
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=".selection.") as temporary,
         Progress(desc="selected", total=len(kept), unit="shot") as bar,
@@ -180,28 +178,27 @@ def _write_selected(
         new = Path(temporary)
         for shot, pixels in source.pictures(kept):
             source.save(shot, pixels, new / "selected")
-            if restore:
-                restored = restore(as_bright(pixels, shot.ratio))
-                write_image(new / "restored" / f"{shot.name}.png", restored)
+            if restorer:
+                _restore(restorer, shot, pixels, new / "restored" / f"{shot.name}.png")
             bar.update()
         for part in ("selected", "restored"):
             shutil.rmtree(folder / part, ignore_errors=True)
             if (new / part).is_dir():
                 (new / part).rename(folder / part)
     written = f"written to {folder / 'selected'}"
-    if restore:
+    if restorer:
         written += f" and {folder / 'restored'}"
     print(written)
 
 
-def _restorer(config: InferenceConfig, predictor: Predictor) -> Callable[[np.ndarray], np.ndarray]:
-    """The single-image network as a function of 8-bit pictures."""
-    from methods.irp.restorers import deblur  # scikit-image's restoration takes a second to import
-
-    network = load_network(config.restorer or RESTORER, ImageNetwork).to(predictor.device)
-    return lambda pixels: to_8bit(
-        deblur(network, predictor.device, predictor.dtype, to_tensor(pixels))
-    )
+def _restore(restorer: ImageRestorer, shot: JudgedShot, pixels: np.ndarray, target: Path) -> None:
+    """Write the restored shot, as bright as at ratio 1; of a file as image_deblur writes it."""
+    if shot.path is None:
+        write_image(target, restorer(as_bright(pixels, shot.ratio)))
+        return
+    photo = read_photo(shot.path)
+    photo = photo._replace(pixels=as_bright(photo.pixels, shot.ratio))
+    restore_photo(restorer, photo, target)
 
 
 def _draw_sheet(

@@ -14,10 +14,11 @@ SIDE = 240
 
 
 def as_bright(pixels: np.ndarray, ratio: float) -> np.ndarray:
-    """Stored 8-bit pixels as bright as at ratio 1, in 8 bits."""
+    """Stored pixels as bright as at ratio 1, of their type (uint8 or uint16)."""
     if ratio == 1:
         return pixels
-    return np.uint8(np.round(brightened(pixels, ratio).clip(0, 1) * 255))
+    highest = np.iinfo(pixels.dtype).max
+    return np.round(brightened(pixels, ratio).clip(0, 1) * highest).astype(pixels.dtype)
 
 
 def squared(pixels: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ blur kernels that the generator knows; it tells blur that can be undone from a p
 merely soft.
 """
 
-import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,10 @@ from torch import Tensor
 
 from data.synthesis.camera import STANDARD
 from data.synthesis.stack import Exposure
-from models import load_network
-from models.blocks import ImageNetwork
-from utils.device import autocast, available_memory
+from restoration.image import ImageRestorer
 from utils.evaluation.metrics import ssim
 from utils.evaluation.protocols import PROTOCOLS
 from utils.image import to_8bit
-from utils.tiling import OVERLAP, restore_tiled, tile_for
 
 PSNR_RANGE = (15.0, 35.0)  # dB that become 0 and 1
 # Richardson-Lucy: ITERATIONS_TIMES_NOISE / noise iterations within these bounds
@@ -47,20 +44,19 @@ def denoise(bright: np.ndarray, noise: float) -> np.ndarray:
 
 
 def find_restorers(
-    names: list[str], weights: list[Path], device: torch.device, dtype: torch.dtype
+    names: list[str], weights: list[Path], device: str, precision: str
 ) -> dict[str, Restorer]:
     """Name -> restorer; of several networks each has the name of its file behind `deblur_`."""
     found: dict[str, Restorer] = {}
     for name in names:
         if name == "denoise":
-            found[name] = lambda denoised, noise, exposure: denoised
+            found[name] = _keep
         elif name == "deconvolve":
             found[name] = _deconvolve
         else:
             for path in weights:
-                network = load_network(path, ImageNetwork).to(device)
                 label = name if len(weights) == 1 else f"{name}_{path.stem}"
-                found[label] = functools.partial(_deblur, network, device, dtype)
+                found[label] = Deblur(ImageRestorer.load(path, device, precision))
     return found
 
 
@@ -74,40 +70,19 @@ def quality(restored: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
     return scores | {"quality": (level + max(scores["ssim"], 0)) / 2}
 
 
-def deblur(
-    network: ImageNetwork, device: torch.device, dtype: torch.dtype, image: Tensor
-) -> Tensor:
-    """The restored image [3,H,W] of one in [0,1], not clamped; in tiles where memory asks for
-    it.
-    """
+@dataclass(frozen=True)
+class Deblur:
+    """A network on the denoised picture."""
 
-    def restore(part: Tensor) -> Tensor:
-        with torch.inference_mode(), autocast(device, dtype):
-            return network(part).float()
+    restorer: ImageRestorer
 
-    tile = tile_for(
-        image.shape[-2:],
-        network.bytes_per_pixel,
-        available_memory(device),
-        OVERLAP,
-        network.multiple,
-    )
-    return restore_tiled(restore, image[None], tile, OVERLAP, network.multiple, device)[0]
+    def __call__(self, denoised: np.ndarray, noise: float, exposure: Exposure) -> np.ndarray:
+        image = torch.from_numpy(denoised).permute(2, 0, 1)
+        return self.restorer.restore(image).permute(1, 2, 0).numpy()
 
 
-def _deblur(
-    network: ImageNetwork,
-    device: torch.device,
-    dtype: torch.dtype,
-    denoised: np.ndarray,
-    noise: float,
-    exposure: Exposure,
-) -> np.ndarray:
-    return (
-        deblur(network, device, dtype, torch.from_numpy(denoised).permute(2, 0, 1))
-        .permute(1, 2, 0)
-        .numpy()
-    )
+def _keep(denoised: np.ndarray, noise: float, exposure: Exposure) -> np.ndarray:
+    return denoised
 
 
 def _deconvolve(denoised: np.ndarray, noise: float, exposure: Exposure) -> np.ndarray:
