@@ -104,7 +104,7 @@ def restore_photo(config: AppConfig, visitor: Visitor, upload: str | None, weigh
     """(before and after, downloads)."""
     from methods.image_deblur.config import InferenceConfig
     from methods.image_deblur.inference import main
-    from models import WEIGHTS_FOLDER
+    from restoration.image import WEIGHTS_FOLDER
 
     folder = visitor.start("photo")
     photo = take_photo(config, visitor, upload, folder / "input")

@@ -74,8 +74,8 @@ def sizes(kind: type[nn.Module]) -> dict[str, tuple[str, dict]]:
     return found
 
 
-def choose(model: str, kind: type[nn.Module]) -> tuple[str, dict]:
-    """(network, arguments) that `--model` means: a published size, or a network of NETWORKS.
+def choose(model: str, kind: type[nn.Module], option: str = "model") -> tuple[str, dict]:
+    """(network, arguments) that an option means: a published size, or a network of NETWORKS.
 
     Case, hyphens and underscores do not count. Raises UserError that suggests the nearest.
     """
@@ -86,7 +86,7 @@ def choose(model: str, kind: type[nn.Module]) -> tuple[str, dict]:
     names = ", ".join(sizes(kind)) or ", ".join(known)
     near = difflib.get_close_matches(model, list(known), 1, 0.6)
     suggestion = f", did you mean {near[0]}?" if near else ":"
-    raise UserError(f"unknown model {model!r}{suggestion} choose from {names}")
+    raise UserError(f"unknown {option} {model!r}{suggestion} choose from {names}")
 
 
 def plain_name(model: str) -> str:

@@ -92,8 +92,10 @@ def _restore_all(
         for picture in shard:
             target = result_path(job.output_dir, picture)
             skipped = job.skip_existing and target.is_file()
+            photo = None
             with noting(mistakes, not picture.sharp and len(pictures) > 1):
-                photo = None if skipped else read_photo(picture.blurry)
+                if not skipped:
+                    photo = read_photo(picture.blurry)
             if photo:
                 restore_photo(restorer, photo, target, deep)
                 watch.done += 1

@@ -138,7 +138,7 @@ def test_video(visit, tmp_path):
 def test_photo(visit, tmp_path):
     source = photo(tmp_path / "-Foto \u5199.png")
     slider, files = visit().predict(
-        handle_file(source), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo"
+        handle_file(source), "image_deblur.safetensors", api_name="/restore_photo"
     )
     image_deblur.main(
         PhotoConfig(source, output_dir=tmp_path / "command", report=False, device="cpu")
@@ -155,7 +155,7 @@ def test_photos_are_shown_upright_and_not_too_large(visit, tmp_path, monkeypatch
     notes[0x0112] = 6  # lies on its side
     Image.fromarray(pixels()).save(tmp_path / "photo.jpg", exif=notes)
     slider, files = visit().predict(
-        handle_file(tmp_path / "photo.jpg"), image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo"
+        handle_file(tmp_path / "photo.jpg"), "image_deblur.safetensors", api_name="/restore_photo"
     )
     assert [read_image(path).shape for path in slider] == [(40, 30, 3)] * 2
     assert read_image(files[0]).shape == (64, 48, 3)
@@ -280,7 +280,7 @@ def test_bad_photos_and_clips_are_sentences(visit, site, tmp_path):
     large = photo(tmp_path / "large.png", size=(160, 160))
     bad = text(tmp_path / "note.png")
     photos = {
-        "/restore_photo": (image_deblur.SHIPPED_WEIGHTS,),
+        "/restore_photo": ("image_deblur.safetensors",),
         "/unfold_photo": (),
         "/make_blur": (None, 5, 1),
         "/pick_shots": (1,),
@@ -361,7 +361,7 @@ def test_what_nobody_expected_is_told_to_the_server_alone(visit, tmp_path, monke
     with pytest.raises(AppError, match="reason stands in the server") as caught:
         visit().predict(
             handle_file(photo(tmp_path / "a.png")),
-            image_deblur.SHIPPED_WEIGHTS,
+            "image_deblur.safetensors",
             api_name="/restore_photo",
         )
     assert "secret" not in str(caught.value)
@@ -391,7 +391,7 @@ def test_one_job_at_a_time(visit, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "main", work)
     source = handle_file(photo(tmp_path / "a.png"))
     jobs = [
-        visit().submit(source, image_deblur.SHIPPED_WEIGHTS, api_name="/restore_photo")
+        visit().submit(source, "image_deblur.safetensors", api_name="/restore_photo")
         for _ in range(2)
     ]
     jobs += [visit().submit(source, api_name="/unfold_photo")]
@@ -406,7 +406,7 @@ def test_files_of_others_are_refused(visit, site, tmp_path):
     visitor = visit()
     visitor.predict(
         handle_file(photo(tmp_path / "mine.png")),
-        image_deblur.SHIPPED_WEIGHTS,
+        "image_deblur.safetensors",
         api_name="/restore_photo",
     )
     with site.visitors.at_work(visitor.session_hash) as mine:
@@ -431,7 +431,7 @@ def test_files_of_others_are_refused(visit, site, tmp_path):
     for path, end in ((shown, "complete"), *((path, "error") for path in refused)):
         # A client would upload its own file of this name.
         given = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
-        answer = httpx.post(call, json={"data": [given, image_deblur.SHIPPED_WEIGHTS]}).json()
+        answer = httpx.post(call, json={"data": [given, "image_deblur.safetensors"]}).json()
         assert f"event: {end}" in httpx.get(f"{call}/{answer['event_id']}").text, path
 
 
@@ -457,7 +457,7 @@ def test_who_goes_takes_the_files_along(visit, site, tmp_path):
     for client, seed in ((visitor, 1), (other, 2)):
         client.predict(
             handle_file(photo(tmp_path / "a.png", seed)),
-            image_deblur.SHIPPED_WEIGHTS,
+            "image_deblur.safetensors",
             api_name="/restore_photo",
         )
     with (

@@ -1,5 +1,5 @@
-"""All commands of all methods behave alike: the tiny recipe runs, the same option means the same, the
-same results, the same mistakes.
+"""All commands of all methods behave alike: the tiny recipe runs, the same option means the same,
+the same results, the same mistakes.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import pytest
 from methods import METHODS, run
 from tests.commands import sentence
 from utils import options
+from utils.config import option
 
 COMMANDS = [
     (method, command)
@@ -129,7 +130,8 @@ def test_the_tiny_recipe_of_sbdd(run_command, tmp_path):
         assert {path.name for path in (tmp_path / method).iterdir()} >= SCORED, method
 
 
-# option -> (its types, how its help begins) wherever it is found; what it adds at one command follows
+# option -> (its types, how its help begins) wherever it is found; what it adds at one command
+# follows
 SHARED = {
     "data_path": ({Path}, ""),
     "val_path": ({Path}, "validation data: "),
@@ -156,7 +158,10 @@ SHARED = {
     "kernel_path": ({Path}, ""),
     "lr": ({float}, "learning rate"),
 }
-LENGTHS = r"(patch|image|kernel|tile)_size|tile|tile_overlap|tile_step|height|width|focal|min_img_size|min_object_area|blur|object_blur"
+LENGTHS = (
+    r"(patch|image|kernel|tile)_size|tile|tile_overlap|tile_step|height|width|focal|min_img_size|"
+    r"min_object_area|blur|object_blur"
+)
 NO_LENGTHS = {("video_deblur", "train", "width")}  # channels
 
 
@@ -209,7 +214,7 @@ def test_an_option_is_the_same_at_every_command():
     ],
 )
 def test_a_planted_difference_is_seen(name, kind, words, said):
-    planted = dataclasses.make_dataclass("Planted", [(name, kind, options.option(None, words))])
+    planted = dataclasses.make_dataclass("Planted", [(name, kind, option(None, words))])
     assert said in complaints("irp", "inference", dataclasses.fields(planted))[0]
     assert "test.py irp lacks --output_dir" in complaints(
         "irp", "test", dataclasses.fields(planted)

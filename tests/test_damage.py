@@ -1,5 +1,5 @@
-"""What users bring, through every command: damaged, odd and oddly named files become a right result or
-one sentence, and nothing is lost.
+"""What users bring, through every command: damaged, odd and oddly named files become a right result
+or one sentence, and nothing is lost.
 """
 
 import json
@@ -210,8 +210,8 @@ IRP_STACKS = (
     "--restorers denoise --device cpu"
 )
 CLIPS = "generate.py sbdd --config tiny --what clips --blur 1"
-# command -> (command, whether it takes a folder alone, where its result is, smallest side in px that
-# it takes)
+# command -> (command, whether it takes a folder alone, where its result is, smallest side in px
+# that it takes)
 PICTURE_COMMANDS = {
     "cdvd_tsp": ("inference.py cdvd_tsp --device cpu", False, restored_frame, 1),
     "image_deblur": ("inference.py image_deblur --device cpu", False, restored_picture, 1),

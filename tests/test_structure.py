@@ -1,4 +1,4 @@
-"""The house: which folder may import which, commands that stay thin, and help that stays instant."""
+"""The layout: which folder may import which, thin commands, instant help, plain statements."""
 
 import ast
 import subprocess
@@ -39,14 +39,15 @@ def imports(source: str) -> set[str]:
 
 
 def violations(path: Path, source: str) -> list[str]:
-    room = path.parts[0]
+    folder = path.parts[0]
     wrong = []
     for name in imports(source):
         target = name.split(".")[0]
         if target not in OURS:
             continue
-        allowed = target in ALLOWED.get(room, {"methods", "utils"})  # commands open methods
-        if room == "methods" and target == "methods" and len(path.parts) > 2:
+        # of commands and the page
+        allowed = target in ALLOWED.get(folder, {"methods", "restoration", "utils"})
+        if folder == "methods" and target == "methods" and len(path.parts) > 2:
             allowed = name.split(".")[1:2] in (list(path.parts[1:2]), ["common"])
         if not allowed:
             wrong.append(f"{path} imports {name}")
@@ -54,8 +55,8 @@ def violations(path: Path, source: str) -> list[str]:
 
 
 def source_files() -> list[Path]:
-    rooms = [path for room in ALLOWED for path in (ROOT / room).rglob("*.py")]
-    return sorted(path.relative_to(ROOT) for path in [*rooms, *ROOT.glob("*.py")])
+    paths = [path for folder in ALLOWED for path in (ROOT / folder).rglob("*.py")]
+    return sorted(path.relative_to(ROOT) for path in [*paths, *ROOT.glob("*.py")])
 
 
 def test_imports_only_go_down():
@@ -90,14 +91,14 @@ def test_methods_may_import_their_own_folder():
 
 def test_networks_losses_and_synthesis_need_few_packages():
     """They can be tried on a machine that has only torch, numpy, scipy and OpenCV."""
-    rooms = [
+    paths = [
         path
-        for room in ("models", "losses", "data/synthesis")
-        for path in sorted((ROOT / room).glob("*.py"))
+        for folder in ("models", "losses", "data/synthesis")
+        for path in sorted((ROOT / folder).glob("*.py"))
     ]
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for path in rooms
+        for path in paths
     ]
     check = (
         "import importlib, sys\n"
@@ -142,8 +143,8 @@ AIMS = {"ternaries": 15, "tuple assignments": 8, "nested comprehensions": 1.5}
 def dense_statements(source: str) -> dict[str, int]:
     """How many statements of three dense kinds a source has.
 
-    ternaries: `a if condition else b`. tuple assignments: `a, b = x, y`, several values of their own
-    assigned in one statement (an exchange, whose names stand on both sides, is none). nested
+    ternaries: `a if condition else b`. tuple assignments: `a, b = x, y`, several values of their
+    own assigned in one statement (an exchange, whose names stand on both sides, is none). nested
     comprehensions: comprehensions with a second `for`, or with another comprehension inside.
     """
     comprehensions = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

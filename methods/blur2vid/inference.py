@@ -61,7 +61,7 @@ def main(config: InferenceConfig) -> None:
 
 def load(config: InferenceConfig | TestConfig) -> SequenceRestorer:
     """The network that the weights describe, with a deblurrer where it needs a centre frame."""
-    backbone = config.backbone and choose(config.backbone, SequenceNetwork)[0]
+    backbone = config.backbone and choose(config.backbone, SequenceNetwork, "backbone")[0]
     restorer = SequenceRestorer.load(
         config.weights,
         config.device,

@@ -48,7 +48,7 @@ class UnfoldTask(SequenceTask):
         self.device = choose_device(config.device)
         self.dtype = choose_precision(config.precision, self.device)
         self.indices = frame_indices(config.target_frames)
-        self.name, arguments = choose(config.backbone, SequenceNetwork)
+        self.name, arguments = choose(config.backbone, SequenceNetwork, "backbone")
         self.arguments = arguments | (config.network or {})
         torch.manual_seed(config.seed)
         network: SequenceNetwork = build(self.name, **self.arguments)

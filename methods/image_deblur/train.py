@@ -130,7 +130,7 @@ class DeblurTask:
         return endless_loader(dataset, sampler, self.config.workers)
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
-        """Every term over all scales of the network, summed, as published; ADV on the full scale."""
+        """Every term summed over the network's scales, as published; ADV on the full one alone."""
         gamma = self.config.gamma_factor
         blurry = self._as_seen(batch["blurry"] ** gamma if gamma != 1 else batch["blurry"])
         sharp = self._as_seen(batch["sharp"] ** gamma if gamma != 1 else batch["sharp"])

@@ -110,10 +110,10 @@ def test_every_loss_falls(folder, weights, tmp_path, monkeypatch, backbone, loss
         | ({"side"} if loss == "hypercut" else set())
     )
     assert set(losses) == expected
-    if task.judge:
+    if task.ordering:
         assert all(
             not parameter.requires_grad and parameter.grad is None
-            for parameter in task.judge.parameters()
+            for parameter in task.ordering.parameters()
         )
 
 
@@ -284,8 +284,9 @@ def test_inference_writes_everything(folder, weights, deblurrer, tmp_path, backb
     inference.main(config)
     pictures = [read_image(tmp_path / f"out/deblur_{place}.png") for place in range(7)]
     assert all(picture.shape == (37, 51, 3) for picture in pictures)
-    predictor = inference.load(config)
-    frames = inference.predict(predictor, to_tensor(read_image(tmp_path / "photo.png")))
+    restorer = inference.load(config)
+    photo = to_tensor(read_image(tmp_path / "photo.png"))
+    frames = restorer.restore(photo)
     assert (
         np.abs(np.float32(pictures[2]) - frames[2].permute(1, 2, 0).clamp(0, 1).numpy() * 255).max()
         <= 0.51
@@ -298,10 +299,8 @@ def test_inference_writes_everything(folder, weights, deblurrer, tmp_path, backb
         assert gif.n_frames == 12 and gif.info["loop"] == 0
     assert (tmp_path / "out/strip.png").is_file() and (tmp_path / "out/config.yaml").is_file()
     if backbone == "purohit":
-        centre = load(deblurrer)(to_tensor(read_image(tmp_path / "photo.png"))[None])[0]
-        given = inference.predict(
-            predictor, to_tensor(read_image(tmp_path / "photo.png")), centre=centre
-        )
+        centre = load(deblurrer)(photo[None])[0]
+        given = restorer.restore(photo, centre)
         assert torch.allclose(given, frames, atol=1e-4)
 
 
@@ -390,8 +389,8 @@ def test_one_cycle():
 def test_tiles_of_purohit_agree_inside(folder, weights, deblurrer, tmp_path):
     image = torch.rand(3, 200, 264, generator=torch.Generator().manual_seed(0))
     config = InferenceConfig(weights=weights("purohit"), device="cpu", deblurrer=deblurrer)
-    whole = inference.predict(inference.load(config), image, centre=image)
-    tiled = inference.predict(inference.load(replace(config, tile=176)), image, centre=image)
+    whole = inference.load(config).restore(image, centre=image)
+    tiled = inference.load(replace(config, tile=176)).restore(image, centre=image)
     assert whole.shape == tiled.shape and (whole - tiled).abs().mean() < 0.01
 
 
@@ -425,11 +424,14 @@ def test_bad_input(folder, weights, small_network, tmp_path):
             lambda: inference.load(InferenceConfig(weights=jin, backbone="Jim")),
             "unknown backbone 'Jim', did you mean Jin?",
         ),
-        (lambda: inference.load(InferenceConfig(weights=hypercut)), "orders frames and makes none"),
+        (
+            lambda: inference.load(InferenceConfig(weights=hypercut)),
+            "needs a network that makes the sharp",
+        ),
         (lambda: inference.load(InferenceConfig(weights=small_network())), "this command needs a"),
         (
             lambda: inference.load(InferenceConfig(weights=jin, tile=50)),
-            "--tile must be 0 or more than 128",
+            "--tile must be 0 or above 128",
         ),
         (
             lambda: inference.main(InferenceConfig(tmp_path / "gone.png", weights=jin)),
@@ -465,10 +467,10 @@ def test_bad_input(folder, weights, small_network, tmp_path):
 
 def test_tiny_photos(weights, deblurrer, tmp_path):
     for backbone in ("jin", "purohit"):
-        predictor = inference.load(
+        restorer = inference.load(
             InferenceConfig(weights=weights(backbone), deblurrer=deblurrer, device="cpu")
         )
-        assert inference.predict(predictor, torch.rand(3, 3, 2)).shape == (7, 3, 3, 2)
+        assert restorer.restore(torch.rand(3, 3, 2)).shape == (7, 3, 3, 2)
 
 
 PUBLISHED = [
