@@ -157,10 +157,10 @@ def local_average(features: Tensor, window: int) -> Tensor:
         means = (
             sums.narrow(axis, side, length - side + 1) - sums.narrow(axis, 0, length - side + 1)
         ) / side
-        place = (torch.arange(length, device=features.device) - (side - 1) // 2).clamp(
+        position = (torch.arange(length, device=features.device) - (side - 1) // 2).clamp(
             0, length - side
         )
-        features = means.index_select(axis, place).to(features.dtype)
+        features = means.index_select(axis, position).to(features.dtype)
     return features
 
 
@@ -181,13 +181,10 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
     """Constructor arguments read off the authors' state dict."""
 
     def counts(part: str) -> list[int]:
-        places = [
-            key.split(".")[1:3]
-            for key in state
-            if key.startswith(part + ".") and key.endswith(".beta")
-        ]
-        levels = 1 + max(int(level) for level, _ in places)
-        return [sum(int(level) == wanted for level, _ in places) for wanted in range(levels)]
+        """The blocks of each level of `encoders` or `decoders`."""
+        keys = [key for key in state if key.startswith(part + ".") and key.endswith(".beta")]
+        levels = [int(key.split(".")[1]) for key in keys]
+        return [levels.count(level) for level in range(max(levels) + 1)]
 
     middle = sum(key.startswith("middle_blks.") and key.endswith(".beta") for key in state)
     return {

@@ -16,11 +16,11 @@ def _check_names() -> None:
     """Raises ImportError where another package of these names comes first on the path."""
     for name in _NEEDED:
         found = importlib.util.find_spec(name)
-        places = list(found.submodule_search_locations or [found.origin]) if found else []
-        if str(_CHECKOUT / name) not in places:
+        paths = list(found.submodule_search_locations or [found.origin]) if found else []
+        if str(_CHECKOUT / name) not in paths:
             raise ImportError(
                 f"restoration needs {_CHECKOUT / name}, but Python finds {name!r} at "
-                f"{places[0] if places else 'no path'}: put {_CHECKOUT} first on PYTHONPATH, or "
+                f"{paths[0] if paths else 'no path'}: put {_CHECKOUT} first on PYTHONPATH, or "
                 "run "
                 "your program from a folder that has no such module"
             )

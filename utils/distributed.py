@@ -71,7 +71,7 @@ def only_run(
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(
-            f"{folder} can't be made, as a file is in its place: choose another {choose}"
+            f"{folder} can't be made, as there is a file of that name: choose another {choose}"
         ) from None
     path = folder / ".lock"
     with open(path, "w") as file:

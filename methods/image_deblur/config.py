@@ -180,7 +180,7 @@ class TrainConfig:
     lr: float = option(1e-3, "learning rate at the start")
     lr_min: float = option(1e-7, "cosine: learning rate at the end")
     schedule: Literal["constant", "cosine", "step", "power"] = option(
-        "cosine", "cosine to --lr_min, step at --milestones, power (1 - share)^lr_power"
+        "cosine", "cosine to --lr_min, step at --milestones, power (1 - progress)^lr_power"
     )
     lr_hold: int = option(0, "cosine: steps at the full rate first")
     lr_power: float = option(0.3, "power: its exponent")
@@ -203,9 +203,9 @@ class TrainConfig:
     mask_kind: MaskKind = option("auto", "its kind")
     kernel_path: Path | None = option(None, "--source pictures: blur kernels; none: generated ones")
     kernel_size: int = option(65, "--source pictures: side of the kernels, px", minimum=1)
-    strong: float = option(1.0, "--source pictures: share with the kernels as they come")
+    strong: float = option(1.0, "--source pictures: fraction with the kernels as they come")
     mild: float = option(
-        0.0, "--source pictures: share with kernels of at most 4 px; what is left has no blur"
+        0.0, "--source pictures: fraction with kernels of at most 4 px; what is left has no blur"
     )
     zoom: list[float] = option(
         [1.0, 1.0], "--source pictures: they are enlarged by a random factor of this range first"
@@ -215,24 +215,26 @@ class TrainConfig:
         False, "--source pictures: up to three times more light, which saturates"
     )
     video_path: Path | None = option(
-        None, "sharp videos: exposures over them take a share of the samples, whatever the --source"
+        None,
+        "sharp videos: exposures over them take a fraction of the samples, whatever the --source",
     )
-    video_fraction: float = option(0.5, "that share, 0 .. 1")
+    video_fraction: float = option(0.5, "that fraction, 0 .. 1")
     cache_path: Path = option(
         Path("dataset/cache"), "--video_path: the videos are kept here at a high frame rate"
     )
     max_frames: int = option(300, "--video_path: frames used of each video; 0 = all")
     srgb_fraction: float = option(
         0.0,
-        "--source pictures, --video_path: share blurred in pixel values instead of light, as "
+        "--source pictures, --video_path: fraction averaged in sRGB space instead of linear light, as "
         "GoPro's blur is",
     )
     gamma_factor: float = option(1.0, _GAMMA)
     noise_fraction: float = option(
-        0.0, "--source pictures: share of noisy blurry patches, Gaussian of deviation U(0, 0.015)"
+        0.0,
+        "--source pictures: fraction of noisy blurry patches, Gaussian of deviation U(0, 0.015)",
     )
     jpeg_fraction: float = option(
-        0.0, "--source pictures: share of blurry patches compressed as JPEG of quality 70 .. 95"
+        0.0, "--source pictures: fraction of blurry patches compressed as JPEG of quality 70 .. 95"
     )
     compile: bool = option(False, "compile the network for training (slower start, faster steps)")
     max_minutes: float = option(0.0, MAX_MINUTES)

@@ -1,0 +1,149 @@
+"""One photo, four ways to restore it, one result; and the library from somebody's own program."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import app
+from methods.image_deblur import inference as image_deblur
+from methods.image_deblur.config import InferenceConfig as PhotoConfig
+from methods.irp import inference as irp
+from methods.irp.config import InferenceConfig as ShotConfig
+from models import build
+from restoration import ImageRestorer, VideoRestorer
+from utils.checkpoint import save_weights
+from utils.image import read_image, to_tensor, write_image
+from utils.web.visitors import SERVED, WORK, Visitor
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def photo(dtype: type, size: tuple[int, int] = (72, 88)) -> np.ndarray:
+    """A smooth picture [H,W,3] of a type."""
+    coarse = np.random.default_rng(3).random((6, 7, 3))
+    smooth = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    return np.round(smooth * np.iinfo(dtype).max).astype(dtype)
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch) -> Path:
+    """A small NAFNet in a folder of weights; its local statistics differ from the global ones."""
+    shape = {"width": 8, "encoder": [1], "middle": 1, "decoder": [1], "training_size": 24}
+    torch.manual_seed(0)
+    network = build("nafnet", **shape)
+    for name, value in network.named_parameters():
+        if name.endswith((".beta", ".gamma")):  # the blocks start as nothing
+            value.data.fill_(0.5)
+        if name.endswith("attention.weight"):
+            value.data.mul_(8)
+    path = tmp_path / "weights" / "small.safetensors"
+    path.parent.mkdir()
+    save_weights(path, network, "nafnet", shape, "image_deblur", dtype=torch.float32)
+    monkeypatch.setattr("restoration.image.WEIGHTS_FOLDER", path.parent)
+    return path
+
+
+def by_command(path: Path, weights: Path, folder: Path) -> np.ndarray:
+    image_deblur.main(PhotoConfig(path, weights=weights, output_dir=folder, device="cpu"))
+    return read_image(folder / f"{path.stem}.png")
+
+
+def by_selection(path: Path, weights: Path, folder: Path) -> np.ndarray:
+    options = {"restore": True, "restorer": weights, "output_dir": folder, "device": "cpu"}
+    irp.main(ShotConfig(path, "select", keep="1", **options))
+    return read_image(folder / f"restored/{path.stem}.png")
+
+
+def by_page(path: Path, weights: Path, folder: Path) -> np.ndarray:
+    for name in (WORK, SERVED):
+        (folder / name).mkdir(parents=True)
+    visitor = Visitor(folder)
+    upload = folder / path.name
+    upload.write_bytes(path.read_bytes())
+    config = app.AppConfig(device="cpu")
+    _, downloads = app.restore_photo(config, visitor, str(upload), weights.name)
+    return read_image(downloads[0])
+
+
+def by_python(path: Path, weights: Path, folder: Path) -> np.ndarray:
+    return ImageRestorer.load(weights, device="cpu")(read_image(path))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_one_photo_has_one_result_whoever_restores_it(weights, tmp_path, dtype):
+    path = tmp_path / "in" / "photo.png"
+    write_image(path, photo(dtype))
+    ways = (by_python, by_command, by_selection, by_page)
+    results = [way(path, weights, tmp_path / way.__name__) for way in ways]
+    assert not np.array_equal(results[0], photo(dtype)), "the network changes the photo"
+    for way, result in zip(ways, results):
+        assert result.dtype == dtype, way.__name__
+        assert np.array_equal(result, results[0]), way.__name__
+
+
+def test_local_statistics_matter_to_that_photo(weights):
+    """Else the test above would not see who forgets them."""
+    picture = photo(np.uint8)
+    local = ImageRestorer.load(weights, device="cpu")(picture)
+    whole = ImageRestorer.load(weights, device="cpu", local_statistics=False)(picture)
+    assert np.abs(local.astype(int) - whole).max() > 2
+
+
+def test_a_restorer_gives_back_the_kind_it_gets(weights):
+    restorer = ImageRestorer.load(weights, device="cpu")
+    image = to_tensor(photo(np.uint8))
+    restored = restorer(image)
+    assert torch.is_tensor(restored) and restored.shape == image.shape
+    rounded = restored.clamp(0, 1).mul(255).round().permute(1, 2, 0).numpy()
+    assert np.array_equal(restorer(photo(np.uint8)), rounded)
+
+
+def test_a_video_restorer_gives_as_many_frames_as_it_gets(small_network):
+    restorer = VideoRestorer.load(small_network(), device="cpu")
+    frames = [photo(np.uint8, (21, 34))] * 4
+    restored = list(restorer(iter(frames)))
+    assert len(restored) == 4
+    assert all(frame.shape == (21, 34, 3) and frame.dtype == np.uint8 for frame in restored)
+    assert list(restorer([])) == []
+
+
+PROGRAM = """
+import numpy as np
+from restoration import ImageRestorer, SequenceRestorer, VideoRestorer
+blurry = np.zeros((40, 48, 3), np.uint8)
+sharp = ImageRestorer.load("image_deblur", device="cpu")(blurry)
+frames = list(VideoRestorer.load("cdvd_tsp", device="cpu")([blurry] * 3))
+print(sharp.shape, len(frames), SequenceRestorer.__name__)
+"""
+
+
+def run_elsewhere(program: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run a program of somebody's in a folder of theirs."""
+    (folder / "program.py").write_text(program)
+    command = [sys.executable, "program.py"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_library_works_in_a_program_elsewhere(tmp_path):
+    done = run_elsewhere(PROGRAM, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(40, 48, 3) 3 SequenceRestorer\n"
+
+
+@pytest.mark.parametrize("first", ["", "import utils\n"])
+def test_a_folder_with_modules_of_the_same_name_gets_a_sentence(tmp_path, first):
+    (tmp_path / "utils.py").write_text("")
+    done = run_elsewhere(first + PROGRAM, tmp_path)
+    assert done.returncode != 0
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith(f"ImportError: restoration needs {ROOT / 'utils'}, but Python finds")
+    assert str(tmp_path / "utils.py") in sentence and "put" in sentence
