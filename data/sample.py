@@ -50,7 +50,7 @@ def sample_folder() -> Path:
                     name,
                     ((f"{index:05d}", *pair) for index, pair in enumerate(zip(*clip))),
                 )
-            Path(temporary, "sample").rename(folder)
+            _put_in_place(Path(temporary, "sample"), folder)
     return folder
 
 
@@ -94,7 +94,7 @@ def sample_sequences() -> Path:
                         [STANDARD.encoded(moment) for moment in moments],
                     )
             collect_metadata(root, SEQUENCE_PICTURES)
-            root.rename(folder)
+            _put_in_place(root, folder)
     return folder
 
 
@@ -106,3 +106,12 @@ def sequences_or_sample(
         data_path = sample_sequences()
         print(f"no --data_path: the embedded sample {data_path}")
     return find_sequences(data_path, dataset_name, metadata)
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Give a whole sample its name; it is no error if another process has just made the same."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise

@@ -4,13 +4,12 @@ half is left under a final name.
 
 import json
 import re
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 
 from data.sample import sample_folder, sample_sequences
-from tests.commands import contents, pattern, sentence
+from tests.commands import contents, largest_file, pattern, sentence
 from tests.utils.test_video import make_file
 from utils import distributed
 from utils.checkpoint import load_checkpoint
@@ -59,19 +58,6 @@ PLACES = {
     "photo": ["in/{}.png"],
     "pairs": ["in/blur/v/{}.png", "in/gt/v/{}.png"],
 }
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """The system refuses to make a file larger than this, in bytes; Python ignores the signal for
-    it, so writing fails.
-    """
-    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
 
 
 @pytest.fixture
