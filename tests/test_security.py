@@ -81,7 +81,7 @@ READERS_OF_WEIGHTS = [
     "inference.py cdvd_tsp",
     "inference.py image_deblur",
     "inference.py blur2vid",
-    "inference.py irp",
+    "inference.py irp --data_path {picture}",  # its sample takes ten seconds to make
     "test.py hypercut",
     "generate.py hypercut --save_path gone.json",
 ]
@@ -98,8 +98,10 @@ def mark(tmp_path):
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_weights(name, run_command, mark, tmp_path):
     WEIGHTS[name](tmp_path / name, mark)
+    write_image(tmp_path / "in.png", pattern())
     for command in READERS_OF_WEIGHTS:
-        sentence(run_command(command, "--device", "cpu", "--weights", tmp_path / name), name)
+        words = command.format(picture=tmp_path / "in.png")
+        sentence(run_command(words, "--device", "cpu", "--weights", tmp_path / name), name)
 
 
 def test_the_mark_is_made_by_what_is_refused(tmp_path):
