@@ -17,7 +17,7 @@ test: .venv/dev.stamp
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q --durations=0 tests/test_structure.py
+	$(BIN)/python -m pytest -q -n 0 --durations=0 tests/test_structure.py
 
 format: .venv/dev.stamp
 	$(BIN)/ruff format .

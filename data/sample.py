@@ -46,7 +46,7 @@ def sample_folder() -> Path:
             blurry, sharp = picture_clip(picture, FRAMES, BLUR, EXPOSURE, SIZE, rng)
             names = [f"{index:05d}" for index in range(FRAMES)]
             write_clip(root, name, zip(names, blurry, sharp))
-        root.rename(folder)
+        _put_in_place(root, folder)
     return folder
 
 
@@ -82,7 +82,7 @@ def sample_sequences() -> Path:
             for seed in range(SEQUENCES):
                 _write_sample_sequence(root, name, seed)
         collect_metadata(root, SEQUENCE_PICTURES)
-        root.rename(folder)
+        _put_in_place(root, folder)
     return folder
 
 
@@ -106,3 +106,12 @@ def sequences_or_sample(
         data_path = sample_sequences()
         print(f"no --data_path: the embedded sample {data_path}")
     return find_sequences(data_path, dataset_name, metadata)
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Give a whole sample its name; it is no error if another process has just made the same."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise

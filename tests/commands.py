@@ -1,7 +1,8 @@
-"""What tests of the commands share: pictures to give them, and what is asked of a mistake's
-sentence.
-"""
+"""What tests of the commands share: pictures to give them, and what an error message must be."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ def pattern(size: tuple[int, int] = (64, 72), seed: int = 0) -> np.ndarray:
 
 
 def sentence(result: tuple[int, str], *parts: str) -> None:
-    """Asserts that a command (see conftest.py) ended with one sentence that holds these parts."""
+    """Assert that a command (see conftest.py) ended with one sentence that holds these parts."""
     code, said = result
     assert code in (1, 2) and said.startswith("error: ") and said.count("\n") == 1, said
     assert all(part in said for part in parts), said
@@ -28,3 +29,17 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """The system refuses to make a file larger than `size` bytes: a stand-in for a full disk.
+
+    Python ignores the signal for it, so writing fails.
+    """
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))

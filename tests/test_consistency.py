@@ -1,6 +1,4 @@
-"""All commands of all methods behave alike: the tiny recipe runs, the same option means the same,
-the same results, the same mistakes.
-"""
+"""All commands of all methods behave alike: tiny recipe, options, results and mistakes."""
 
 import dataclasses
 import re
@@ -15,7 +13,7 @@ import pytest
 from methods import METHODS, run
 from tests.commands import sentence
 from utils import options
-from utils.config import option
+from utils.config import option, parse
 
 COMMANDS = [
     (method, command)
@@ -44,94 +42,68 @@ def config_of(method: str, command: str) -> type:
 
 
 def given(method: str, command: str, folder: Path) -> list[object]:
-    """What the tiny recipe needs besides: folders below `folder`, and the weights that were trained
-    there.
-    """
-    place = folder / command
+    """What the tiny recipe needs besides: a result folder, and the weights that were trained."""
+    output = folder / command
+    if command == "train" and method == "image_deblur":
+        return ["--save", output]  # counts steps
     if command == "train":
-        return ["--save", place, *(["--epochs", 1] if method != "image_deblur" else [])]
+        return ["--save", output, "--epochs", 1]
     if (method, command) == ("hypercut", "generate"):
-        return ["--save_path", place / "new.json", "--weights", folder / "train"]
-    return [
-        "--output_dir",
-        place,
-        *(["--weights", folder / "train"] if command != "generate" else []),
-    ]
+        return ["--save_path", output / "new.json", "--weights", folder / "train"]
+    if command == "generate":
+        return ["--output_dir", output]
+    return ["--output_dir", output, "--weights", folder / "train"]
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        name
-        for name, found in METHODS.items()
-        if "train" in found.commands and name not in ("cdvd_tsp", "irp", "sbdd")
-    ],
-)
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("method", ["video_deblur", "image_deblur", "hypercut", "blur2vid"])
 def test_the_tiny_recipe_runs_through_all_commands(method, run_command, tmp_path):
     """On the embedded sample; what is trained is what tests and restores."""
     for name in METHODS[method].commands:
-        assert run_command(f"{name}.py {method} --config tiny", *given(method, name, tmp_path)) == (
-            0,
-            "",
-        ), name
-        left = {path.name for path in (tmp_path / name).iterdir()}
-        assert LEFT.get(f"{name} {method}", LEFT[name]) <= left, name
+        done = run_command(f"{name}.py {method} --config tiny", *given(method, name, tmp_path))
+        assert done == (0, ""), name
+        assert LEFT.get(f"{name} {method}", LEFT[name]) <= names_in(tmp_path / name), name
+
+
+def test_every_method_that_trains_has_a_tiny_recipe_tested():
+    trained = {name for name, found in METHODS.items() if "train" in found.commands}
+    assert trained - {"cdvd_tsp", "irp", "sbdd"} == {
+        "video_deblur", "image_deblur", "hypercut", "blur2vid",
+    }  # fmt: skip
 
 
 def test_the_tiny_recipe_of_irp(run_command, tmp_path):
     """Its sample is what its own generate.py makes of the sample's pictures."""
-    assert run_command("generate.py irp --config tiny --output_dir", tmp_path / "generate") == (
-        0,
-        "",
-    )
+    stacks = tmp_path / "generate"
+    assert run_command("generate.py irp --config tiny --output_dir", stacks) == (0, "")
     for name in ("train", "test", "inference"):
-        words = [
-            *given("irp", name, tmp_path),
-            "--data_path",
-            tmp_path / "generate",
-            *(["--ratio", 1] if name == "inference" else []),
-        ]
+        words = [*given("irp", name, tmp_path), "--data_path", stacks]
+        if name == "inference":
+            words += ["--ratio", 1]
         assert run_command(f"{name}.py irp --config tiny", *words) == (0, ""), name
     for name in METHODS["irp"].commands:
-        assert LEFT[name] <= {path.name for path in (tmp_path / name).iterdir()}, name
+        assert LEFT[name] <= names_in(tmp_path / name), name
 
 
 def test_the_tiny_recipe_of_sbdd(run_command, tmp_path):
     """It makes pairs, trains on pictures made on the fly, and scores what is there."""
-    assert run_command("generate.py sbdd --config tiny --output_dir", tmp_path / "generate") == (
-        0,
-        "",
-    )
-    assert run_command("train.py sbdd --config tiny", *given("sbdd", "train", tmp_path)) == (0, "")
     pairs = tmp_path / "generate"
-    folders = [
-        "-r",
-        pairs / "blurry",
-        "-s",
-        pairs / "sharp",
-        "-b",
-        pairs / "blurry",
-        "-o",
-        tmp_path / "test",
-    ]
-    assert run_command("test.py sbdd --config tiny --protocol image", *folders) == (0, "")
+    assert run_command("generate.py sbdd --config tiny --output_dir", pairs) == (0, "")
+    assert run_command("train.py sbdd --config tiny", *given("sbdd", "train", tmp_path)) == (0, "")
+    folders = ["-r", pairs / "blurry", "-s", pairs / "sharp", "-b", pairs / "blurry", "-o"]
+    scoring = ["--protocol", "image", *folders]
+    assert run_command("test.py sbdd --config tiny", *scoring, tmp_path / "test") == (0, "")
     for name in METHODS["sbdd"].commands:
-        assert LEFT[name] <= {path.name for path in (tmp_path / name).iterdir()}, name
-    for method in (
-        "cdvd_tsp",
-        "image_deblur",
-    ):  # files from elsewhere leave the same, whoever scores them
-        assert run_command(
-            f"test.py {method} --protocol image", *folders[:-1], tmp_path / method
-        ) == (
-            0,
-            "",
-        )
-        assert {path.name for path in (tmp_path / method).iterdir()} >= SCORED, method
+        assert LEFT[name] <= names_in(tmp_path / name), name
+    for method in ("cdvd_tsp", "image_deblur"):  # whoever scores files leaves the same
+        assert run_command(f"test.py {method}", *scoring, tmp_path / method) == (0, "")
+        assert names_in(tmp_path / method) >= SCORED, method
 
 
-# option -> (its types, how its help begins) wherever it is found; what it adds at one command
-# follows
+# option -> (its types, how its help begins) wherever it is found; one command may add to the help
 SHARED = {
     "data_path": ({Path}, ""),
     "val_path": ({Path}, "validation data: "),
@@ -163,6 +135,11 @@ LENGTHS = (
     r"min_object_area|blur|object_blur"
 )
 NO_LENGTHS = {("video_deblur", "train", "width")}  # channels
+# options that a command of every method has
+WANTED = {
+    "train": ("save", "resume", "epochs", "batch_size", "seed", "max_minutes", "workers"),
+    "test": ("report", "output_dir"),
+}
 
 
 def kinds(annotation: object) -> set[object]:
@@ -182,26 +159,24 @@ def complaints(method: str, command: str, fields: tuple[dataclasses.Field, ...])
             found.append(f"{where} is {field.type}, {words!r}")
         if len(words) < 5 or words.endswith(".") or words[:1] == " ":
             found.append(f"{where}: {words!r} says nothing")
-        lengths = (
-            re.fullmatch(LENGTHS, field.name) and (method, command, field.name) not in NO_LENGTHS
-        )
-        if lengths and "px" not in words and "changes nothing" not in words:
+        is_length = re.fullmatch(LENGTHS, field.name)
+        if (method, command, field.name) in NO_LENGTHS:
+            is_length = False
+        if is_length and "px" not in words and "changes nothing" not in words:
             found.append(f"{where} has no unit: {words!r}")
     names = {field.name for field in fields}
-    wanted = {
-        "train": {"save", "resume", "epochs", "batch_size", "seed", "max_minutes", "workers"},
-        "test": {"report", "output_dir"},
-    }
-    wanted = wanted.get(command, set()) | ({"device", "precision"} if "weights" in names else set())
+    wanted = set(WANTED.get(command, ()))
+    if "weights" in names:
+        wanted |= {"device", "precision"}
     return found + [f"{command}.py {method} lacks --{name}" for name in sorted(wanted - names)]
 
 
 def test_an_option_is_the_same_at_every_command():
-    assert [
-        line
-        for method, command in COMMANDS
-        for line in complaints(method, command, dataclasses.fields(config_of(method, command)))
-    ] == []
+    found = []
+    for method, command in COMMANDS:
+        fields = dataclasses.fields(config_of(method, command))
+        found += complaints(method, command, fields)
+    assert found == []
 
 
 @pytest.mark.parametrize(
@@ -215,10 +190,9 @@ def test_an_option_is_the_same_at_every_command():
 )
 def test_a_planted_difference_is_seen(name, kind, words, said):
     planted = dataclasses.make_dataclass("Planted", [(name, kind, option(None, words))])
-    assert said in complaints("irp", "inference", dataclasses.fields(planted))[0]
-    assert "test.py irp lacks --output_dir" in complaints(
-        "irp", "test", dataclasses.fields(planted)
-    )
+    fields = dataclasses.fields(planted)
+    assert said in complaints("irp", "inference", fields)[0]
+    assert "test.py irp lacks --output_dir" in complaints("irp", "test", fields)
 
 
 @pytest.mark.parametrize(("method", "command"), COMMANDS, ids=IDS)
@@ -245,62 +219,69 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize(("method", "name"), COMMANDS, ids=IDS)
-def test_a_mistake_is_the_same_sentence_at_every_command(
-    method, name, run_command, tmp_path, monkeypatch
-):
-    """Exit status 2 and one line; nothing is written but what a generator was asked for."""
+def mistakes_of(method: str, name: str, folder: Path) -> list[tuple[list[object], list[str]]]:
+    """Wrong words for a command, each with the parts of the sentence that names them."""
     fields = {field.name: field for field in dataclasses.fields(config_of(method, name))}
-    out = (
-        ["--save", tmp_path / "out"]
-        if name == "train"
-        else ["--output_dir", tmp_path / "out"]
-        if "output_dir" in fields
-        else []
-    )
-    command = f"{name}.py {method}" + (
-        " --config tiny" if (method, name) != ("sbdd", "test") else ""
-    )
-    canonical = next(option for option in fields if len(option) > 5)
+    known = next(option for option in fields if len(option) > 5)
+    misspelt = known[:-2] + known[-1]
     mistakes = [
         (["--nonsense", 1], ["unknown option --nonsense"]),
-        (
-            [f"--{canonical[:-2]}{canonical[-1]}", 1],
-            ["unknown option", f"did you mean --{canonical}?"],
-        ),
+        ([f"--{misspelt}", 1], ["unknown option", f"did you mean --{known}?"]),
         (["--config", "nowhere"], ["no configuration 'nowhere'"]),
         (["stray"], ["stray"]),
     ]
     if "data_path" in fields:
-        mistakes.append((["--data_path", tmp_path / "gone"], [str(tmp_path / "gone")]))
+        mistakes.append((["--data_path", folder / "gone"], [str(folder / "gone")]))
     if "weights" in fields:
-        mistakes += [
-            (["--weights", "gone.pt"], ["gone.pt"]),
-            (["--weights", OTHERS[method]], [OTHERS[method]]),
-        ]
+        for weights in ("gone.pt", OTHERS[method]):
+            mistakes.append((["--weights", weights], [weights]))
     numbers = [option for option, field in fields.items() if kinds(field.type) <= {int, float}]
     mistakes += [([f"--{option}", "many"], [option, "many"]) for option in numbers[:1]]
-    for words, parts in mistakes:
+    return mistakes
+
+
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory):
+    """Small ones, as those of the embedded sample take ten seconds when it is made."""
+    from methods.irp import generate
+
+    folder = tmp_path_factory.mktemp("irp") / "stacks"
+    words = ["--config", "tiny", "--ratios", "1", "5", "--output_dir", str(folder)]
+    generate.main(parse(generate.GenerateConfig, "irp", "generate", words))
+    return folder
+
+
+@pytest.mark.parametrize(("method", "name"), COMMANDS, ids=IDS)
+def test_a_mistake_is_the_same_sentence_at_every_command(
+    method, name, run_command, tmp_path, request
+):
+    """Exit status 2 and one line; nothing is written but what a generator was asked for."""
+    names = {field.name for field in dataclasses.fields(config_of(method, name))}
+    command = [f"{name}.py {method}"]
+    if (method, name) != ("sbdd", "test"):
+        command += ["--config", "tiny"]
+    if name == "train":
+        command += ["--save", tmp_path / "out"]
+    elif "output_dir" in names:
+        command += ["--output_dir", tmp_path / "out"]
+    if method == "irp" and name != "generate":
+        command += ["--data_path", request.getfixturevalue("stacks")]
+    for words, parts in mistakes_of(method, name, tmp_path):
         if (method, name) == ("irp", "generate") and words[0] == "--weights":
             words = [*words, "--restorers", "deblur"]
-        done = run_command(command, *out, *words)
+        done = run_command(*command, *words)
         sentence(done, *parts)
         assert done[0] == 2, done
-        assert (
-            words[0] != "--weights"
-            or words[1] == "gone.pt"
-            or re.search("needs a|does not fit", done[1])
-        )
-    assert not [
-        path
-        for path in tmp_path.rglob("*")
-        if path.is_file() and (name != "generate" or path.name != "config.yaml")
-    ]
+        if words[:2] == ["--weights", OTHERS[method]]:
+            assert re.search("needs a|does not fit", done[1])
+    written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    if name == "generate":
+        written -= {"config.yaml"}
+    assert not written
 
 
 def test_a_value_that_is_missing_in_a_file_is_said(run_command, tmp_path):
-    (tmp_path / "a.yaml").write_text("epochs:\n")
-    sentence(
-        run_command("train.py hypercut --config", tmp_path / "a.yaml"),
-        "a.yaml: epochs has no value",
-    )
+    config = tmp_path / "a.yaml"
+    config.write_text("epochs:\n")
+    done = run_command("train.py hypercut --config", config)
+    sentence(done, "a.yaml: epochs has no value")

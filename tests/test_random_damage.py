@@ -1,5 +1,6 @@
-"""A law of everything that decodes users' files: whatever bytes are changed, the answer is a result
-or a sentence, never another error.
+"""A law of everything that decodes users' files: damage gives a result or a sentence.
+
+Whatever bytes are changed, it is never another error.
 """
 
 import pickle
@@ -95,35 +96,35 @@ FILES: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
 
 
 def damaged(content: bytes, seed: int) -> bytes:
-    """Cut off, a few bytes anywhere, one byte of the beginning, or some replaced by more or
-    fewer.
-    """
-    rng, changed = np.random.default_rng(seed), bytearray(content)
-    place = int(rng.integers(len(changed)))
+    """Content cut off, or with some bytes changed: anywhere, in the beginning, or in number."""
+    rng = np.random.default_rng(seed)
+    changed = bytearray(content)
+    start = int(rng.integers(len(changed)))
     if seed % 4 == 0:
-        return bytes(changed[:place])
+        return bytes(changed[:start])
     if seed % 4 == 1:
-        for place in rng.integers(len(changed), size=5):
-            changed[place] = int(rng.integers(256))
+        for index in rng.integers(len(changed), size=5):
+            changed[index] = int(rng.integers(256))
     elif seed % 4 == 2:
         changed[int(rng.integers(min(len(changed), 400)))] = int(rng.choice([0, 1, 128, 255]))
     else:
-        changed[place : place + int(rng.integers(1, 20))] = rng.bytes(int(rng.integers(20)))
+        changed[start : start + int(rng.integers(1, 20))] = rng.bytes(int(rng.integers(20)))
     return bytes(changed)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_damage_is_a_sentence_or_a_result(name, tmp_path, capfd):
     write, read = FILES[name]
-    write(tmp_path / name)
-    content, sentences = (tmp_path / name).read_bytes(), []
-    read(tmp_path / name)
+    path = tmp_path / name
+    write(path)
+    content = path.read_bytes()
+    read(path)
+    sentences = []
     for seed in range(SEEDS):
-        (tmp_path / name).write_bytes(damaged(content, seed))
+        path.write_bytes(damaged(content, seed))
         try:
-            read(tmp_path / name)
+            read(path)
         except UserError as error:
             sentences.append(str(error))
-    assert len(sentences) > SEEDS // 8 and all(
-        str(tmp_path) in text and "\n" not in text for text in sentences
-    )
+    assert len(sentences) > SEEDS // 8
+    assert all(str(tmp_path) in text and "\n" not in text for text in sentences)

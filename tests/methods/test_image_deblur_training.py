@@ -451,6 +451,8 @@ def test_a_guided_network_trains_and_restores(experiments, pairs, losses, tmp_pa
         "0",
         "--steps",
         "30",
+        "--val_every",
+        "30",
     ]
     words += [
         "--irp_weights",
@@ -477,7 +479,7 @@ def test_a_guided_network_trains_and_restores(experiments, pairs, losses, tmp_pa
     }
     inference.main(InferenceConfig(pairs / "input", output_dir=tmp_path / "out", **guided))
     assert len(list((tmp_path / "out").glob("*.png"))) == 5
-    train.main(config_of(*words, "--save", "plain"))
+    train.main(config_of(*words, "--save", "plain", "--steps", "1"))
     plain = experiments / "plain/last.safetensors"
     task = train.DeblurTask(config_of("--condition", "irp", *words, "--weights", str(plain)))
     assert torch.equal(task.restorer.intro.weight, load(plain).intro.weight)

@@ -2,10 +2,7 @@
 
 import csv
 import json
-import shlex
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +15,7 @@ from scipy.ndimage import correlate
 from scipy.stats import spearmanr
 
 from data.irp import find_stacks, source_of
-from methods.irp import exposure, generate, inference, test, train
+from methods.irp import exposure, generate, inference, sample, test, train
 from methods.irp.config import GenerateConfig, InferenceConfig, TestConfig, TrainConfig
 from methods.irp.restorers import _deconvolve_one, denoise, quality
 from models import build, load
@@ -29,7 +26,6 @@ from utils.files import natural_key
 from utils.image import read_image, to_tensor, write_image
 from utils.video import NewVideo, VideoWriter
 
-ROOT = Path(__file__).resolve().parents[2]
 NARROW = {"channels": 16, "widths": [4, 8, 8, 16, 16], "normed": True}
 
 
@@ -133,16 +129,21 @@ def test_a_stopped_run_goes_on(pictures, stacks, tmp_path, monkeypatch):
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
 
-def test_processes_share_the_work(pictures, stacks, tmp_path):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    words = shlex.split("--height 64 --width 64 --kernel_size 33 --blur 4 20 --ratios 1 5 50")
-    words += shlex.split("--restorers denoise deconvolve --device cpu")
-    words += ["--data_path", str(pictures), "--output_dir", str(tmp_path / "set")]
-    run = [*launcher, "generate.py", "irp", *words]
-    assert subprocess.run(run, cwd=ROOT, capture_output=True, timeout=120).returncode == 0
-    # the labels, where the main process was done first
-    generate.main(making(pictures, tmp_path / "set"))
-    assert files(tmp_path / "set") == files(stacks)
+def test_the_embedded_sample_is_made_once(tmp_path, monkeypatch):
+    """By generate.py irp from the sample's pictures; here with cheaper settings."""
+    made = []
+    original = generate.main
+
+    def cheaper(config):
+        made.append(config)
+        small = replace(config, height=64, width=64, ratios=[1.0, 5.0], restorers=["denoise"])
+        original(replace(small, device="cpu"))
+
+    monkeypatch.setattr(generate, "main", cheaper)
+    monkeypatch.setattr(sample, "ROOT", tmp_path)
+    assert len(sample.stacks_or_sample(None).of("all")) == 8
+    assert len(sample.stacks_or_sample(None).of("all")) == 8
+    assert [config.output_dir for config in made] == [tmp_path / "dataset/sample_irp"]
 
 
 def test_videos_make_stacks_too(tmp_path):
@@ -292,6 +293,7 @@ def test_fresh_shots_get_pseudo_labels(stacks, pictures, tmp_path, monkeypatch):
     labels = [shot.label for shot in labelled.shots]
     pseudo_labels = task.pseudo_labeller(torch.from_numpy(labelled.features.label_features))
     assert np.corrcoef(pseudo_labels, labels)[0, 1] > 0.9
+    monkeypatch.setattr("methods.irp.pseudo_labels.STEPS", 100)  # any labels do from here on
     partitions = find_stacks(stacks).partitions
     held_out = {source_of(stacks, scene) for scene in partitions["val"] + partitions["test"]}
     shown = {name for name, _ in task.training_set.other.pictures}

@@ -1,7 +1,6 @@
 """generate.py sbdd: pairs, clips, sequences and kernels."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -222,37 +221,6 @@ def test_shards_hold_the_same_pairs_and_are_read_back(pairs, tmp_path):
         ShardedPairs(shards.output_dir, None, seed=0)
     with pytest.raises(UserError, match="no shards"):
         ShardedPairs(tmp_path / "in", None, seed=0)
-
-
-def test_processes_share_the_work_and_make_the_same(pairs, tmp_path):
-    generate.main(pairs)
-    words = [
-        "sbdd",
-        "--config",
-        pairs.output_dir / "config.yaml",
-        "--output_dir",
-        tmp_path / "shared",
-    ]
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "generate.py",
-    ]
-    result = subprocess.run(
-        [*launcher, *words],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    # The first process talks.
-    assert "process 0 of 2: 2 pairs made" in result.stdout and "process 1" not in result.stdout
-    assert files_of(tmp_path / "shared") == files_of(pairs.output_dir)
 
 
 def test_killed_and_resumed_nothing_is_missing_double_or_half(pairs, tmp_path):

@@ -1,69 +1,137 @@
-"""torchrun: processes share what is restored; files and scores are those of one process."""
+"""torchrun: processes share what a command does; files and scores are those of one process."""
 
 import json
-import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import numpy as np
+import pytest
 
+from tests.commands import pattern
+from tests.conftest import write_videos
 from utils.config import ROOT
 from utils.image import write_image
 
+# name -> command and folder of its data; torchrun is started once for all of them
+COMMANDS = {
+    "videos": ("test.py cdvd_tsp --device cpu", "videos"),
+    "photos": ("test.py image_deblur --device cpu", "photos"),
+    "pairs": ("generate.py sbdd --config tiny --min_img_size 50 --n_images 2", "pictures"),
+    "stacks": (
+        "generate.py irp --height 64 --width 64 --kernel_size 33 --blur 4 20 --ratios 1 5 50 "
+        "--restorers denoise deconvolve --device cpu",
+        "pictures",
+    ),
+}
+# Every command meets at a port of its own, as the second one would find the first one's traces.
+RUN_ALL = """
+import json, os, sys
+sys.path.insert(0, os.getcwd())
+from methods import run
 
-def run(method, data, output, launcher=()):
-    command = [
-        sys.executable,
-        *launcher,
-        "test.py",
-        method,
-        "--data_path",
-        data,
-        "--output_dir",
-        output,
-        "--device",
-        "cpu",
-    ]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
+for port, words in json.loads(sys.argv[1]):
+    os.environ["MASTER_PORT"] = str(port)
+    sys.argv = words
+    code = run(words[0].partition(".")[0])
+    assert code == 0, (words, code)
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Data for every command, three or four items each."""
+    root = tmp_path_factory.mktemp("shared")
+    rng = np.random.default_rng(0)
+    write_videos(root / "videos", "clips", {"a": 6, "b": 5, "c": 7})
+    for index in range(3):
+        for kind in ("blurry", "sharp"):
+            noise = rng.integers(0, 255, (40, 48, 3), np.uint8)
+            write_image(root / "photos" / kind / f"{index}.png", noise)
+    for index in range(4):
+        write_image(root / f"pictures/p{index}.png", pattern((112, 120), index))
+    return root
+
+
+def words_of(name, root, output):
+    command, data = COMMANDS[name]
+    return [*command.split(), "--data_path", str(root / data), "--output_dir", str(output)]
+
+
+def free_ports(count):
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@pytest.fixture(scope="module")
+def said_by_two(root):
+    """What two processes print; their results are in root/two/NAME."""
+    (root / "run_all.py").write_text(RUN_ALL)
+    commands = [words_of(name, root, root / "two" / name) for name in COMMANDS]
+    commands = list(zip(free_ports(len(commands)), commands))
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = [sys.executable, *launcher, root / "run_all.py", json.dumps(commands)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def results(folder):
-    scores = json.loads((folder / "scores.json").read_text())
-    return scores["rows"], {
+@pytest.fixture
+def both(root, said_by_two, run_command):
+    """A function from a command's name to the folders of one process and of two."""
+
+    def folders(name):
+        words = words_of(name, root, root / "one" / name)
+        assert run_command(" ".join(words)) == (0, "")
+        return root / "one" / name, root / "two" / name
+
+    return folders
+
+
+def files_of(folder, pattern="*"):
+    """Content of the files below a folder, without the one that says where it lies."""
+    return {
         str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*.png")
-        if path.name != "contact_sheet.png"
+        for path in folder.rglob(pattern)
+        if path.is_file() and path.name != "config.yaml"
     }
 
 
-TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+def scored(folder):
+    """The rows of the scores, and the restored pictures; a process shows its own on the sheet."""
+    pictures = files_of(folder, "*.png")
+    del pictures["contact_sheet.png"]
+    return json.loads((folder / "scores.json").read_text())["rows"], pictures
 
 
-def test_two_processes_restore_videos_as_one(make_videos, tmp_path):
-    root = make_videos("clips", {"a": 6, "b": 5, "c": 7})
-    run("cdvd_tsp", root, tmp_path / "one")
-    said = run("cdvd_tsp", root, tmp_path / "two", TWO)
-    assert (
-        results(tmp_path / "one") == results(tmp_path / "two")
-        and said.count("protocol cdvd, 6 images") == 1
-    )
+def test_two_processes_restore_videos_as_one(both, said_by_two):
+    one, two = map(scored, both("videos"))
+    assert one == two and len(one[1]) == 12  # all but the first and last frame
+    assert said_by_two.count("protocol cdvd, 6 images") == 1
 
 
-def test_two_processes_restore_photos_as_one(tmp_path):
-    rng = np.random.default_rng(0)
-    for index in range(3):
-        for kind in ("blurry", "sharp"):
-            write_image(
-                tmp_path / "in" / kind / f"{index}.png", rng.integers(0, 255, (40, 48, 3), np.uint8)
-            )
-    run("image_deblur", tmp_path / "in", tmp_path / "one")
-    said = run("image_deblur", tmp_path / "in", tmp_path / "two", TWO)
-    assert results(tmp_path / "one") == results(tmp_path / "two") and said.count("3 images") == 1
+def test_two_processes_restore_photos_as_one(both, said_by_two):
+    one, two = map(scored, both("photos"))
+    assert one == two and len(one[1]) == 3
+    assert said_by_two.count("3 images") == 1
+
+
+def test_two_processes_make_pairs_as_one(both, said_by_two):
+    one, two = map(files_of, both("pairs"))
+    for files in (one, two):
+        del files["contact_sheet.png"]  # of what was made last
+    assert one == two and len(one) == 3 * 8
+    assert "process 0 of 2: 4 pairs made" in said_by_two
+    assert "process 1" not in said_by_two  # the first one talks
+
+
+def test_two_processes_make_stacks_as_one(both, root, run_command):
+    one, two = both("stacks")
+    # The labels are made by this call where the first process was done before the other.
+    assert run_command(" ".join(words_of("stacks", root, two))) == (0, "")
+    assert "splits.json" in files_of(one) and files_of(one) == files_of(two)

@@ -1,7 +1,6 @@
 """The commands of cdvd_tsp, end to end on small data sets in the true folder shapes."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -443,46 +442,24 @@ def test_validation_takes_the_same_kind_of_blur(make_videos):
     assert video.blurry[0].parent.name == "blur_gamma"
 
 
-def test_two_processes_train_as_one(make_videos, tmp_path):
+def test_two_processes_train_as_one(make_videos, run_command, tmp_path):
     """torchrun with the same total batch: losses, validation and weights of one process. Batches of
     3 are shared 2 + 1.
     """
     root = make_videos("clips", {"a": 6, "b": 6}, size=(40, 48))
-    words = [
-        "--config",
-        "tiny",
-        "--data_path",
-        root,
-        "--val_path",
-        root,
-        "--patch_size",
-        "32",
-        "--loss",
-        "1*L1+2*HEM",
-    ]
-    words += ["--batch_size", "3", "--max_batches", "5", "--average", "0.9", "--save"]
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for name, start in (("one", [sys.executable]), ("two", launcher)):
-        command = [*start, "train.py", "cdvd_tsp", *words, tmp_path / name]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    one, two = (
-        np.loadtxt(tmp_path / name / "loss.csv", delimiter=",", skiprows=1)
-        for name in ("one", "two")
-    )
-    assert np.allclose(one, two, rtol=1e-5)
-    one, two = (
-        np.loadtxt(tmp_path / name / "metrics.csv", delimiter=",", skiprows=1)
-        for name in ("one", "two")
-    )
-    assert np.allclose(one, two, rtol=1e-5)
+    words = ["train.py", "cdvd_tsp", "--config", "tiny", "--data_path", root, "--val_path", root]
+    words += ["--patch_size", 32, "--loss", "1*L1+2*HEM", "--batch_size", 3, "--max_batches", 5]
+    words = [*map(str, words), "--average", "0.9", "--save"]
+    assert run_command(" ".join(words), tmp_path / "one") == (0, "")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launcher, *words, tmp_path / "two"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    for table in ("loss.csv", "metrics.csv"):
+        one, two = (
+            np.loadtxt(tmp_path / name / table, delimiter=",", skiprows=1)
+            for name in ("one", "two")
+        )
+        assert np.allclose(one, two, rtol=1e-5)
     one, two = (
         torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two")
     )
@@ -535,6 +512,23 @@ def test_the_sample_is_made_once_and_whole(monkeypatch, tmp_path):
         sample.sample_folder()
     assert not folder.exists() and list((tmp_path / "dataset").iterdir()) == []
     assert config_module.ROOT == ROOT
+
+
+def test_a_sample_that_two_processes_make_at_once_is_there(monkeypatch, tmp_path):
+    from data import sample
+
+    def write_clip(root, name, frames):
+        """The other process is done first."""
+        root.mkdir(exist_ok=True)
+        (root / "mine.png").touch()
+        (tmp_path / "dataset/sample").mkdir(exist_ok=True)
+        (tmp_path / "dataset/sample/theirs.png").touch()
+
+    monkeypatch.setattr(sample, "ROOT", tmp_path)
+    monkeypatch.setattr(sample, "picture_clip", lambda *arguments: ([], []))
+    monkeypatch.setattr(sample, "write_clip", write_clip)
+    assert [path.name for path in sample.sample_folder().iterdir()] == ["theirs.png"]
+    assert [path.name for path in (tmp_path / "dataset").iterdir()] == ["sample"]
 
 
 def test_frames_beyond_the_budget_are_restored_in_tiles(make_videos, restore, monkeypatch, capsys):
