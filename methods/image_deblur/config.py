@@ -225,8 +225,8 @@ class TrainConfig:
     max_frames: int = option(300, "--video_path: frames used of each video; 0 = all")
     srgb_fraction: float = option(
         0.0,
-        "--source pictures, --video_path: fraction averaged in sRGB space instead of linear light, as "
-        "GoPro's blur is",
+        "--source pictures, --video_path: fraction averaged in sRGB space instead of linear light, "
+        "as GoPro's blur is",
     )
     gamma_factor: float = option(1.0, _GAMMA)
     noise_fraction: float = option(

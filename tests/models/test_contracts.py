@@ -1,4 +1,4 @@
-"""What every video network gets for nothing: streaming in windows, stand-ins at the ends, memory."""
+"""What every video network gets for nothing: streaming in windows, stand-ins at the ends."""
 
 import pytest
 import torch
