@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as transform
 
 from data.sequences import FrameSequence, read_box
 from utils.errors import UserError
@@ -182,6 +181,8 @@ def jittered(images: Tensor, rng: np.random.Generator) -> Tensor:
 
     Contrast is changed about the mean of all images.
     """
+    from torchvision.transforms.v2 import functional as transform  # a second to import
+
     brightness = 1 + rng.uniform(-BRIGHTNESS, BRIGHTNESS)
     contrast = 1 + rng.uniform(-CONTRAST, CONTRAST)
     saturation = 1 + rng.uniform(-SATURATION, SATURATION)

@@ -4,7 +4,8 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from data.augment import RandomMotionBlur, degrade
+from data.augment import degrade
+from data.motion_blur_transform import RandomMotionBlur
 
 
 def test_motion_blur_is_a_transform_among_others():
