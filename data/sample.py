@@ -46,7 +46,7 @@ def sample_folder() -> Path:
             blurry, sharp = picture_clip(picture, FRAMES, BLUR, EXPOSURE, SIZE, rng)
             names = [f"{index:05d}" for index in range(FRAMES)]
             write_clip(root, name, zip(names, blurry, sharp))
-        _put_in_place(root, folder)
+        _move_whole(root, folder)
     return folder
 
 
@@ -82,7 +82,7 @@ def sample_sequences() -> Path:
             for seed in range(SEQUENCES):
                 _write_sample_sequence(root, name, seed)
         collect_metadata(root, SEQUENCE_PICTURES)
-        _put_in_place(root, folder)
+        _move_whole(root, folder)
     return folder
 
 
@@ -108,7 +108,7 @@ def sequences_or_sample(
     return find_sequences(data_path, dataset_name, metadata)
 
 
-def _put_in_place(made: Path, folder: Path) -> None:
+def _move_whole(made: Path, folder: Path) -> None:
     """Give a whole sample its name; it is no error if another process has just made the same."""
     try:
         made.rename(folder)

@@ -21,7 +21,7 @@ from utils.errors import UserError, reading
 from utils.files import atomic_path
 from utils.tensorflow_checkpoint import is_checkpoint, read_checkpoint
 
-VERSION = "0.1"
+VERSION = "0.2"
 # Names under which published programs put the state dict inside a checkpoint, most wanted first.
 WRAPPERS = (
     "params_ema", "params", "state_dict", "state_dict_G", "model_state_dict", "model_state",

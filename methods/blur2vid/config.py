@@ -170,8 +170,9 @@ class InferenceConfig(_UnfoldConfig):
 
 @dataclass(frozen=True)
 class TestConfig(_UnfoldConfig):
-    """Score the moments by pPSNR, pSSIM and pLPIPS, score files that exist (-r -s), or run the
-    published table (--table).
+    """Score sharp frames by pPSNR, pSSIM and pLPIPS, or score files that exist (-r -s).
+
+    --table runs the published table.
     """
 
     dataset_name: str | None = option(None, DATASET_NAME)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from utils.checkpoint import (
+    VERSION,
     load_checkpoint,
     load_state,
     load_strict,
@@ -83,7 +84,7 @@ def test_description_and_half_precision(tmp_path):
         "network": "linear",
         "arguments": {"width": 3, "flow": "dis"},
         "method": "demo",
-        "version": "0.1",
+        "version": VERSION,
     }
     assert load_state(path)["weight"].dtype == torch.float16
     network = nn.Linear(3, 2)

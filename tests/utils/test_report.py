@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 
+from utils.checkpoint import VERSION
 from utils.image import read_image
 from utils.report import Example, contact_sheet, flow_picture, most_changed, write_report
 
@@ -57,7 +58,7 @@ def test_page_is_one_small_safe_file(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert len(page) <= 5_000_000
     assert page.count("<section>") == 8 and page.count('type="range"') == 8
-    for text in ("A &amp; B", "v/&lt;1&gt;", "w&lt;1&gt;", "psnr 30.00", "Blurlab 0.1"):
+    for text in ("A &amp; B", "v/&lt;1&gt;", "w&lt;1&gt;", "psnr 30.00", f"Blurlab {VERSION}"):
         assert text in page
     assert "<th>command</th>" in page
     assert "<th>none</th>" not in page

@@ -64,9 +64,7 @@ def test_files_hold_what_the_screen_says(triples, tmp_path):
 def test_identical_images_are_infinite_in_valid_json(triples, tmp_path):
     same = [Triple(triple.name, triple.sharp, triple.sharp) for triple in triples]
     score_files(same, "image").write(tmp_path)
-    summary = json.loads(
-        (tmp_path / "scores.json").read_text(), parse_constant=lambda name: pytest.fail(name)
-    )
+    summary = json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
     assert summary["mean"] == {"psnr": "inf", "ssim": 1.0, "ssim3d": pytest.approx(1.0)}
     assert summary["input_mean"] is None
 
