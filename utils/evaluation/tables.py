@@ -5,15 +5,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
-
-if TYPE_CHECKING:
-    from utils.evaluation.scoring import Scores
 
 
 @dataclass(frozen=True)
@@ -97,9 +94,7 @@ def paper_row(
     return max(found, key=lambda row: len(row.options), default=None)
 
 
-def run_table(
-    tables: Path, config: Any, folder: Path, run: "Callable[[Any], Scores | None]"
-) -> None:
+def run_table(tables: Path, config: Any, folder: Path, run: Callable[[Any], Any]) -> None:
     """Run the rows of tables.yaml whose data and weights are there; print paper, ours, difference.
 
     config.table names the rows: `all`, a data set or a part of a network's name, in any case. run
