@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.blocks import ChannelNorm, multiplied
 from models.contracts import ImageNetwork
+from models.window_mean import times_windows, window_means
 
 TRAINING_SIZE = 256  # side of the published training patches, px
 
@@ -131,37 +132,17 @@ class NAFBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C,H,W]."""
         gated = _gate(self.conv2(self.conv1(self.norm1(features))))
-        gated = self.conv3(multiplied(gated, self.attention(self._average(gated))))
+        gated = self.conv3(self._attended(gated))
         features = torch.addcmul(features, gated, self.beta.to(gated.dtype))
         gated = self.conv5(_gate(self.conv4(self.norm2(features))))
         return torch.addcmul(features, gated, self.gamma.to(gated.dtype))
 
-    def _average(self, features: Tensor) -> Tensor:
-        if self.window is None or self.window >= max(features.shape[-2:]):
-            return features.mean((2, 3), keepdim=True)
-        return local_average(features, self.window)
-
-
-def local_average(features: Tensor, window: int) -> Tensor:
-    """Means [B,C,H,W] of [B,C,H,W] over windows of `window` px (cut to the map per direction)
-    wholly inside the map.
-
-    There are fewer such windows than pixels: the missing rows and columns repeat the outermost
-    ones, half of them (rounded down) before. Sums run in float64, as float32 loses digits on large
-    maps.
-    """
-    for axis in (2, 3):
-        length = features.shape[axis]
-        side = min(window, length)
-        sums = F.pad(features.double().cumsum(axis).movedim(axis, -1), (1, 0)).movedim(-1, axis)
-        means = (
-            sums.narrow(axis, side, length - side + 1) - sums.narrow(axis, 0, length - side + 1)
-        ) / side
-        position = (torch.arange(length, device=features.device) - (side - 1) // 2).clamp(
-            0, length - side
-        )
-        features = means.index_select(axis, position).to(features.dtype)
-    return features
+    def _attended(self, gated: Tensor) -> Tensor:
+        """The map times the attention that its means, whole or local, give to each channel."""
+        if self.window is None or self.window >= max(gated.shape[-2:]):
+            return multiplied(gated, self.attention(gated.mean((2, 3), keepdim=True)))
+        values = self.attention(window_means(gated, self.window))  # [B,C,n_h,n_w]
+        return times_windows(gated, values, self.window)
 
 
 def _gate(features: Tensor) -> Tensor:

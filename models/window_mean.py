@@ -1,14 +1,15 @@
 """Means over windows that lie wholly inside a map, the local statistics of TLC.
 
-Chu et al., ECCV 2022 (arXiv 2112.04491). Along an axis of length L there are n = L - k + 1 windows of
-k px. They are fewer than pixels: pixel p has the window with index p - (k - 1) // 2, or the outermost
-one where there is none. Means are [B,C,n_h,n_w]; nothing of the map's size is made of them.
+Chu et al., ECCV 2022 (arXiv 2112.04491). Along an axis of length L there are n = L - k + 1 windows
+of k px. They are fewer than pixels: pixel p has the window with index p - (k - 1) // 2, or the
+outermost one where there is none. Means are [B,C,n_h,n_w], never enlarged to the map's size.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 16  # terms of the prefix sums, at most: so few that float32 loses no digits
+BLOCK = 16  # rows of a prefix sum: so few that float32 loses no digits
 
 
 def window_means(features: Tensor, window: int) -> Tensor:
@@ -85,33 +86,32 @@ def _means_of_columns(features: Tensor, window: int) -> Tensor:
 def _sums(rows: Tensor, window: int) -> Tensor:
     """Sums [N,n,R] over `window` consecutive ones of rows [N,L,R], float32.
 
-    With P the sums inside a block before each row, and D those over whole blocks from a window's first
-    on: S(i) = D(i // b) + P(i + k) - P(i), where the block's size b divides k.
+    With k = m b + s, P the sums inside a block of b rows before each row, and T the sums of blocks:
+    S(i) = T(i // b) + ... + T((i + k) // b - 1) + P(i + k) - P(i).
     """
-    count, length, _ = rows.shape
-    block = BLOCK
-    while window % block:
-        block //= 2
-    blocks = -(-length // block) + 1
-    padded = torch.nn.functional.pad(rows, (0, 0, 0, blocks * block - length))
-    cut = padded.unflatten(1, (blocks, block))  # [N,M,b,R]
-    totals = cut.sum(2)  # [N,M,R]
-    before = _sums_before(cut).flatten(1, 2)  # P, [N,M*b,R]
-    many = window // block
-    starts = (length - window) // block + 1  # blocks in which a window starts
-    whole = torch.stack([totals[:, index : index + starts] for index in range(many)]).sum(0)
+    length = rows.shape[1]
     windows = length - window + 1
+    blocks = -(-length // BLOCK) + 1
+    padded = F.pad(rows, (0, 0, 0, blocks * BLOCK - length))
+    cut = padded.unflatten(1, (blocks, BLOCK))  # [N,M,b,R]
+    before = _sums_before(cut).flatten(1, 2)  # P, [N,M*b,R]
     sums = before[:, window : window + windows] - before[:, :windows]
+    totals = cut.sum(2)  # T, [N,M,R]
+    many, left = divmod(window, BLOCK)
+    starts = -(-windows // BLOCK)  # blocks in which a window starts
+    whole = torch.zeros_like(totals[:, :starts])
+    for index in range(many):
+        whole += totals[:, index : index + starts]
     for index in range(starts):
-        part = sums[:, index * block : (index + 1) * block]
+        part = sums[:, index * BLOCK : (index + 1) * BLOCK]
         part += whole[:, index : index + 1]
+        # windows from here on end one block later
+        part[:, BLOCK - left :] += totals[:, index + many : index + many + 1]
     return sums
 
 
 def _sums_before(cut: Tensor) -> Tensor:
     """Sums over the rows before each one inside its block, of [N,M,b,R]."""
-    block = cut.shape[2]
-    before = torch.ones(block, block, device=cut.device, dtype=cut.dtype).tril(-1)
-    if cut.is_cuda:  # a product may be rounded there, see torch.backends.cuda.matmul
+    if cut.is_cuda:  # where a matrix product may be computed with fewer digits (TF32)
         return cut.cumsum(2) - cut
-    return before @ cut
+    return cut.new_ones(BLOCK, BLOCK).tril(-1) @ cut

@@ -14,7 +14,7 @@ from skimage.transform import pyramid_gaussian
 from models import build, load
 from models.blocks import ChannelNorm
 from models.deep_deblur import Discriminator, halved
-from models.nafnet import NAFNet, local_average
+from models.nafnet import NAFNet
 from models.published import load_published
 from models.restormer import ChannelAttention
 from models.srn import SameConv, resize
@@ -61,17 +61,6 @@ def test_nafnet_with_local_statistics_is_the_authors(golden):
         local = network.use_local_statistics()(vectors["x"])[..., ::2, ::2]
     assert largest(local - vectors["out"]) <= vectors.tolerance("out")
     assert largest(whole - vectors["out"]) > 0.01  # the windows matter
-
-
-@pytest.mark.parametrize("window", [3, 4, 9])
-def test_local_average_is_a_mean_over_windows(window):
-    features = torch.rand(2, 3, 7, 12, generator=torch.Generator().manual_seed(0))
-    slow = F.avg_pool2d(features.double(), (min(window, 7), window), 1)
-    padding = []  # left, right, top, bottom
-    for length, side in zip((12, 7), reversed(slow.shape[-2:])):
-        missing = length - side
-        padding += [missing // 2, missing - missing // 2]
-    assert largest(local_average(features, window) - F.pad(slow, padding, mode="replicate")) < 1e-6
 
 
 def test_mimo_unet_is_the_authors(golden):
