@@ -15,10 +15,10 @@ from methods.image_deblur import inference as image_deblur
 from methods.image_deblur.config import InferenceConfig as PhotoConfig
 from methods.irp import inference as irp
 from methods.irp.config import InferenceConfig as ShotConfig
-from models import build
+from models import build, load
 from restoration import ImageRestorer, VideoRestorer
 from utils.checkpoint import save_weights
-from utils.image import read_image, to_tensor, write_image
+from utils.image import read_image, to_8bit, to_tensor, write_image
 from utils.web.visitors import SERVED, WORK, Visitor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,6 +93,17 @@ def test_local_statistics_matter_to_that_photo(weights):
     local = ImageRestorer.load(weights, device="cpu")(picture)
     whole = ImageRestorer.load(weights, device="cpu", local_statistics=False)(picture)
     assert np.abs(local.astype(int) - whole).max() > 2
+
+
+def test_a_selection_may_be_restored_as_in_the_first_version(weights, tmp_path):
+    """Version 0.1 averaged over the whole picture there: the plain network, rounded to 8 bits."""
+    path = tmp_path / "in" / "photo.png"
+    write_image(path, photo(np.uint8))
+    options = {"restore": True, "restorer": weights, "device": "cpu", "local_statistics": False}
+    irp.main(ShotConfig(path, "select", keep="1", output_dir=tmp_path / "out", **options))
+    with torch.inference_mode():
+        plain = load(weights)(to_tensor(photo(np.uint8))[None])[0]
+    assert np.array_equal(read_image(tmp_path / "out/restored/photo.png"), to_8bit(plain))
 
 
 def test_a_restorer_gives_back_the_kind_it_gets(weights):

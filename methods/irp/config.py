@@ -169,6 +169,11 @@ class InferenceConfig:
     restorer: Path | None = option(
         None, "select: single-image network that restores; none: the shipped one"
     )
+    local_statistics: bool = option(
+        True,
+        "select: average the restoring NAFNet's channel attention over windows as large as in "
+        "training, as image_deblur does",
+    )
     error: float = option(
         0.05,
         "expose: error of a prediction (standard deviation), from which the confidence follows",

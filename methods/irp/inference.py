@@ -170,7 +170,12 @@ def _write_selected(
     """
     restorer = None
     if config.restore:
-        restorer = ImageRestorer.load(config.restorer, config.device, config.precision)
+        restorer = ImageRestorer.load(
+            config.restorer,
+            config.device,
+            config.precision,
+            local_statistics=config.local_statistics,
+        )
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=".selection.") as temporary,
         Progress(desc="selected", total=len(kept), unit="shot") as bar,
