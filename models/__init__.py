@@ -40,6 +40,8 @@ SHIPPED = {
     "order": "hypercut",
     "potential": "irp",
 }
+# Those of them whose results in bf16 are within 60 dB of float32's (docs/findings/speed.md).
+EXACT_IN_BF16 = ("image_deblur", "cdvd_tsp")
 _ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS_FOLDER = _ROOT / "pretrain_models"
 RUNS_FOLDER = _ROOT / "experiment"
@@ -185,6 +187,11 @@ def _described(description: dict, path: Path) -> nn.Module:
         if str(path) in str(error):
             raise
         raise UserError(f"{path}: {error}") from error
+
+
+def is_exact_in_bf16(path: Path) -> bool:
+    """Whether a weights file is a shipped one that may be computed in bf16 unasked."""
+    return path.parent == WEIGHTS_FOLDER and path.stem in EXACT_IN_BF16
 
 
 def load_network(

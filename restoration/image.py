@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import SHIPPED, WEIGHTS_FOLDER, find, load_network
+from models import SHIPPED, WEIGHTS_FOLDER, find, is_exact_in_bf16, load_network
 from models import load as load_any
 from models.contracts import ImageNetwork
 from utils.device import available_memory, choose_device, choose_precision, inference
@@ -78,7 +78,7 @@ class ImageRestorer:
         network = network.to(where, memory_format=torch.channels_last)
         if compile:  # with weights as constants, laid out for the convolutions
             network.compile(options={"freezing": True})
-        dtype = choose_precision(precision, where)
+        dtype = choose_precision(precision, where, is_exact_in_bf16(path))
         return cls(network, where, dtype, path, memory=memory_gb * 2**30 or None, **settings)
 
     def __call__(self, picture: np.ndarray | Tensor) -> np.ndarray | Tensor:

@@ -115,6 +115,7 @@ def finish(job: Job, restorer, results: Results, scores: Scores | None) -> None:
         metadata = {
             "input": str(job.data_path),
             "weights": str(restorer.weights),
+            "arithmetic": arithmetic(restorer.device, restorer.dtype),
             "speed": results.speed,
             "data": job.remark,
         }

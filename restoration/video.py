@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import SHIPPED, find, load_network
+from models import SHIPPED, find, is_exact_in_bf16, load_network
 from models.contracts import Observer, VideoNetwork
 from utils.device import (
     available_memory,
@@ -52,7 +52,8 @@ class VideoRestorer:
         network = network.to(where, memory_format=torch.channels_last)
         if compile:
             network.compile()
-        return cls(network, where, choose_precision(precision, where), path)
+        dtype = choose_precision(precision, where, is_exact_in_bf16(path))
+        return cls(network, where, dtype, path)
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Restored frames [H,W,3], as many as come in, of their type (uint8 or uint16).

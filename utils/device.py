@@ -50,19 +50,26 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The arithmetic meant by auto, fp32, bf16 or fp16. auto: bf16 on a GPU that has it, fp32
-    elsewhere.
+def choose_precision(name: str, device: torch.device, proven: bool = False) -> torch.dtype:
+    """The arithmetic meant by auto, fp32, bf16 or fp16.
+
+    auto: bf16 on a GPU that has it; on a CPU that has it only for a network that is `proven` to
+    lose nothing there; fp32 elsewhere.
     """
     if name == "auto":
-        return (
-            torch.bfloat16
-            if device.type == "cuda" and torch.cuda.is_bf16_supported()
-            else torch.float32
-        )
+        fast = has_bf16(device) and (proven or device.type == "cuda")
+        return torch.bfloat16 if fast else torch.float32
     if name == "fp16" and device.type == "cpu":
         raise UserError("fp16 needs a GPU: use --precision bf16 or fp32 on the CPU")
     return DTYPES[name]
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16 itself (a CPU by AVX512-BF16 or AMX)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
 
 
 def arithmetic(device: torch.device, dtype: torch.dtype) -> str:

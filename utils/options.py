@@ -30,7 +30,10 @@ BLURRY_DIR = "score files: folder of blurry pictures"
 SHARP_DIR = "score files: folder of sharp pictures"
 RESTORED_DIR = "score files: folder of restored pictures"
 DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
-PRECISION = "arithmetic of the network; auto: bf16 on a GPU that has it, else fp32"
+PRECISION = (
+    "arithmetic of the network; auto: bf16 on a GPU that has it, and for the shipped networks on a "
+    "CPU that has it, else fp32; training on a CPU and scores: fp32"
+)
 SEQUENCES = "folder of sequences with its metadata.json, or such a file; none: the embedded sample"
 DATASET_NAME = "the same as --data_path dataset/NAME"
 METADATA = (

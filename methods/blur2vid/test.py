@@ -14,6 +14,7 @@ from data.sample import sequences_or_sample
 from data.sequences import FRAMES
 from methods.blur2vid.config import TestConfig, frame_indices
 from methods.blur2vid.inference import load
+from methods.common.precision import exact
 from models import load_network
 from models.hypercut import HyperCUT
 from restoration.sequence import SequenceRestorer
@@ -53,7 +54,7 @@ def unfold_and_score(config: TestConfig) -> Scores:
     folder = config.output_dir or FOLDER
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     sequences = found.of(config.partition)
-    restorer = load(config)
+    restorer = load(exact(config))
     true_centre = restorer.network.needs_centre and config.centre == "ground_truth"
     ordering = None
     if config.hypercut_path:

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from data.blur2vid import WholeSequences
 from data.sample import sequences_or_sample
 from data.sequences import FrameSequence
+from methods.common.precision import exact
 from methods.hypercut.config import GenerateConfig, TestConfig
 from models import find, load_network
 from models.hypercut import HyperCUT
@@ -90,4 +91,6 @@ def scored(
         num_workers=worker_processes(config.workers),
     )
     items = Progress(loader, "scoring", unit="sequence", leave=False)
-    return each_in_inference(map(score, items), device, choose_precision(config.precision, device))
+    return each_in_inference(
+        map(score, items), device, choose_precision(exact(config).precision, device)
+    )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from data.photo_catalog import find_results
+from methods.common.precision import exact
 from methods.image_deblur.config import TestConfig
 from methods.image_deblur.inference import TABLES, chosen_protocol, restore_pictures
 from utils.config import ROOT, to_yaml
@@ -24,9 +25,8 @@ def main(config: TestConfig) -> Scores | None:
 
 def restore_and_score(config: TestConfig) -> Scores | None:
     """Restore every picture with ground truth, then score the written files."""
-    config = replace(
-        config, output_dir=config.output_dir or FOLDER, protocol=chosen_protocol(config)
-    )
+    folder = config.output_dir or FOLDER
+    config = replace(exact(config), output_dir=folder, protocol=chosen_protocol(config))
     return restore_pictures(config, deep=config.protocol == "image_float")
 
 

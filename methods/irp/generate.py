@@ -25,6 +25,7 @@ from data.sample import pictures_or_sample
 from data.synthesis.exposure import frames_needed
 from data.synthesis.masks import MaskSource, find_masks
 from data.synthesis.stack import RATIOS, Exposure, brightened, encoded_noise, expose_video, sense
+from methods.common.precision import exact
 from methods.irp.config import GenerateConfig
 from methods.irp.pictures import as_bright, new_curve, save_curve
 from methods.irp.restorers import Restorer, denoise, find_restorers, quality
@@ -73,7 +74,8 @@ def _make_all(config: GenerateConfig, jobs: list[Job], remark: str) -> None:
         keep_config(config.output_dir, config, FREE_OPTIONS)
     cv2.setNumThreads(1)
     weights = [Path(name) for name in config.weights]
-    restorers = find_restorers(config.restorers, weights, config.device, config.precision)
+    precision = exact(config).precision
+    restorers = find_restorers(config.restorers, weights, config.device, precision)
     masks = find_masks(config.mask_path, config.mask_kind)
     own_jobs = distributed.shard(jobs)
     made = 0

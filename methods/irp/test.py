@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.irp import Shot
+from methods.common.precision import exact
 from methods.irp.config import TestConfig
 from methods.irp.pictures import as_bright, save_curve
 from methods.irp.predict import load
@@ -28,7 +29,7 @@ def main(config: TestConfig) -> Scores | None:
         # no row has a figure to compare with
         run_table(TABLES, config, FOLDER, lambda config: None)
         return None
-    predictor = load(config.weights, config.device, config.precision)
+    predictor = load(config.weights, config.device, exact(config).precision)
     stacks = stacks_or_sample(config.data_path)
     shots = stacks.of(config.partition)
     values = {"irp": predictor.all(shots, config.workers)}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from data.photo_catalog import CONTACT_SHEET, find_pictures
+from methods.common.precision import exact
 from methods.video_deblur.config import TestConfig
 from methods.video_deblur.inference import TABLES, TITLE, resolve, restore
 from restoration.videos import scored_frames
@@ -33,7 +34,7 @@ def main(config: TestConfig) -> Scores | None:
 
 def restore_and_score(config: TestConfig) -> Scores | None:
     """Restore every video with ground truth, then score the written files."""
-    config, found = resolve(config, FOLDER)
+    config, found = resolve(exact(config), FOLDER)
     return restore(config, found, config.border, config.protocol)
 
 
