@@ -34,19 +34,25 @@ LONGEST_BLUR = 40  # px
 
 @dataclass(frozen=True)
 class AppConfig:
-    """A web page that restores clips and photos, unfolds photos, picks shots and makes blur."""
+    """A web page that restores clips and photos, turns a photo into sharp frames, selects the best
+    shots and makes blur.
+    """
 
     host: str = option(
         "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in, without a password"
     )
     port: int = option(7860, "port to listen on")
     device: str = option("auto", DEVICE)
-    upload_mb: int = option(200, "largest file that is taken, MB")
-    photo_megapixels: float = option(24.0, "largest photo")
-    burst: int = option(40, "most pictures of a burst")
-    video_frames: int = option(300, "longest clip")
-    video_megapixels: float = option(2.1, "largest frames of a clip; 1920x1080 has 2.1")
-    keep_minutes: float = option(60.0, "how long the files of an idle visitor stay")
+    upload_mb: int = option(200, "maximum size of an uploaded file, MB")
+    photo_megapixels: float = option(24.0, "maximum size of a photo, megapixels")
+    burst: int = option(40, "maximum number of pictures in a burst")
+    video_frames: int = option(300, "maximum length of a clip, frames")
+    video_megapixels: float = option(
+        2.1, "maximum size of a clip's frames, megapixels; 1920x1080 has 2.1"
+    )
+    keep_minutes: float = option(
+        60.0, "minutes after which the files of an idle visitor are removed"
+    )
 
 
 def main() -> int:

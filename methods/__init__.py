@@ -31,8 +31,8 @@ _VIDEO_DEBLUR = _modules("video_deblur", "train", "test", "inference")
 
 METHODS = {
     "irp": Method(
-        "will restoration save this shot? Labels, predictor, choice of frames and exposures "
-        "(Zhang et al., CVPR 2022)",
+        "restoration potential: how good an image will be after restoration; selection of frames "
+        "and exposures (Zhang et al., CVPR 2022)",
         "irp",
         _modules("irp", "train", "test", "inference", "generate"),
     ),
@@ -53,14 +53,14 @@ METHODS = {
         _modules("image_deblur", "train", "test", "inference"),
     ),
     "sbdd": Method(
-        "blur synthesis from sharp pictures and videos (Carbajal et al., arXiv 2209.12675), and "
-        "the scoring of real pairs",
+        "blur synthesis from sharp pictures and videos (Carbajal et al., arXiv 2209.12675); scores "
+        "of real blurry/sharp pairs after registration",
         "sbdd",
         {"train": "methods.image_deblur.train:sbdd", **_modules("sbdd", "test", "generate")},
     ),
     "hypercut": Method(
-        "which direction of time the sharp frames of a blurry picture have: a consistent order "
-        "for training (Pham et al., CVPR 2023)",
+        "a consistent temporal order for the sharp frames of blurry pictures, for training (Pham "
+        "et al., CVPR 2023)",
         "hypercut",
         _modules("hypercut", "train", "test", "generate"),
     ),

@@ -201,7 +201,8 @@ def _wanted(annotation: Any) -> str:
 def _parser(
     config_class: type, method: str, command: str, folder: Path, called: str
 ) -> ArgumentParser:
-    shipped = "".join(f"{path.stem}, " for path in sorted(folder.glob("*.yaml")))
+    recipes = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
+    named = f"one of {recipes}, or " if recipes else ""
     parser = _Parser(
         prog=f"{command}.py {called}".strip(),
         description=config_class.__doc__,
@@ -211,13 +212,13 @@ def _parser(
         "--config",
         metavar="NAME",
         default=argparse.SUPPRESS,
-        help=f"{shipped}or the path of a YAML file; the command line wins over it",
+        help=f"{named}the path of a YAML file; options on the command line override its values",
     )
     parser.add_argument(
         "--print_config",
         action="store_true",
         default=argparse.SUPPRESS,
-        help="print the resolved configuration as YAML and stop",
+        help="print the resolved configuration as YAML and exit",
     )
     parser.types = {field.name: field.type for field in dataclasses.fields(config_class)}
     aliases = aliases_of(config_class, command)

@@ -7,36 +7,44 @@ MaskKind = Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "dete
 SequenceAugmentation = Literal["affine", "jitter", "noise", "turn", "flicker"]
 
 # Help of options that mean the same at every command; what a command adds stands behind it.
-START = "start from the weights of a network of the same shape"
-SAVE = "name of the run"
-RESUME = "go on from the run's last checkpoint"
-EPOCHS = "epochs"
+START = "initial weights, of a network with the same arguments"
+SAVE = "name of the run and of its folder experiment/SAVE"
+RESUME = "continue from the last checkpoint of the run"
+EPOCHS = "number of epochs"
 MAX_MINUTES = "save and stop after this many minutes; 0 = no limit"
-WORKERS = "loader processes"
-SEED = "seed of all randomness"
+WORKERS = "number of data loader processes"
+SEED = "seed of all random numbers"
 GRADIENT_NORM = "clip the norm of the gradient to this; 0 = no clipping"
-ACCUMULATE = "parts a batch is worked through in, to save memory"
-AVERAGE = "decay of the moving average of the weights that is validated and exported; 0 = none"
+ACCUMULATE = "gradient accumulation: split each batch into this many parts, to save memory"
+AVERAGE = (
+    "decay of the exponential moving average (EMA) of the weights, which is validated and "
+    "exported; 0 = no average"
+)
 REPORT = "write report.html"
 TABLE = (
-    "run the rows of tables.yaml whose data and weights are in place (all, or those of one "
-    "data set or network)"
+    "compute the published figures whose data and weights are in place: all, or those of one data "
+    "set or network"
 )
-PRINT_TABLE = "print the published figures and what repeating them needs"
-WEIGHTS = "weights file, ours or the authors', or the name of one in pretrain_models/"
-SKIP_EXISTING = "leave alone what has its results already"
-RESULTS = "results go here"
-BLURRY_DIR = "score files: folder of blurry pictures"
-SHARP_DIR = "score files: folder of sharp pictures"
-RESTORED_DIR = "score files: folder of restored pictures"
-DEVICE = "auto (the GPU where there is one), cpu, cuda or cuda:N"
+PRINT_TABLE = "print the published figures, and the data and weights that they need"
+WEIGHTS = (
+    "weights file, ours or the authors', or the name of a file in pretrain_models/ or of a run in "
+    "experiment/"
+)
+SKIP_EXISTING = "skip inputs whose results exist already"
+RESULTS = "folder of the results"
+BLURRY_DIR = "score existing files: folder of blurry pictures"
+SHARP_DIR = "score existing files: folder of sharp pictures"
+RESTORED_DIR = "score existing files: folder of restored pictures"
+DEVICE = "auto (a GPU if there is one), cpu, cuda or cuda:N"
 PRECISION = (
-    "arithmetic of the network; auto: bf16 on a GPU that has it, and for the shipped networks on a "
-    "CPU that has it, else fp32; training on a CPU and scores: fp32"
+    "floating-point precision of the network; auto: bf16 on a GPU that supports it, and for the "
+    "shipped deblurring networks on a CPU that supports it, else fp32; test.py: fp32"
 )
-SEQUENCES = "folder of sequences with its metadata.json, or such a file; none: the embedded sample"
+SEQUENCES = (
+    "folder of sequences that holds metadata.json, or such a file; default: the embedded sample"
+)
 DATASET_NAME = "the same as --data_path dataset/NAME"
 METADATA = (
-    "another metadata file for these pictures; without --data_path its pictures lie "
-    "beside it or in dataset/, below its `name`"
+    "metadata file to use instead of DATA_PATH/metadata.json; without --data_path the pictures are "
+    "looked for beside this file, then in dataset/NAME, where NAME is its key `name`"
 )

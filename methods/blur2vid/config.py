@@ -57,12 +57,12 @@ Loss = Literal["naive", "order_inv", "hypercut"]
 
 _BACKBONE = f"network: {', '.join(BACKBONES)}"
 _CENTRE = (
-    "Purohit's centre frame: ground_truth (as published, for sequences that have it), or "
-    "deblurred by --deblurrer"
+    "Purohit: the sharp centre frame that the network gets; ground_truth: the true one, as "
+    "published; deblurred: the blurry picture restored by --deblurrer"
 )
 _DEBLURRER = "weights of the single-image network that makes the centre frame"
-_TARGET = "which of the seven frames {}; symmetric about the centre 4"
-_WEIGHTS = f"{WEIGHTS}; none: the shipped one"
+_TARGET = "which of the seven frames {}, 1 ... 7; symmetric about the centre 4"
+_WEIGHTS = f"{WEIGHTS}; default: the shipped weights"
 
 
 def recipe_of(backbone: str) -> str | None:
@@ -89,7 +89,8 @@ def frame_indices(target_frames: list[int], symmetric: bool = True) -> list[int]
 
 @dataclass(frozen=True)
 class TrainConfig(SequenceTraining):
-    """Train a network that unfolds a blurry picture into experiment/SAVE.
+    """Train a network that turns a blurry picture into seven sharp frames; the run goes to
+    experiment/SAVE.
 
     Without --config: the published recipe of --backbone.
     """
@@ -98,27 +99,30 @@ class TrainConfig(SequenceTraining):
     loss_type: Loss = option(
         "hypercut",
         "naive: every frame in its stored order; order_inv: symmetric pairs in either order; "
-        "hypercut: that and one side of the plane",
+        "hypercut: order_inv, and all pairs on one side of the ordering network's hyperplane",
     )
     hypercut_path: Path | None = option(
-        None, "loss hypercut: weights of the ordering network; none: the shipped one"
+        None, "loss hypercut: weights of the ordering network; default: the shipped weights"
     )
-    alpha: float = option(0.2, "loss hypercut: weight of the side")
+    alpha: float = option(0.2, "loss hypercut: weight of the hyperplane term")
     flow_weight: float = option(
-        0.02, "Purohit: weight of the auxiliary loss, the mean length of flows"
+        0.02, "Purohit: weight of the auxiliary loss, the mean length of the flow vectors"
     )
     centre_loss: bool = option(
         False,
-        "order_inv and hypercut: also the centre frame's error, which the published losses leave "
-        "out",
+        "losses order_inv and hypercut: add the error of the centre frame, which the published "
+        "losses leave out",
     )
     centre: Centre = option("ground_truth", _CENTRE)
-    deblurrer: Path | None = option(None, f"{_DEBLURRER}; none: the shipped one")
-    target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("the loss sees"))
+    deblurrer: Path | None = option(None, f"{_DEBLURRER}; default: the shipped weights")
+    target_frames: list[int] = option(
+        [1, 2, 3, 4, 5, 6, 7], _TARGET.format("the loss is computed on")
+    )
     save: str = option("blur2vid", SAVE)
     image_size: int = option(
         240,
-        "side of the training patch, px; the published 256 is no multiple of Jin's 20",
+        "side of the training patch, px; Jin needs a multiple of 20, which the published 256 is "
+        "not",
         minimum=1,
     )
 
@@ -129,20 +133,22 @@ class _UnfoldConfig:
 
     data_path: Path | None = option(None, SEQUENCES)
     backbone: str | None = option(
-        None, f"the network that the weights must hold ({', '.join(BACKBONES)}); not needed"
+        None, f"optional check: the network that the weights must hold: {', '.join(BACKBONES)}"
     )
     weights: Path | None = option(None, _WEIGHTS)
     deblurrer: Path | None = option(
         None,
-        f"{_DEBLURRER} where there is no ground truth or --centre asks for it; none: the shipped "
-        "one",
+        f"{_DEBLURRER} if there is no ground truth or --centre is deblurred; default: the shipped "
+        "weights",
     )
     output_dir: Path | None = option(
-        None, f"{RESULTS}; default infer_results/blur2vid, of test.py experiment/blur2vid_test"
+        None, f"{RESULTS}; default infer_results/blur2vid, for test.py experiment/blur2vid_test"
     )
-    target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("count"))
-    tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
-    memory: float = option(0.0, "GB that may be used; 0 = what is free")
+    target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("are scored"))
+    tile: int = option(
+        0, "work in tiles of this side, px; 0 = only if the whole image does not fit into memory"
+    )
+    memory: float = option(0.0, "GB that may be used; 0 = all that is free")
     report: bool = option(True, REPORT)
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
@@ -150,13 +156,13 @@ class _UnfoldConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig(_UnfoldConfig):
-    """Unfold a blurry photo (or a folder of them) into seven pictures, an MP4, a GIF and a strip.
+    """Turn a blurry photo, or each one in a folder, into seven sharp frames: PNG, MP4, GIF, strip.
 
     Without options: the shipped network on a picture of the embedded sample.
     """
 
     data_path: Path | None = option(
-        None, "a blurry photo or a folder of them; none: one of the embedded sample"
+        None, "a blurry photo or a folder of them; default: a picture of the embedded sample"
     )
     target_frames: list[int] = option(
         [1, 2, 3, 4, 5, 6, 7], "which of the seven frames are written"
@@ -164,34 +170,35 @@ class InferenceConfig(_UnfoldConfig):
     fps: float = option(14.0, "frames per second of the MP4 and the GIF")
     loop: Literal["forward", "ping-pong"] = option(
         "ping-pong",
-        "the MP4 and the GIF run forward, or forward and back again; the GIF repeats endlessly",
+        "MP4 and GIF run forward, or forward and back again; the GIF repeats endlessly",
     )
 
 
 @dataclass(frozen=True)
 class TestConfig(_UnfoldConfig):
-    """Score sharp frames by pPSNR, pSSIM and pLPIPS, or score files that exist (-r -s).
+    """Score predicted sharp frames by pPSNR, pSSIM and pLPIPS, or existing files (-r -s).
 
-    --table runs the published table.
+    --table computes the published figures.
     """
 
     dataset_name: str | None = option(None, DATASET_NAME)
     metadata: Path | None = option(None, METADATA)
     partition: Literal["test", "val", "train", "all"] = option(
-        "test", "which sequences; the published script scored val"
+        "test", "partition of the sequences to score; the published script scored val"
     )
     centre: Centre = option("ground_truth", _CENTRE)
     hypercut_path: Path | None = option(
         None,
-        "also Hit, Con@2 and Con@3 of the predictions by this ordering network",
+        "score the predicted frames by Hit, Con@2 and Con@3 as well, with these weights of the "
+        "ordering network; without a value: the shipped weights",
         bare=Path("hypercut"),
     )
     loss_type: Loss | None = option(
-        None, "as the published command has it; scoring needs no loss, so it changes nothing"
+        None, "option of the published program; changes nothing, because scoring needs no loss"
     )
     batch_size: int = option(
         1,
-        "as the published command has it; sequences are scored one by one, so it changes nothing",
+        "option of the published program; changes nothing, because sequences are scored one by one",
         minimum=1,
     )
     pictures: bool = option(
@@ -199,7 +206,7 @@ class TestConfig(_UnfoldConfig):
     )
     table: str | None = option(None, TABLE, bare="all")
     blurry_dir: Path | None = option(
-        None, f"{BLURRY_DIR}, ID.png or ID/blur/, for the figures of repeating them"
+        None, f"{BLURRY_DIR}, ID.png or ID/blur/, to score the blurry picture repeated seven times"
     )
     restored_dir: Path | None = option(None, f"{RESTORED_DIR}, ID/deblur_0.png ... deblur_6.png")
     sharp_dir: Path | None = option(None, f"{SHARP_DIR}, ID/ or ID/sharp/ with seven frames")

@@ -37,32 +37,32 @@ class SequenceTraining:
     metadata: Path | None = option(None, METADATA)
     network: dict | None = option(
         None,
-        "arguments of the network, {NAME: VALUE, ...}; see its file in models/; none: the "
-        "published one",
+        "arguments of the network, {NAME: VALUE, ...}; see its file in models/; default: the "
+        "published ones",
     )
     weights: Path | None = option(None, START)
     save: str = option("hypercut", SAVE)
     resume: bool = option(False, RESUME)
     load_epoch: int = option(
         0,
-        "as HyperCUT's command has it; above 0 it is the same as --resume: the last checkpoint "
-        "counts",
+        "option of HyperCUT's program; any value above 0 is the same as --resume, which continues "
+        "from the last checkpoint",
     )
     epochs: int = option(100, EPOCHS)
-    val_every: int = option(5, "epochs between validations; 0 = only at the end")
+    val_every: int = option(5, "validate every so many epochs; 0 = only at the end")
     val_sequences: int = option(
-        0, "sequences validated, evenly spread over the partition val; 0 = all"
+        0, "number of sequences to validate on, evenly spread over the partition val; 0 = all"
     )
     batch_size: int = option(8, "sequences per optimiser step", minimum=1)
     image_size: int = option(256, "side of the training patch, px", minimum=1)
     augment: list[SequenceAugmentation] = option(
         ["affine", "jitter", "noise"],
-        "what is changed at random, in all eight pictures alike; turn: flips and turns; flicker: "
-        "each sharp frame's light",
+        "random augmentations, the same for all eight pictures of a sequence; turn: flips and "
+        "rotations by 90 degrees; flicker: a random brightness for each sharp frame",
     )
     lr: float = option(5e-4, "learning rate at the start (Adamax)")
-    lr_gamma: float = option(0.9, "its factor")
-    lr_decay: int = option(3, "epochs after which it applies, again and again", minimum=1)
+    lr_gamma: float = option(0.9, "factor by which the learning rate drops")
+    lr_decay: int = option(3, "epochs between two drops of the learning rate", minimum=1)
     gradient_norm: float = option(0.0, GRADIENT_NORM)
     accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)

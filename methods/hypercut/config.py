@@ -20,7 +20,7 @@ from utils.options import (
     Precision,
 )
 
-_WEIGHTS = f"{WEIGHTS}; a HyperCUT network; none: the shipped one"
+_WEIGHTS = f"{WEIGHTS}; a HyperCUT network; default: the shipped weights"
 
 # Published spellings: command -> {theirs: ours}; see docs/commands.md.
 ALIASES = {
@@ -41,7 +41,9 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class TrainConfig(SequenceTraining):
-    """Train the ordering network into experiment/SAVE. Without --config: the published recipe."""
+    """Train the ordering network; the run goes to experiment/SAVE. Without --config: the published
+    recipe.
+    """
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ class _ScoreConfig:
 
 @dataclass(frozen=True)
 class TestConfig(_ScoreConfig):
-    """Hit, Con@2 and Con@3 of an ordering network.
+    """Score an ordering network: Hit, Con@2 and Con@3.
 
-    Without options: the shipped one on the embedded sample.
+    Without options: the shipped network on the embedded sample.
     """
 
-    partition: Literal["test", "val", "train", "all"] = option("test", "which sequences")
+    partition: Literal["test", "val", "train", "all"] = option(
+        "test", "partition of the sequences to score"
+    )
     output_dir: Path | None = option(
         None,
         f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default "
@@ -76,11 +80,13 @@ class TestConfig(_ScoreConfig):
 
 @dataclass(frozen=True)
 class GenerateConfig(_ScoreConfig):
-    """Write the metadata anew, in the order that the network gives the sequences.
+    """Write a new metadata file with the order that the network gives to each sequence.
 
-    `order: reverse` where all three pairs of a sequence, as stored, lie on the negative side.
+    A sequence gets `order: reverse` if all three pairs of its frames, as stored, lie on the
+    negative side of the hyperplane.
     """
 
     save_path: Path | None = option(
-        None, "the metadata file to write; default metadata_ordered.json beside the given one"
+        None,
+        "the metadata file to write; default: metadata_ordered.json beside the one that was read",
     )

@@ -77,22 +77,23 @@ Augmentation = Literal["mirror", "turn", "colour", "noise"]
 
 _NAMES = ", ".join(MODELS)
 _MODEL = f"network: {_NAMES}"
-_VARIANT = "SRN: color, or lstm and gray, which see one colour at a time"
+_VARIANT = "SRN: color, lstm or gray; lstm and gray restore each colour channel separately"
 _BLUR_FOLDER = (
-    "which blurry folder, where the data have several: GoPro's blur (linear average) "
-    "or blur_gamma; none: blur"
+    "which blurry folder to use if the data set has several, as GoPro has blur (frames averaged in "
+    "pixel values) and blur_gamma (averaged in linear light, gamma 2.2); default: blur"
 )
 _CONDITION = (
-    "irp: a NAFNet that also sees the restoration potential of every part of the "
-    "picture (models/guided_nafnet.py)"
+    "irp: a NAFNet that is guided by the map of restoration potential which a frozen IRP network "
+    "predicts (models/guided_nafnet.py)"
 )
-_WEIGHTS = f"{WEIGHTS} (SRN: a TensorFlow checkpoint or its folder); none: the shipped one"
+_WEIGHTS = f"{WEIGHTS} (SRN: a TensorFlow checkpoint or its folder); default: the shipped weights"
 _LOCAL = (
-    "NAFNet: average its channel attention over windows as large as in training (TLC), as "
-    "its published test does"
+    "NAFNet: average the channel attention over windows of the training size (TLC), as in NAFNet's "
+    "published test"
 )
 _GAMMA = (
-    "the network sees the picture to this power, its result is taken to the inverse (SRN of SBDD)"
+    "raise the picture to this power before the network and its result to the inverse power (SRN "
+    "of SBDD)"
 )
 
 
@@ -126,22 +127,28 @@ def chosen_model(model: str, variant: str | None = None) -> tuple[str, dict]:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train a network into experiment/SAVE. Without --config: the published recipe of --model."""
+    """Train a network; the run goes to experiment/SAVE. Without --config: the published recipe of
+    --model.
+    """
 
     data_path: Path | None = option(
-        Path("dataset/GOPRO/train"), "training data, see --source; null: the embedded sample"
+        Path("dataset/GOPRO/train"),
+        "training data of the kind --source; the value null: the embedded sample",
     )
     val_path: Path | None = option(
         Path("dataset/GOPRO/test"),
-        "validation data: pairs on disk; null: none, and the last weights are the best",
+        "validation data: pairs on disk; the value null: no validation, and the last weights "
+        "count as the best",
     )
-    val_pictures: int = option(0, "pairs validated, evenly spread over them; 0 = all")
+    val_pictures: int = option(
+        0, "number of pairs to validate on, evenly spread over VAL_PATH; 0 = all"
+    )
     source: Literal["auto", "pairs", "shards", "pictures", "no_blur"] = option(
         "auto",
-        "pairs: blurry and sharp pictures on disk; shards: tar files of them; pictures: sharp "
-        "ones, blurred while training; "
-        "no_blur: sharp ones through six Gaussians, the rule of the No-Blur U-Net; auto looks at "
-        "the folder",
+        "kind of the training data; pairs: blurry and sharp pictures on disk; shards: tar files of "
+        "pairs; pictures: sharp pictures, which are blurred during training; no_blur: sharp "
+        "pictures, blurred by six Gaussians as for the No-Blur U-Net; auto: recognised by what "
+        "the folder holds",
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
     model: str = option(DEFAULT_MODEL, _MODEL, configs=recipe_of)
@@ -153,90 +160,114 @@ class TrainConfig:
     )
     condition: Literal["irp"] | None = option(None, _CONDITION)
     irp_weights: Path | None = option(
-        None, "--condition irp: the IRP network, which stays as it is; none: the shipped one"
+        None,
+        "--condition irp: weights of the IRP network, which stays frozen; default: the shipped "
+        "ones",
     )
     weights: Path | None = option(None, START)
     save: str = option("nafnet32", SAVE)
     resume: bool = option(False, RESUME)
-    epochs: int = option(0, f"{EPOCHS}; 0 = see --steps")
-    steps: int = option(200_000, "optimiser steps, where --epochs is 0")
-    val_every: int = option(0, "steps between validations; 0 = an epoch")
+    epochs: int = option(0, f"{EPOCHS}; 0 = --steps decides")
+    steps: int = option(200_000, "number of optimiser steps, if --epochs is 0")
+    val_every: int = option(0, "validate every so many optimiser steps; 0 = once per epoch")
     batch_size: int = option(32, "pairs per optimiser step", minimum=1, unused_with="phases")
     patch_size: int = option(256, "side of the training patch, px", minimum=1, unused_with="phases")
     phases: list[str] | None = option(
-        None, "growing patches: PATCHxBATCH:STEPS ..., e.g. 128x64:92000 160x40:64000"
+        None, "progressive training: PATCHxBATCH:STEPS ..., e.g. 128x64:92000 160x40:64000"
     )
     tile_size: int = option(
-        512, "cut the pictures into tiles of this side first, px; 0 = whole pictures"
+        512,
+        "side of the tiles into which training pictures are cut before patches are drawn, px; 0 = "
+        "whole pictures",
     )
     tile_step: int = option(256, "distance between two of these tiles, px", minimum=1)
     augment: list[Augmentation] = option(
         ["turn"],
-        "mirror: left-right; turn: the eight flips and turns; colour, noise: as in DeepDeblur",
+        "mirror: left-right flip; turn: the eight flips and rotations by 90 degrees; colour, "
+        "noise: as in DeepDeblur",
     )
     optimizer: Literal["adam", "adamw"] = option("adamw", "optimiser")
-    betas: list[float] = option([0.9, 0.9], "its decay rates")
-    weight_decay: float = option(1e-3, "its weight decay")
+    betas: list[float] = option([0.9, 0.9], "beta_1 and beta_2 of the optimiser")
+    weight_decay: float = option(1e-3, "weight decay of the optimiser")
     lr: float = option(1e-3, "learning rate at the start")
     lr_min: float = option(1e-7, "cosine: learning rate at the end")
     schedule: Literal["constant", "cosine", "step", "power"] = option(
-        "cosine", "cosine to --lr_min, step at --milestones, power (1 - progress)^lr_power"
+        "cosine",
+        "schedule of the learning rate; cosine: decay to --lr_min; step: drops at --milestones; "
+        "power: lr * (1 - progress)^lr_power",
     )
-    lr_hold: int = option(0, "cosine: steps at the full rate first")
-    lr_power: float = option(0.3, "power: its exponent")
-    milestones: list[int] | None = option(None, "step: epochs at which the rate drops")
-    lr_gamma: float = option(0.5, "step: factor of a drop")
+    lr_hold: int = option(0, "cosine: number of steps at the full learning rate before the decay")
+    lr_power: float = option(0.3, "power: the exponent")
+    milestones: list[int] | None = option(None, "step: epochs at which the learning rate drops")
+    lr_gamma: float = option(0.5, "step: factor by which the learning rate drops")
     loss: str = option(
         "1*PSNR",
-        "weighted sum of L1, MSE, PSNR (its negative), FFT, ADV (adversarial), over every scale "
-        "of the network",
+        "weighted sum of L1, MSE, Charbonnier, PSNR (its negative), FFT, HEM (hard examples), ADV "
+        "(adversarial), over every scale of the network",
     )
-    psnr_floor: float = option(1e-8, "added to the squared error inside PSNR")
+    psnr_floor: float = option(
+        1e-8, "loss PSNR: added to the mean squared error before the logarithm"
+    )
     gradient_norm: float = option(0.01, GRADIENT_NORM)
     accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
     mask_path: Path | None = option(
         None,
-        "--source pictures: masks of the objects, as for generate.py sbdd; none: one blur a "
-        "picture",
+        "--source pictures: masks of the objects, as for generate.py sbdd; default: one blur for "
+        "the whole picture",
     )
-    mask_kind: MaskKind = option("auto", "its kind")
-    kernel_path: Path | None = option(None, "--source pictures: blur kernels; none: generated ones")
+    mask_kind: MaskKind = option("auto", "kind of --mask_path, see generate.py sbdd --help")
+    kernel_path: Path | None = option(
+        None, "--source pictures: blur kernels; default: generated ones"
+    )
     kernel_size: int = option(65, "--source pictures: side of the kernels, px", minimum=1)
-    strong: float = option(1.0, "--source pictures: fraction with the kernels as they come")
+    strong: float = option(
+        1.0, "--source pictures: fraction of the patches blurred by kernels of full length"
+    )
     mild: float = option(
-        0.0, "--source pictures: fraction with kernels of at most 4 px; what is left has no blur"
+        0.0,
+        "--source pictures: fraction of the patches blurred by kernels of at most 4 px; the rest "
+        "has no blur",
     )
     zoom: list[float] = option(
-        [1.0, 1.0], "--source pictures: they are enlarged by a random factor of this range first"
+        [1.0, 1.0],
+        "--source pictures: range MIN MAX of the random factor by which pictures are enlarged "
+        "before they are blurred",
     )
     gamma: float = option(2.2, "--source pictures: camera response, linear = picture^gamma")
     augment_illumination: bool = option(
-        False, "--source pictures: up to three times more light, which saturates"
+        False, "--source pictures: up to three times more light, so that highlights saturate"
     )
     video_path: Path | None = option(
         None,
-        "sharp videos: exposures over them take a fraction of the samples, whatever the --source",
+        "sharp videos, with any --source: a fraction of the samples are simulated exposures, "
+        "averages of their frames",
     )
-    video_fraction: float = option(0.5, "that fraction, 0 .. 1")
+    video_fraction: float = option(
+        0.5, "fraction of the samples that come from --video_path, 0 .. 1"
+    )
     cache_path: Path = option(
-        Path("dataset/cache"), "--video_path: the videos are kept here at a high frame rate"
+        Path("dataset/cache"),
+        "--video_path: folder for the videos after interpolation to a high frame rate",
     )
-    max_frames: int = option(300, "--video_path: frames used of each video; 0 = all")
+    max_frames: int = option(300, "--video_path: maximum number of frames of each video; 0 = all")
     srgb_fraction: float = option(
         0.0,
-        "--source pictures, --video_path: fraction averaged in sRGB space instead of linear light, "
-        "as GoPro's blur is",
+        "--source pictures, --video_path: fraction of the samples that are averaged in sRGB space "
+        "instead of linear light, as in GoPro's blur",
     )
     gamma_factor: float = option(1.0, _GAMMA)
     noise_fraction: float = option(
         0.0,
-        "--source pictures: fraction of noisy blurry patches, Gaussian of deviation U(0, 0.015)",
+        "--source pictures: fraction of the blurry patches with Gaussian noise, its standard "
+        "deviation drawn from U(0, 0.015)",
     )
     jpeg_fraction: float = option(
         0.0, "--source pictures: fraction of blurry patches compressed as JPEG of quality 70 .. 95"
     )
-    compile: bool = option(False, "compile the network for training (slower start, faster steps)")
+    compile: bool = option(
+        False, "compile the network with torch.compile (slower start, faster steps)"
+    )
     max_minutes: float = option(0.0, MAX_MINUTES)
     workers: int = option(6, WORKERS)
     seed: int = option(1, SEED)
@@ -249,38 +280,44 @@ class _RestoreConfig:
     """What inference and test share."""
 
     data_path: Path | None = option(
-        None, "a photo, a folder of photos or of pairs, or a video file; none: the embedded sample"
+        None,
+        "a photo, a folder of photos or of pairs, or a video file; default: the embedded sample",
     )
     weights: Path | None = option(None, _WEIGHTS)
     model: str | None = option(
-        None, f"the network that the weights must hold: {_NAMES}; not needed"
+        None, f"optional check: the network that the weights must hold: {_NAMES}"
     )
     variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
     condition: Literal["irp"] | None = option(
-        None, "irp: the weights must hold a NAFNet guided by IRP; not needed"
+        None, "optional check: irp: the weights must hold a NAFNet guided by IRP"
     )
     step: int | None = option(
-        None, "SRN: which of a folder's TensorFlow checkpoints; none: the latest"
+        None, "SRN: step of the TensorFlow checkpoint to take from a folder; default: the latest"
     )
     output_dir: Path | None = option(
         None,
         f"{RESULTS}: OUTPUT_DIR/NAME.png or VIDEO.mp4, and scores; default "
-        "infer_results/image_deblur, of test.py experiment/image_deblur_test",
+        "infer_results/image_deblur, for test.py experiment/image_deblur_test",
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
     gamma_factor: float = option(1.0, _GAMMA)
     ensemble: bool = option(
         False,
-        "average over the eight flips and turns of the image: eight times slower, a little better",
+        "self-ensemble: average over the eight flips and rotations by 90 degrees: eight times "
+        "slower, a little better",
     )
     local_statistics: bool = option(True, _LOCAL)
-    tile: int = option(0, "work in tiles of this side, px; 0 = only where memory asks for it")
-    tile_overlap: int = option(64, "px that neighbouring tiles share, blended smoothly")
-    memory: float = option(0.0, "GB that may be used; 0 = what is free")
-    skip_existing: bool = option(False, f"{SKIP_EXISTING}, picture by picture")
+    tile: int = option(
+        0, "work in tiles of this side, px; 0 = only if the whole image does not fit into memory"
+    )
+    tile_overlap: int = option(64, "overlap of neighbouring tiles, px; they are blended smoothly")
+    memory: float = option(0.0, "GB that may be used; 0 = all that is free")
+    skip_existing: bool = option(False, f"{SKIP_EXISTING}, checked per picture")
     report: bool = option(True, REPORT)
     compile: bool = option(
-        False, "compile the network (slower start, faster images; best for many of one size)"
+        False,
+        "compile the network with torch.compile (slower start, faster images; best for many of one "
+        "size)",
     )
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
@@ -293,13 +330,13 @@ class InferenceConfig(_RestoreConfig):
     """
 
     height: int | None = option(
-        None, "as SRN's command has it; any size works, so it changes nothing"
+        None, "option of SRN's program; changes nothing, because any size works"
     )
     width: int | None = option(
-        None, "as SRN's command has it; any size works, so it changes nothing"
+        None, "option of SRN's program; changes nothing, because any size works"
     )
     demo: bool = option(
-        True, "as DeepDeblur's command has it; this command is the demo, so it changes nothing"
+        True, "option of DeepDeblur's program; changes nothing, because this command is the demo"
     )
     lossless: bool = option(
         False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
@@ -308,17 +345,16 @@ class InferenceConfig(_RestoreConfig):
 
 @dataclass(frozen=True)
 class TestConfig(_RestoreConfig):
-    """Restore pictures and score the written files, score files that exist (-b -s -r), or run the
-    published table (--table).
+    """Restore pictures and score the restored files, score existing files (-b -s -r), or compute
+    the published figures (--table).
     """
 
     protocol: Literal["auto", "image", "image_float", "realblur", "kohler"] = option(
         "auto",
-        "how pictures are compared, see utils/evaluation/protocols.py; auto: realblur or kohler "
-        "for data of "
-        "such a name, else image",
+        "how pictures are compared, see Protocols in docs/conventions.md; auto: realblur or "
+        "kohler if the data set has such a name, else image",
     )
     table: str | None = option(None, TABLE, bare="all")
-    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, for the input's figures")
+    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, to score the input as well")
     sharp_dir: Path | None = option(None, SHARP_DIR)
-    restored_dir: Path | None = option(None, f"{RESTORED_DIR}, paired by name")
+    restored_dir: Path | None = option(None, f"{RESTORED_DIR}, paired with the sharp ones by name")

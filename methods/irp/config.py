@@ -39,75 +39,88 @@ ALIASES = {
     "generate": {"-o": "--output_dir"},
 }
 
-_STACKS = "exposure stacks with labels (SCENE/{ratio}.png, IRP_label/); none: the embedded sample"
-_WEIGHTS = f"{WEIGHTS}; an IRP network; none: the shipped one"
+_STACKS = (
+    "exposure stacks (each scene at several exposures) with labels: SCENE/{ratio}.png, IRP_label/"
+)
+_WEIGHTS = f"{WEIGHTS}; an IRP network; default: the shipped weights"
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train the predictor into experiment/SAVE. Without --config: the published recipe."""
+    """Train the predictor of restoration potential; the run goes to experiment/SAVE.
 
-    data_path: Path | None = option(Path("dataset/IRPDataset"), _STACKS)
+    A shot is one photo or one frame of a video. Without --config: the published recipe.
+    """
+
+    data_path: Path | None = option(
+        Path("dataset/IRPDataset"), f"{_STACKS}; the value null: the embedded sample"
+    )
     backbone: str = option(
         "resnet50",
-        "trunk: light, a ResNet of torchvision, or pretrainedmodels:NAME where that package is "
-        "installed",
+        "feature extractor: light, the name of a ResNet in torchvision, or pretrainedmodels:NAME "
+        "if that package is installed",
     )
     network: dict | None = option(
         None, "further arguments of the network, {channels: 512, widths: [...]}; see models/irp.py"
     )
     imagenet: str = option(
         "auto",
-        "the ResNet's weights: auto (torchvision's IMAGENET1K_V1 where reachable), none, or a "
-        "file of them",
+        "initial weights of the ResNet: auto (torchvision's IMAGENET1K_V1 if they can be "
+        "downloaded), none (random), or a file",
     )
     weights: Path | None = option(None, START)
     save: str = option("irp", SAVE)
     resume: bool = option(False, RESUME)
     epochs: int = option(30, EPOCHS)
-    val_every: int = option(1, "epochs between validations; 0 = only at the end")
-    batch_size: int = option(16, "shots per optimiser step, or brackets of them", minimum=1)
+    val_every: int = option(1, "validate every so many epochs; 0 = only at the end")
+    batch_size: int = option(
+        16,
+        "shots per optimiser step; with --bracket K, scenes per step, each with K shots",
+        minimum=1,
+    )
     patch_size: int = option(
         0,
-        "side of the part of a shot that is seen, px; 0 = whole shots, all of one size, as "
-        "published",
+        "side of the training patch, px; 0 = whole shots, all of one size, as published",
     )
     augment: list[Literal["mirror", "turn", "colours"]] = option(
         ["mirror"],
-        "mirror: left-right; turn: the other flips and turns of parts (--patch_size); colours: "
-        "channels in another order",
+        "mirror: left-right flip; turn: all flips and rotations by 90 degrees, of patches only "
+        "(--patch_size); colours: random order of the colour channels",
     )
     bracket: int = option(
         1,
-        "shots of one scene at different exposures that an item of a batch holds, as published one",
+        "number of shots of the same scene, at different exposures, in each item of a batch; "
+        "published: 1",
         minimum=1,
     )
     within: float = option(
         0.0,
-        "weight of the error that is left when a scene's mean error is taken off (--bracket "
-        "above 1)",
+        "weight of the mean squared error after the mean error of each scene is subtracted (needs "
+        "--bracket above 1)",
     )
     auxiliary_weight: float = option(
         0.0,
-        "weight of an auxiliary loss on what generate.py irp knows of a shot (light, blur, "
-        "detail); its head is left out of the exported weights",
+        "weight of an auxiliary loss, the prediction of the light, blur and detail of a shot, "
+        "which generate.py irp knows; its head is not exported",
     )
     fresh_path: Path | None = option(
         None,
-        "sharp pictures that are exposed anew while training, with pseudo-labels; none: only "
-        "DATA_PATH",
+        "sharp pictures, of which new shots with pseudo-labels are simulated at every step; "
+        "default: only DATA_PATH",
     )
     fresh_fraction: float = option(
-        0.75, "fraction of such shots; pictures of scenes that validate or test are left out"
+        0.75,
+        "fraction of the samples that come from --fresh_path; pictures of validation and test "
+        "scenes are left out",
     )
     mask_path: Path | None = option(
-        None, "masks of these pictures' objects, as for generate.py irp"
+        None, "masks of the objects in --fresh_path, as for generate.py irp"
     )
-    mask_kind: MaskKind = option("auto", "their kind, as in sbdd")
+    mask_kind: MaskKind = option("auto", "kind of --mask_path, see generate.py sbdd --help")
     lr: float = option(1e-4, "learning rate at the start (Adam)")
-    lr_gamma: float = option(0.1, "its factor")
+    lr_gamma: float = option(0.1, "factor by which the learning rate drops")
     milestones: list[int] = option(
-        [10, 20], "epochs after which it applies, and Adam starts afresh"
+        [10, 20], "epochs after which the learning rate drops and the state of Adam is reset"
     )
     gradient_norm: float = option(0.0, GRADIENT_NORM)
     accumulate: int = option(1, ACCUMULATE, minimum=1)
@@ -121,15 +134,17 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TestConfig:
-    """SRCC and PLCC, per scene and overall, of a predictor.
+    """Score a predictor of restoration potential: SRCC and PLCC, per scene and overall.
 
-    Without options: the shipped one on the embedded sample.
+    Without options: the shipped network on the embedded sample.
     """
 
-    data_path: Path | None = option(None, _STACKS)
+    data_path: Path | None = option(None, f"{_STACKS}; default: the embedded sample")
     weights: Path | None = option(None, _WEIGHTS)
-    partition: Literal["test", "val", "train", "all"] = option("test", "which scenes")
-    baselines: bool = option(True, "also the simple measures of sharpness that need no training")
+    partition: Literal["test", "val", "train", "all"] = option(
+        "test", "partition of the scenes to score"
+    )
+    baselines: bool = option(True, "also score simple sharpness measures, which need no training")
     output_dir: Path | None = option(
         None,
         f"{RESULTS}: scores.json, scores.csv, scatter.png, config.yaml, report.html; default "
@@ -144,30 +159,35 @@ class TestConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Judge shots before restoring them: score them, select the best, or find the best exposure.
+    """Predict how good shots will be after restoration: score them, select the best, or find the
+    best exposure.
 
-    Values: about 0..1, higher is better.
+    A shot is one photo or one frame of a video. Scores: about 0..1, higher is better.
     """
 
     data_path: Path | None = option(
         None,
-        "an image, a folder of them, or a video file; expose: a folder of {ratio}.png; none: the "
-        "sample",
+        "an image, a folder of images, or a video file; expose: an exposure stack, "
+        "that is a folder of {ratio}.png, or a folder of stacks; default: the embedded sample",
     )
     task: Literal["score", "select", "expose"] = option(
-        "score", "score all; select the best (--keep); expose: which exposure ratio is best"
+        "score",
+        "score: score and rank all shots; select: copy the best (--keep); expose: recommend an "
+        "exposure for every stack",
     )
     weights: Path | None = option(None, _WEIGHTS)
     ratio: float | None = option(
         None,
-        "how many times too dark the shots are stored; none: 1, or what a stack's file names say",
+        "exposure ratio: the factor by which the stored shots are too dark (in linear light); "
+        "default: the ratios in the file names of a stack, else 1",
     )
-    keep: str = option("20%", "select: how many, N, or which fraction of them, N%")
+    keep: str = option("20%", "select: number of shots, N, or fraction of them, N%")
     restore: bool = option(
-        False, "select: also restore the selected ones, into OUTPUT_DIR/restored"
+        False, "select: also restore the selected shots; results in OUTPUT_DIR/restored"
     )
     restorer: Path | None = option(
-        None, "select: single-image network that restores; none: the shipped one"
+        None,
+        "select: weights of the single-image network for --restore; default: the shipped weights",
     )
     local_statistics: bool = option(
         True,
@@ -176,7 +196,8 @@ class InferenceConfig:
     )
     error: float = option(
         0.05,
-        "expose: error of a prediction (standard deviation), from which the confidence follows",
+        "expose: standard deviation that is assumed for the prediction error; the reported "
+        "confidence follows from it",
     )
     output_dir: Path | None = option(None, f"{RESULTS}; default infer_results/irp/TASK")
     device: str = option("auto", DEVICE)
@@ -187,14 +208,14 @@ class InferenceConfig:
 class GenerateConfig:
     """Make labelled exposure stacks from sharp pictures and videos.
 
-    Every shot is restored; its label is how good it became. Under torchrun every process makes its
-    part of them; what is there already is kept, so a stopped run goes on where it was.
+    Every shot is restored; its label is the quality of the result. Under torchrun the work is split
+    between the processes. Existing results are kept, so the same command continues a stopped run.
     """
 
     data_path: Path | None = option(
         Path("dataset/sharp"),
-        "sharp pictures and video files; folders of frames with --source videos; null: the "
-        "embedded sample",
+        "sharp pictures and video files; folders of frames with --source videos; the value null: "
+        "the embedded sample",
     )
     output_dir: Path = option(Path("dataset/IRPDataset"), RESULTS)
     source: Literal["auto", "pictures", "videos"] = option(
@@ -202,38 +223,42 @@ class GenerateConfig:
     )
     n_images: int = option(1, "scenes per picture or video", minimum=1)
     ratios: list[float] | None = option(
-        None, "exposure ratios; none: the published eleven, 1 to 75"
+        None, "exposure ratios; default: the eleven published ones, 1 to 75"
     )
     height: int = option(256, "height of the shots, px", minimum=1)
     width: int = option(256, "width of the shots, px", minimum=1)
     blur: list[float] = option(
         [2.0, 40.0],
-        "pictures: extent of the motion at ratio 1, px: MIN MAX, short ones as often as long",
+        "pictures: range MIN MAX of the extent of the motion at ratio 1, px; drawn evenly on a "
+        "logarithmic scale",
     )
     still: float = option(0.1, "pictures: fraction of scenes without motion")
     exposure: list[float] = option(
-        [2.0, 6.0], "videos: exposure time of ratio 1 in frame intervals: MIN MAX"
+        [2.0, 6.0], "videos: range MIN MAX of the exposure time at ratio 1, frame intervals"
     )
     photons: list[float] = option(
-        [500.0, 20000.0], "electrons at full scale for ratio 1: MIN MAX, few as often as many"
+        [500.0, 20000.0],
+        "range MIN MAX of the electrons at full scale at ratio 1; drawn evenly on a logarithmic "
+        "scale",
     )
     read_noise: float = option(2.0, "read noise of the sensor, electrons")
     kernel_size: int = option(65, "side of the blur kernels, px", minimum=1)
     mask_path: Path | None = option(
         None,
-        "pictures: segmentation of their objects, see --mask_kind; none: the camera alone moves",
+        "pictures: segmentation of their objects, see --mask_kind; default: only the camera moves",
     )
-    mask_kind: MaskKind = option("auto", "its kind, as in sbdd")
+    mask_kind: MaskKind = option("auto", "kind of --mask_path, see generate.py sbdd --help")
     max_objects: int = option(
-        2, "objects: maximum per picture, each of which costs a deconvolution"
+        2, "masks: maximum number of objects per picture; each costs one deconvolution"
     )
     restorers: list[Literal["denoise", "deblur", "deconvolve"]] = option(
         ["denoise", "deblur", "deconvolve"],
-        "what the labels are made with; deconvolve knows the blur kernels",
+        "restorers whose results define the label; deconvolve uses the true blur kernels",
     )
     weights: list[str] = option(
-        ["image_deblur"], "deblur: networks, by file or by name in pretrain_models/"
+        ["image_deblur"],
+        "restorer deblur: weights of the networks, files or names in pretrain_models/",
     )
-    seed: int = option(1, f"{SEED}; a scene depends on it and on its source alone")
+    seed: int = option(1, f"{SEED}; a scene depends only on the seed and on its source")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)

@@ -43,106 +43,125 @@ ALIASES = {
 class GenerateConfig:
     """Make blurry/sharp pairs, clips, sequences or blur kernels from sharp pictures and videos.
 
-    A sequence is a blurry picture and seven sharp frames. Under torchrun every process makes its
-    shard; what is there already is kept, so a stopped run goes on where it was.
+    A sequence is a blurry picture and seven sharp frames. Under torchrun the work is split
+    between the processes. Existing results are kept, so the same command continues a stopped run.
     """
 
     data_path: Path | None = option(
         Path("dataset/sharp"),
-        "sharp pictures; for clips and sequences also video files or folders of frames; null: "
-        "the embedded sample",
+        "sharp pictures; for clips and sequences also video files or folders of frames; the value "
+        "null: the embedded sample",
     )
     output_dir: Path = option(Path("dataset/generated"), RESULTS)
-    what: Literal["pairs", "clips", "sequences", "kernels"] = option("pairs", "what to make")
+    what: Literal["pairs", "clips", "sequences", "kernels"] = option(
+        "pairs",
+        "pairs: blurry and sharp pictures; clips: blurry and sharp videos; sequences: a blurry "
+        "picture with seven sharp frames; kernels: blur kernels",
+    )
     source: Literal["auto", "pictures", "videos"] = option(
         "auto",
-        "clips, sequences: a camera moving over pictures, or exposures over videos (files, "
-        "folders of numbered frames)",
+        "clips, sequences: pictures: simulated camera motion over pictures; videos: simulated "
+        "exposures, averages of the frames of videos (files, or folders of numbered frames)",
     )
-    seed: int = option(1, f"{SEED}; a result depends on it and on its own name alone")
+    seed: int = option(1, f"{SEED}; a result depends only on the seed and on its own name")
     mask_path: Path | None = option(
         None,
-        "segmentation of the pictures' objects, see --mask_kind; none: one blur for the whole "
-        "picture",
+        "segmentation of the pictures' objects, see --mask_kind; default: one blur for the "
+        "whole picture",
     )
     mask_kind: MaskKind = option(
         "auto",
-        "npz (detectron2), folders of masks, labels (label maps), coco or panoptic json, "
-        "detector (torchvision)",
+        "npz (detectron2), folders (one folder of masks per picture), labels (label maps), coco or "
+        "panoptic (json), detector (torchvision's Mask R-CNN)",
     )
     detector_weights: Path = option(
         Path("pretrain_models/maskrcnn_resnet50_fpn_v2_coco.pth"),
-        "Mask R-CNN, for --mask_kind detector",
+        "--mask_kind detector: weights of Mask R-CNN",
     )
-    score_threshold: float = option(0.9, "objects: minimum score of the segmentation")
-    min_object_area: int = option(4000, "objects: minimum area, px")
-    max_objects: int = option(5, "objects: maximum per picture, the best scores first")
-    random_masks: bool = option(False, "pairs: the masks of a random other picture")
+    score_threshold: float = option(0.9, "masks: minimum score of an object")
+    min_object_area: int = option(4000, "masks: minimum area of an object, px")
+    max_objects: int = option(
+        5, "masks: maximum number of objects per picture, those with the highest scores"
+    )
+    random_masks: bool = option(False, "pairs: use the masks of another picture, chosen at random")
     kernel_path: Path | None = option(
         None,
-        "pairs: kernels (.mat with K, .npy, pictures): a folder or a list file; none: generated "
-        "ones",
+        "pairs: folder of kernels (.mat with the variable K, .npy, pictures), or a text file that "
+        "lists them; default: generated kernels",
     )
     kernel_list: Path | None = option(
         None,
-        "pairs: text file with a kernel per line, below --kernel_path or, without it, beside the "
-        "file",
+        "pairs: text file with one kernel file per line, relative to --kernel_path or, without "
+        "it, to the folder of the text file",
     )
     kernel_size: int = option(65, "pairs, kernels: side of the kernels, px", minimum=1)
     kernel_length: float | None = option(
-        None, "pairs, kernels: extent of generated kernels, px; none: as they come"
+        None, "pairs, kernels: extent of the blur of every generated kernel, px; default: random"
     )
-    kernels: int = option(1000, "kernels: how many")
-    n_images: int = option(1, "pairs, and sequences from pictures: per picture", minimum=1)
-    min_img_size: int = option(400, "pairs: pictures with a side of at most this are left out, px")
-    strong: float = option(1.0, "pairs: fraction with the kernels as they come")
+    kernels: int = option(1000, "kernels: number of kernels to make")
+    n_images: int = option(
+        1, "pairs, and sequences from pictures: how many to make of each picture", minimum=1
+    )
+    min_img_size: int = option(400, "pairs: leave out pictures with a side of at most this, px")
+    strong: float = option(1.0, "pairs: fraction of the pairs with kernels of full length")
     mild: float = option(
-        0.0, "pairs: fraction with kernels of at most 4 px; what is left has no blur"
+        0.0, "pairs: fraction of the pairs with kernels of at most 4 px; the rest has no blur"
     )
     gamma: float = option(2.2, "camera response: linear = picture^gamma")
-    exponential_crf: bool = option(False, "exponential camera response instead")
-    exponential_factor: float = option(7.0, "its factor")
+    exponential_crf: bool = option(False, "exponential camera response instead of --gamma")
+    exponential_factor: float = option(7.0, "factor of the exponential camera response")
     augment_illumination: bool = option(
-        False, "pairs: up to three times more light, which saturates"
+        False, "pairs: up to three times more light, so that highlights saturate"
     )
-    random_whyte_streaks: bool = option(False, "pairs: small bright lights that blur draws out")
-    prob_streaks: float = option(0.5, "their probability")
-    min_streaks: int = option(10, "their minimum number")
-    max_streaks: int = option(100, "their number is below this")
-    max_sat_increment: float = option(2000.0, "their brightest light, 255 = white")
+    random_whyte_streaks: bool = option(
+        False, "pairs: add small bright lights, which the blur turns into streaks"
+    )
+    prob_streaks: float = option(
+        0.5, "--random_whyte_streaks: probability that a pair has such lights"
+    )
+    min_streaks: int = option(10, "--random_whyte_streaks: minimum number of lights")
+    max_streaks: int = option(100, "--random_whyte_streaks: number of lights is below this")
+    max_sat_increment: float = option(
+        2000.0, "--random_whyte_streaks: maximum brightness of a light, 255 = white"
+    )
     saturation_streaks: bool = option(
-        False, "pairs: more light in clipped regions of the sharp picture before it is blurred"
+        False, "pairs: brighten the clipped regions of the sharp picture before it is blurred"
     )
     sat_augmentation_in_blurry: bool = option(
-        False, "pairs: blurred light of clipped regions on top of the blurry picture"
+        False, "pairs: add blurred light of the clipped regions to the blurry picture"
     )
-    max_boost: float = option(4.0, "maximum of that light, in multiples of white")
+    max_boost: float = option(
+        4.0,
+        "both options above: maximum brightness of the clipped regions, in multiples of white",
+    )
     saturation_mask: bool = option(
-        False, "published; changes nothing: the mask of clipped regions is made where it is needed"
+        False,
+        "option of the published program; changes nothing, because the mask of clipped regions is "
+        "made whenever it is needed",
     )
-    gaussian_noise: bool = option(False, "pairs: Gaussian noise in proportion to the light")
-    noise_std: float = option(0.05, "its standard deviation relative to the light")
+    gaussian_noise: bool = option(False, "pairs: Gaussian noise proportional to the light")
+    noise_std: float = option(0.05, "--gaussian_noise: standard deviation relative to the light")
     poisson_noise: bool = option(False, "pairs: photon noise")
-    photons: float = option(1000.0, "photons at full scale")
+    photons: float = option(1000.0, "--poisson_noise: number of photons at full scale")
     published: bool = option(
         False,
-        "pairs: as the published program, with its defects (gamma after the exponential "
+        "pairs: reproduce the published program with its defects (gamma after the exponential "
         "response, truncation)",
     )
     picture_format: Literal["png", "jpg"] = option(
-        "png", "pairs: file format; jpg (quality 95) as the published sets"
+        "png", "pairs: file format; jpg (quality 95) as in the published sets"
     )
-    only: str | None = option(None, "pairs: make this one (NAME_n) again, alone, whatever is there")
+    only: str | None = option(None, "pairs: make only the pair NAME_n again, and overwrite it")
     shards: int = option(
         0, "pairs: write WebDataset tars of this many pairs instead of files; 0 = files"
     )
     exposure: float | None = option(
         None,
-        "clips, sequences: time the shutter is open, in frame intervals; none: 0.8 from pictures "
-        "(at most 1), 3 from videos",
+        "clips, sequences: exposure time in frame intervals; default: 0.8 from pictures (where it "
+        "is at most 1), 3 from videos",
     )
     stride: int = option(
-        0, "from videos: frames from one exposure to the next; 0 = the exposure rounded up"
+        0, "from videos: number of frames from one exposure to the next; 0 = --exposure rounded up"
     )
     interpolate: bool = option(
         True,
@@ -152,40 +171,44 @@ class GenerateConfig:
     frames: int = option(9, "clips from pictures: frames per clip", minimum=1)
     blur: list[float] = option(
         [9.0],
-        "from pictures: mean length of the camera's blur, px; two: a range to draw from, short "
-        "ones as often as long",
+        "from pictures: mean length of the blur by camera motion, px; two values: the range of "
+        "this length, drawn evenly on a logarithmic scale",
     )
     object_blur: list[float] = option(
-        [9.0], "from pictures with masks: the same of the objects' own blur, px"
+        [9.0],
+        "from pictures with masks: mean length of the blur by object motion, px; two values: its "
+        "range",
     )
     focal: float = option(
-        0.0, "from pictures: focal length of a rotating camera, px; 0 = one that shifts"
+        0.0, "from pictures: focal length of a camera that rotates, px; 0 = the camera shifts"
     )
     height: int = option(
-        240, "from pictures: height of the window that moves over the picture, px", minimum=1
+        240,
+        "from pictures: height of the frames, a window that moves over the picture, px",
+        minimum=1,
     )
-    width: int = option(320, "from pictures: its width, px", minimum=1)
+    width: int = option(320, "from pictures: width of the frames, px", minimum=1)
 
 
 @dataclass(frozen=True)
 class TestConfig:
-    """Score restored files of real pairs, which need registration first; no network is loaded."""
+    """Score existing files against real sharp pictures after registration, without a network."""
 
     sharp_dir: Path | None = option(
         None, f"{SHARP_DIR}; kohler: a folder or a .mat file (GroundTruth) per picture"
     )
     restored_dir: Path | None = option(
         None,
-        f"{RESTORED_DIR}, paired by name (RealBlur, Koehler, GoPro and plain names are understood)",
+        f"{RESTORED_DIR}, paired by name (of RealBlur, Koehler and GoPro, or equal names)",
     )
-    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, for the input's figures")
+    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, to score the input as well")
     output_dir: Path | None = option(
         None,
         f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default "
         "RESTORED_DIR/scores",
     )
     protocol: Literal["realblur", "kohler", "image", "cdvd"] = option(
-        "realblur", "how pictures are compared, see utils/evaluation/protocols.py"
+        "realblur", "how pictures are compared, see Protocols in docs/conventions.md"
     )
-    workers: int = option(0, "images compared at the same time; 0 = one per core")
+    workers: int = option(0, "number of threads; 0 = one per core")
     report: bool = option(True, REPORT)

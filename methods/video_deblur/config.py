@@ -71,15 +71,18 @@ _ENTRIES = {
 }  # fmt: skip
 
 _LAYOUT = (
-    "folder layout: clips (blur/ and gt/), gopro, dvd, reds, frames (nothing sharp); auto "
-    "looks at the folders"
+    "folder layout: clips (blur/ and gt/), gopro, dvd, reds, frames (no sharp ground truth); auto: "
+    "recognised by the names of the folders"
 )
-_BLUR_FOLDER = "GoPro's blurry folder: linear average (blur) or through gamma 2.2 (blur_gamma)"
-_TRAINING_DATA = "training data, see --source; null: the embedded sample"
-_WEIGHTS = f"{WEIGHTS}; it decides the network; none: the shipped one"
+_BLUR_FOLDER = (
+    "GoPro's blurry folder: blur (frames averaged in pixel values) or blur_gamma (averaged in "
+    "linear light, gamma 2.2)"
+)
+_TRAINING_DATA = "training data of the kind --source; the value null: the embedded sample"
+_WEIGHTS = f"{WEIGHTS}; the file says which network it holds; default: the shipped weights"
 _DEFAULT_DATA = (
-    "DVD or GOPRO, the published setting: dataset/NAME/test, the authors' weights "
-    "for it, infer_results/NAME"
+    "the published setting for DVD or GOPRO: data from dataset/NAME/test, the authors' weights for "
+    "this data set, results in infer_results/NAME"
 )
 
 
@@ -90,83 +93,92 @@ def recipe_of(model: str) -> str | None:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train a video network into experiment/SAVE. Without --config: the published recipe of
-    --model.
+    """Train a video network; the run goes to experiment/SAVE. Without --config: the published
+    recipe of --model.
     """
 
     data_path: Path | None = option(Path("dataset/DVD/train"), _TRAINING_DATA)
     val_path: Path | None = option(
-        Path("dataset/DVD/test"), "validation data: blurry and sharp clips on disk; null: none"
+        Path("dataset/DVD/test"),
+        "validation data: blurry and sharp clips on disk; the value null: no validation",
     )
-    val_frames: int = option(0, "frames validated of each video, from its start; 0 = all")
+    val_frames: int = option(0, "number of first frames of each video to validate on; 0 = all")
     best_by: Literal["psnr", "mean_gain", "worst_gain"] = option(
         "psnr",
-        "the best checkpoint has the highest: mean PSNR, as published; mean gain of the blurred "
-        "videos; gain of the worst of them",
+        "what the best checkpoint maximises on the validation data: psnr: mean PSNR, as published; "
+        "mean_gain: mean PSNR gain over the blurred videos; worst_gain: PSNR gain of the blurred "
+        "video that gains least",
     )
 
     source: Literal["clips", "videos", "pictures"] = option(
         "clips",
-        "clips: blurry and sharp frames on disk; videos, pictures: sharp ones, blurred while "
-        "training",
+        "kind of the training data; clips: blurry and sharp frames on disk; videos, pictures: "
+        "sharp videos or pictures, which are blurred during training",
     )
     picture_path: Path | None = option(
-        None, "with --source videos: sharp pictures to move, for a fraction of the samples"
+        None,
+        "with --source videos: sharp pictures, from which clips with simulated camera motion are "
+        "made",
     )
-    picture_fraction: float = option(0.2, "that fraction, 0 .. 1")
+    picture_fraction: float = option(
+        0.2, "fraction of the samples that come from --picture_path, 0 .. 1"
+    )
     srgb_fraction: float = option(
         0.0,
-        "with --source videos: fraction averaged in sRGB space instead of linear light, as GoPro "
-        "is",
+        "with --source videos: fraction of the samples whose frames are averaged in sRGB space "
+        "instead of linear light, as in GoPro's blur",
     )
     cache_path: Path = option(
-        Path("dataset/cache"), "with --source videos: they are kept here at a high frame rate"
+        Path("dataset/cache"),
+        "with --source videos: folder for the videos after interpolation to a high frame rate",
     )
     layout: Layout = option("auto", _LAYOUT)
     blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
-    max_frames: int = option(100, "frames used of each training video; 0 = all")
+    max_frames: int = option(100, "maximum number of frames of each training video; 0 = all")
     model: str = option("CDVD-TSP", f"network: {', '.join(MODELS)}", configs=recipe_of)
     network: dict | None = option(
         None,
-        "arguments of the network, {NAME: VALUE, ...}, see its file in models/; none: the "
-        "published "
-        "ones",
+        "arguments of the network, {NAME: VALUE, ...}, see its file in models/; default: the "
+        "published ones",
         belongs_to="model",
         entries=_ENTRIES,
     )
     save: str = option("cdvd_tsp", SAVE)
     resume: bool = option(False, RESUME)
     weights: Path | None = option(
-        None, f"{START}; CDVD-TSP with body naf: also of a NAFNet for photos"
+        None, f"{START}; CDVD-TSP with body naf also takes the weights of a NAFNet for photos"
     )
     start_blocks: list[int] | None = option(
         None,
-        "where --weights has more blocks at the coarsest scale: the ones to take, from 0 "
-        "(default: the first)",
+        "if the network in --weights has more blocks at the coarsest scale than the new one: "
+        "indices of the blocks to copy, counted from 0 (default: the first ones)",
     )
     flow_weights: Path | None = option(
         Path("pretrain_models/network-default.pytorch"),
-        "published PWC-Net weights to start the flow from",
+        "published PWC-Net weights, with which the flow network is initialised",
     )
     epochs: int = option(
         500,
-        f"{EPOCHS}; the set is repeated whole within one as long as that stays under 1000 batches",
+        f"{EPOCHS}; an epoch repeats a small training set as often as fits into 1000 batches",
     )
     warm_start: int = option(
         0,
-        "first optimiser steps spent on single frames that are their own neighbours, without flow",
+        "number of optimiser steps at the start that train on single frames without flow; each "
+        "frame takes the place of its neighbours",
     )
-    warm_batch_size: int = option(32, "single frames per step of these", minimum=1)
-    max_batches: int = option(0, "batches of an epoch at most; 0 = as the data give")
+    warm_batch_size: int = option(32, "frames per optimiser step during --warm_start", minimum=1)
+    max_batches: int = option(0, "maximum number of batches per epoch; 0 = no limit")
     batch_size: int = option(8, "clips per optimiser step", minimum=1)
     patch_size: int = option(256, "side of the training patch, px", minimum=1)
     lr: float = option(1e-4, "learning rate (Adam)")
-    flow_lr: float = option(1e-6, "learning rate of a learned flow network inside")
+    flow_lr: float = option(1e-6, "learning rate of the flow network, if it is a learned one")
     schedule: Literal["step", "cosine"] = option(
-        "step", "step: drops as published; cosine: from the full rates to 0 over all epochs"
+        "step",
+        "schedule of both learning rates; step: drops, as published; cosine: decay to 0 over all "
+        "epochs",
     )
-    lr_decay: int = option(200, "epochs between two drops of both rates", minimum=1)
-    lr_gamma: float = option(0.5, "factor of a drop")
+    lr_decay: int = option(200, "step: epochs between two drops of both learning rates", minimum=1)
+    lr_gamma: float = option(0.5, "step: factor by which both learning rates drop")
     loss: str = option(
         "1*L1+2*HEM",
         "weighted sum of L1, MSE, Charbonnier, PSNR (its negative), FFT, HEM (hard examples)",
@@ -175,7 +187,9 @@ class TrainConfig:
     accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
     clip_frames: int = option(
-        0, "frames of a training clip; 0 = as the network needs; CDVD-TSP takes more if recurrent"
+        0,
+        "number of frames of a training clip; 0 = as many as the network needs; CDVD-TSP takes "
+        "longer clips only if it is recurrent",
     )
     max_minutes: float = option(0.0, MAX_MINUTES)
     workers: int = option(6, WORKERS)
@@ -193,13 +207,13 @@ class InferenceConfig:
 
     data_path: Path | None = option(
         None,
-        "a video file, a folder of frames or of videos, or one with ground truth (see --layout); "
-        "none: the embedded sample",
+        "a video file, a folder of frames or of videos, or a folder with ground truth (see "
+        "--layout); default: the embedded sample",
     )
     default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
     weights: Path | None = option(None, _WEIGHTS)
     model: str | None = option(
-        None, f"the network that the weights must hold: {', '.join(MODELS)}; not needed"
+        None, f"optional check: the network that the weights must hold: {', '.join(MODELS)}"
     )
     output_dir: Path | None = option(
         None,
@@ -211,30 +225,32 @@ class InferenceConfig:
         None,
         "also restore the first and last two frames; default: only where there is no ground truth",
     )
-    skip_existing: bool = option(False, f"{SKIP_EXISTING}, video by video")
+    skip_existing: bool = option(False, f"{SKIP_EXISTING}, checked per video")
     lossless: bool = option(
         False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
     )
     report: bool = option(True, REPORT)
-    compile: bool = option(False, "compile the network (first frames slower, later ones faster)")
+    compile: bool = option(
+        False, "compile the network with torch.compile (first frames slower, later ones faster)"
+    )
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)
 class TestConfig:
-    """Restore videos and score the written files, or score files that exist (-b -s -r).
+    """Restore videos and score the restored files, or score existing files (-b -s -r).
 
-    --table runs the published table.
+    --table computes the published figures.
     """
 
     data_path: Path | None = option(
-        None, "videos with ground truth (see --layout); none: the embedded sample"
+        None, "videos with ground truth (see --layout); default: the embedded sample"
     )
     default_data: Literal["DVD", "GOPRO"] | None = option(None, _DEFAULT_DATA)
     weights: Path | None = option(None, _WEIGHTS)
     model: str | None = option(
-        None, f"the network that the weights must hold: {', '.join(MODELS)}; not needed"
+        None, f"optional check: the network that the weights must hold: {', '.join(MODELS)}"
     )
     output_dir: Path | None = option(
         None,
@@ -245,14 +261,18 @@ class TestConfig:
     blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
     border: bool = option(False, "also restore and score the first and last two frames")
     protocol: Literal["cdvd", "cdvd_train", "image", "image_float"] = option(
-        "cdvd", "how pictures are compared, see utils/evaluation/protocols.py"
+        "cdvd", "how pictures are compared, see Protocols in docs/conventions.md"
     )
     table: str | None = option(None, TABLE, bare="all")
-    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, for the input's figures")
+    blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, to score the input as well")
     sharp_dir: Path | None = option(None, SHARP_DIR)
-    restored_dir: Path | None = option(None, f"{RESTORED_DIR}, paired by relative name")
-    skip_existing: bool = option(False, f"{SKIP_EXISTING}, video by video")
+    restored_dir: Path | None = option(
+        None, f"{RESTORED_DIR}, paired with the sharp ones by relative path"
+    )
+    skip_existing: bool = option(False, f"{SKIP_EXISTING}, checked per video")
     report: bool = option(True, REPORT)
-    compile: bool = option(False, "compile the network (first frames slower, later ones faster)")
+    compile: bool = option(
+        False, "compile the network with torch.compile (first frames slower, later ones faster)"
+    )
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
