@@ -34,9 +34,7 @@ LONGEST_BLUR = 40  # px
 
 @dataclass(frozen=True)
 class AppConfig:
-    """A web page that restores clips and photos, turns a photo into sharp frames, selects the best
-    shots and makes blur.
-    """
+    """A web page that restores clips and photos, selects the best shots and makes blur."""
 
     host: str = option(
         "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in, without a password"
@@ -115,15 +113,8 @@ def restore_photo(config: AppConfig, visitor: Visitor, upload: str | None, weigh
     folder = visitor.start("photo")
     photo = take_photo(config, visitor, upload, folder / "input")
     results = folder / "restored"
-    main(
-        InferenceConfig(
-            photo,
-            weights=WEIGHTS_FOLDER / weights,
-            output_dir=results,
-            report=False,
-            device=config.device,
-        )
-    )
+    chosen = {"weights": WEIGHTS_FOLDER / weights, "output_dir": results}
+    main(InferenceConfig(photo, report=False, device=config.device, **chosen))
     restored = results / f"{photo.stem}.png"
     download = show(visitor, "photo", restored, f"{photo.stem}_restored.png")
     return compared(visitor, "photo", photo, restored), [download]
