@@ -27,6 +27,7 @@ bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.correlation
 	$(BIN)/python -m benchmarks.cdvd_tsp_streaming
 	$(BIN)/python -m benchmarks.synthesis
+	$(BIN)/python -m benchmarks.window_mean
 	$(BIN)/python -m benchmarks.image_models
 	$(BIN)/python -m benchmarks.blur2vid
 

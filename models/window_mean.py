@@ -67,8 +67,6 @@ def _segments(length: int, windows: int, window: int) -> list[tuple[slice, slice
 
 def _means_of_rows(features: Tensor, window: int) -> Tensor:
     """[B,C,H,W] -> [B,C,n_h,W]."""
-    if window == features.shape[2]:
-        return features.mean(2, keepdim=True)
     rows = features.permute(0, 2, 3, 1)  # [B,H,W,C], as it lies in channels_last memory
     sums = _sums(rows.flatten(2), window)  # [B,n,W*C]
     return (sums / window).unflatten(2, rows.shape[2:]).permute(0, 3, 1, 2)
@@ -76,8 +74,6 @@ def _means_of_rows(features: Tensor, window: int) -> Tensor:
 
 def _means_of_columns(features: Tensor, window: int) -> Tensor:
     """[B,C,H,W] -> [B,C,H,n_w]."""
-    if window == features.shape[3]:
-        return features.mean(3, keepdim=True)
     rows = features.permute(0, 2, 3, 1)  # [B,H,W,C]
     sums = _sums(rows.flatten(0, 1), window)  # [B*H,n,C]
     return (sums / window).unflatten(0, rows.shape[:2]).permute(0, 3, 1, 2)
@@ -91,12 +87,15 @@ def _sums(rows: Tensor, window: int) -> Tensor:
     """
     length = rows.shape[1]
     windows = length - window + 1
+    if windows == 1:
+        return rows.sum(1, keepdim=True)
     blocks = -(-length // BLOCK) + 1
     padded = F.pad(rows, (0, 0, 0, blocks * BLOCK - length))
     cut = padded.unflatten(1, (blocks, BLOCK))  # [N,M,b,R]
-    before = _sums_before(cut).flatten(1, 2)  # P, [N,M*b,R]
+    inside = _sums_before(cut)  # P, [N,M,b,R]
+    totals = inside[:, :, -1] + cut[:, :, -1]  # T, [N,M,R]
+    before = inside.flatten(1, 2)  # [N,M*b,R]
     sums = before[:, window : window + windows] - before[:, :windows]
-    totals = cut.sum(2)  # T, [N,M,R]
     many, left = divmod(window, BLOCK)
     starts = -(-windows // BLOCK)  # blocks in which a window starts
     whole = torch.zeros_like(totals[:, :starts])
