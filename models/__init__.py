@@ -67,6 +67,12 @@ def build(name: str, **arguments) -> nn.Module:
     return network(**arguments)
 
 
+def all_arguments(name: str, arguments: dict) -> dict:
+    """A network's arguments with the defaults of those that are not given."""
+    parameters = signature(network_class(name)).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters} | arguments
+
+
 def sizes(kind: type[nn.Module]) -> dict[str, tuple[str, dict]]:
     """{published size: (network, arguments)} of a kind: PUBLISHED_SIZES of the networks' files."""
     found: dict[str, tuple[str, dict]] = {}

@@ -158,7 +158,7 @@ class VideoNetwork(nn.Module):
 
         options: the network's own. Raises ValueError for a source that does not fit.
         """
-        load_strict(self, source.state_dict(), f"a {type(source).__name__}")
+        load_strict(self, source.state_dict(), f"the {type(source).__name__}")
 
     def start_fresh(self, files: Mapping[str, Path | None]) -> list[str]:
         """Take parts that are never trained from nothing out of files {part: file}.

@@ -6,6 +6,7 @@ spellings are aliases in ALIASES.
 
 import argparse
 import dataclasses
+import itertools
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -30,7 +31,8 @@ def option(
     minimum: float = 0,
     unused_with: str = "",
     belongs_to: str = "",
-    entries: Mapping[str, type] | None = None,
+    entries: Mapping[str, tuple[type, int]] | None = None,
+    canonical: Callable[[str], str] = str,
 ) -> Any:
     """A configuration field: its default, and its meaning with unit.
 
@@ -40,8 +42,8 @@ def option(
     unused_with: an option beside which this one says nothing.
 
     Of a mapping: belongs_to: an option for whose value a file's mapping is made; where the command
-    line gives another value, the mapping does not hold. entries: {option: type} of older options
-    that each mean an entry of the mapping.
+    line gives another value, the mapping does not hold. entries: {option: (type, minimum)} of older
+    options that each mean an entry. canonical: gives the one name of a value that has several.
     """
     metadata = {
         "help": help,
@@ -51,6 +53,7 @@ def option(
         "unused_with": unused_with,
         "belongs_to": belongs_to,
         "entries": entries or {},
+        "canonical": canonical,
     }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -77,22 +80,19 @@ def parse(
     files = YamlFiles(config_class, command, folder, arguments)
     values = files.read(chosen or preset or recipe, recipe) if chosen or preset or recipe else {}
     parser = _parser(config_class, method, command, folder, called or method)
-    mappings = {name: values.get(name) or {} for name in _mappings(config_class)}
+    entries = {name: values.pop(name) for name in _entries(config_class) if name in values}
     if values:
         parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
-        parser.set_defaults(dict.fromkeys(mappings))
     _check_spelling(arguments, parser)
     show = "--print_config" in arguments
     parsed = parser.parse_args([word for word in arguments if word != "--print_config"])
     chosen_values = {
         field.name: getattr(parsed, field.name) for field in dataclasses.fields(config_class)
     }
-    for field in dataclasses.fields(config_class):
-        if field.name in mappings:
-            given = {name: getattr(parsed, name, None) for name in field.metadata["entries"]}
-            entries = {name: value for name, value in given.items() if value is not None}
-            mapping = mappings[field.name] | (chosen_values[field.name] or {}) | entries
-            chosen_values[field.name] = mapping or None
+    for name in _entries(config_class):
+        if getattr(parsed, name, None) is not None:
+            entries[name] = getattr(parsed, name)
+    _add_entries(config_class, chosen_values, entries)
     config = config_class(**chosen_values)
     _check_values(config, arguments)
     if show:
@@ -101,10 +101,25 @@ def parse(
     return config
 
 
-def _mappings(config_class: type) -> list[str]:
-    """The options that hold {NAME: VALUE, ...}; a command line adds to a file's entries."""
+def _entries(config_class: type) -> list[str]:
+    """The older options that mean an entry of a mapping."""
     fields = dataclasses.fields(config_class)
-    return [field.name for field in fields if dict in (field.type, *get_args(field.type))]
+    return list(itertools.chain.from_iterable(field.metadata["entries"] for field in fields))
+
+
+def _add_entries(config_class: type, values: dict, entries: dict) -> None:
+    """Put older options into their mapping; raises UserError for a wrong type or a low number."""
+    for field in dataclasses.fields(config_class):
+        known = field.metadata["entries"]
+        own = {name: entries[name] for name in known if name in entries}
+        if own:
+            values[field.name] = (values[field.name] or {}) | own
+        for name, value in (values[field.name] or {}).items() if known else ():
+            kind, minimum = known.get(name, (object, 0))
+            if not isinstance(value, kind):
+                raise UserError(f"--{field.name} {name}: {value}: {_wanted(kind)} is needed")
+            if kind is int and value < minimum:
+                raise UserError(f"--{name} {value}: a number from {minimum} on is needed")
 
 
 def _check_values(config: Any, arguments: list[str]) -> None:
@@ -221,12 +236,15 @@ def _parser(
         help="print the resolved configuration as YAML and exit",
     )
     parser.types = {field.name: field.type for field in dataclasses.fields(config_class)}
+    for field in dataclasses.fields(config_class):
+        kinds = field.metadata["entries"].items()
+        parser.types |= {entry: kind for entry, (kind, _) in kinds}
     aliases = aliases_of(config_class, command)
     for field in dataclasses.fields(config_class):
         canonical = f"--{field.name}"
         names = [canonical, *(alias for alias, ours in aliases.items() if ours == canonical)]
         _add_option(parser, names, field, _anchored(_default(field), ROOT), command)
-        for entry, kind in field.metadata["entries"].items():
+        for entry, (kind, _) in field.metadata["entries"].items():
             _add_entry(parser, canonical, entry, kind)
     return parser
 

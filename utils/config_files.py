@@ -27,6 +27,9 @@ class YamlFiles:
         self.folder = folder
         self.arguments = arguments
         self.fields = {field.name: field for field in dataclasses.fields(config_class)}
+        self.entries: dict[str, str] = {}  # older option -> the mapping that it means an entry of
+        for name, field in self.fields.items():
+            self.entries |= dict.fromkeys(field.metadata["entries"], name)
         self.aliases = aliases_of(config_class, command)
         known = {name for other in _other_commands(config_class) for name in other}
         for other in COMMANDS:
@@ -47,22 +50,27 @@ class YamlFiles:
         base = values.pop("base", None)
         values = self._with_our_names(values)
         own = self._with_our_names(values.get(self.command) or {})
+        known = self.fields.keys() | self.entries.keys()
         for key in [*own, *(key for key in values if key not in self.elsewhere)]:
-            if key not in self.fields:
+            if key not in known:
                 words = [*self.fields, *self.elsewhere]
                 raise UserError(f"{path} has an unknown option {key!r}{nearest(str(key), words)}")
-        merged = {key: value for key, value in (values | own).items() if key in self.fields}
+        merged = {key: value for key, value in (values | own).items() if key in known}
         self._leave_out_foreign_mappings(merged)
         start = ROOT if path == shipped else Path.cwd()
         for key, value in merged.items():
-            annotation = self.fields[key].type
+            annotation = self.fields[key].type if key in self.fields else int
             if value is None and type(None) not in get_args(annotation):
                 raise UserError(f"{path}: {key} has no value, which it needs")
             if value is not None and _is_path(annotation):
                 merged[key] = start / value
         if not base:
             return merged
-        return self.read(recipe or str(base), None, above=(*above, path)) | merged
+        beneath = self.read(recipe or str(base), None, above=(*above, path))
+        for entry, mapping in self.entries.items():
+            if mapping in merged:  # a whole mapping holds instead of entries beneath
+                beneath.pop(entry, None)
+        return beneath | merged
 
     def _load(self, path: Path, chosen: str) -> dict:
         if not path.is_file():
@@ -82,36 +90,24 @@ class YamlFiles:
         return values
 
     def _with_our_names(self, values: dict) -> dict:
-        """The values under our options' names, older options that mean an entry in their
-        mapping.
-        """
-        renamed: dict = {}
-        entries: dict[str, dict] = {}
+        """The values under our options' names."""
+        renamed = {}
         for key, value in values.items():
-            mapping = self._mapping_of(key)
-            if mapping:
-                entries.setdefault(mapping, {})[key] = value
-            elif key in self.fields:
-                renamed[key] = value
-            else:
-                renamed[self.aliases.get(f"--{key}", f"--{key}")[2:]] = value
-        for mapping, found in entries.items():
-            renamed[mapping] = (renamed.get(mapping) or {}) | found
+            ours = self.aliases.get(f"--{key}", f"--{key}")[2:]
+            renamed[key if key in self.fields else ours] = value
         return renamed
-
-    def _mapping_of(self, key: str) -> str | None:
-        for field in self.fields.values():
-            if key in field.metadata["entries"]:
-                return field.name
-        return None
 
     def _leave_out_foreign_mappings(self, merged: dict) -> None:
         """Remove mappings made for another value of an option than the command line's."""
         for name, field in self.fields.items():
-            owner = field.metadata["belongs_to"]
-            given = values_given(owner, self.arguments) if owner else []
-            if given and owner in merged and _plain(given[-1]) != _plain(str(merged[owner])):
-                merged.pop(name, None)
+            owner = self.fields.get(field.metadata["belongs_to"])
+            given = values_given(owner.name, self.arguments) if owner else []
+            if not given or owner.name not in merged:
+                continue
+            canonical = owner.metadata["canonical"]
+            if _plain(canonical(given[-1])) != _plain(canonical(str(merged[owner.name]))):
+                for key in (name, *field.metadata["entries"]):
+                    merged.pop(key, None)
 
 
 def _plain(name: str) -> str:

@@ -39,6 +39,7 @@ class SequenceTraining:
         None,
         "arguments of the network, {NAME: VALUE, ...}; see its file in models/; default: the "
         "published ones",
+        belongs_to="backbone",
     )
     weights: Path | None = option(None, START)
     save: str = option("hypercut", SAVE)

@@ -97,28 +97,28 @@ _GAMMA = (
 )
 
 
+def canonical_model(model: str) -> str:
+    """The name of a model that has others, too; SRN's published --model lstm, color and gray."""
+    if model.lower() in SRN_VARIANTS:
+        return "SRN"
+    return DEFAULT_MODEL if model.lower() == "nafnet" else model
+
+
 def recipe_of(model: str) -> str | None:
     """The file in configs/ with the published recipe of a model."""
-    if model in SRN_VARIANTS:
-        model = "SRN"
-    return recipe_in(Path(__file__).with_name("configs"), model)
+    return recipe_in(Path(__file__).with_name("configs"), canonical_model(model))
 
 
 def chosen_model(model: str, variant: str | None = None) -> tuple[str, dict]:
-    """(network, arguments) that --model and --variant mean.
-
-    SRN's published --model lstm, color and gray are understood.
-    """
+    """(network, arguments) that --model and --variant mean."""
     from models import choose  # torch is not needed for --help
     from models.contracts import ImageNetwork
 
-    if model in SRN_VARIANTS:
-        if variant not in (None, model):
+    if model.lower() in SRN_VARIANTS:
+        if variant not in (None, model.lower()):
             raise UserError(f"--model {model} and --variant {variant} are two variants of SRN")
-        variant = model
-        model = "SRN"
-    if model.lower() == "nafnet":
-        model = DEFAULT_MODEL
+        variant = model.lower()
+    model = canonical_model(model)
     network, arguments = choose(model, ImageNetwork)
     if variant and network != "srn":
         raise UserError(f"--variant {variant} belongs to SRN, not to {model}")
@@ -151,7 +151,7 @@ class TrainConfig:
         "the folder holds",
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
-    model: str = option(DEFAULT_MODEL, _MODEL, configs=recipe_of)
+    model: str = option(DEFAULT_MODEL, _MODEL, configs=recipe_of, canonical=canonical_model)
     variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
     network: dict | None = option(
         None,

@@ -66,7 +66,6 @@ class DeblurTask:
         self.dtype = choose_precision(config.precision, self.device)
         self.name, arguments = chosen_model(config.model, config.variant)
         self.arguments = {**arguments, **(config.network or {})}
-        torch.manual_seed(config.seed)
         self.restorer = self._built().to(memory_format=torch.channels_last)
         self.forward = self.restorer.forward_scales
         if config.compile:
@@ -99,9 +98,10 @@ class DeblurTask:
         if irp:
             self.name = "guided_nafnet"
             self.arguments = {**self.arguments, "irp": irp.arguments}
+        torch.manual_seed(config.seed)
         try:
             network = build(self.name, **self.arguments)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"--network {self.arguments} makes no {config.model}: {reason}"

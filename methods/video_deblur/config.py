@@ -66,8 +66,9 @@ BlurFolder = Literal["blur", "blur_gamma"]
 MODELS = ("CDVD-TSP",)  # the published sizes, see PUBLISHED_SIZES of the networks in models/
 # CDVD-TSP's arguments that were options of their own
 _ENTRIES = {
-    "stages": int, "width": int, "blocks": int, "kernel_size": int, "downscale": int,
-    "global_skip": bool, "gate": bool, "flow": str, "body": str, "prior": bool, "recurrent": bool,
+    "stages": (int, 1), "width": (int, 1), "blocks": (int, 0), "kernel_size": (int, 1),
+    "downscale": (int, 1), "global_skip": (bool, 0), "gate": (bool, 0), "flow": (str, 0),
+    "body": (str, 0), "prior": (bool, 0), "recurrent": (bool, 0),
 }  # fmt: skip
 
 _LAYOUT = (

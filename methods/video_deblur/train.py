@@ -20,7 +20,7 @@ from data.sample import sample_folder
 from losses import LOSSES, weighted_losses
 from losses.pixel import weighted_sum
 from methods.video_deblur.config import TrainConfig
-from models import build, choose, load
+from models import all_arguments, build, choose, load
 from models.contracts import VideoNetwork
 from restoration.video import VideoRestorer
 from utils import distributed
@@ -52,7 +52,7 @@ class VideoTask:
         self.device = choose_device(config.device)
         self.dtype = choose_precision(config.precision, self.device)
         self.name, arguments = choose(config.model, VideoNetwork)
-        self.arguments = arguments | (config.network or {})
+        self.arguments = all_arguments(self.name, arguments | (config.network or {}))
         torch.manual_seed(config.seed)
         self.network = self._built().to(memory_format=torch.channels_last)
         self._start()
@@ -200,7 +200,7 @@ class VideoTask:
     def _built(self) -> VideoNetwork:
         try:
             return build(self.name, **self.arguments)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"--network {self.arguments} makes no {self.config.model}: {reason}"

@@ -8,11 +8,14 @@ import yaml
 
 from losses import LOSSES
 from methods.blur2vid.config import BACKBONES
+from methods.blur2vid.config import TrainConfig as UnfoldConfig
 from methods.common.model_choice import recipe_of
 from methods.image_deblur.config import MODELS as IMAGE_MODELS
 from methods.image_deblur.config import TrainConfig as ImageConfig
+from methods.image_deblur.config import chosen_model
 from methods.image_deblur.train import DeblurTask
 from methods.video_deblur.config import MODELS as VIDEO_MODELS
+from methods.video_deblur.config import TestConfig as ScoreConfig
 from methods.video_deblur.config import TrainConfig as VideoConfig
 from methods.video_deblur.train import VideoTask
 from models import build, choose, sizes
@@ -21,6 +24,7 @@ from utils.config import parse
 from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ("paper", "cdvd_tsp")  # the older name, and the present one
 
 
 def image_config(*words: str) -> ImageConfig:
@@ -42,13 +46,23 @@ def test_the_tiny_recipe_takes_any_model(model):
         build(name, **arguments, **{} if model == "NAFNet-32" else config.network or {})
 
 
-def test_arguments_of_the_command_line_are_added_to_the_recipes():
-    assert image_config("--config", "tiny", "--network", "{width: 4}").network == {
-        "width": 4, "encoder": [1], "middle": 1, "decoder": [1], "downscale": 2,
-        "training_size": 64,
-    }  # fmt: skip
+def test_arguments_of_the_command_line_hold_instead_of_the_recipes():
+    assert image_config("--config", "tiny", "--network", "{width: 4}").network == {"width": 4}
+    assert image_config("--config", "tiny", "--network", "{}").network == {}
     other = image_config("--config", "tiny", "--model", "SRN", "--network", "{width: 4}")
     assert other.network == {"width": 4}
+    small = image_config("--config", "tiny").network
+    for name in ("NAFNet", "nafnet-32"):
+        assert image_config("--config", "tiny", "--model", name).network == small
+    sequence = parse(UnfoldConfig, "blur2vid", "train", ["--config", "tiny", "--backbone", "Jin"])
+    assert sequence.network is None, "the recipe's arguments are Purohit's"
+
+
+def test_srn_has_names_for_its_variants():
+    for name in ("lstm", "LSTM"):
+        config = image_config("--model", name)
+        assert config.epochs == image_config("--model", "SRN").epochs
+        assert chosen_model(name) == ("srn", {"variant": "lstm"})
 
 
 def test_older_options_are_arguments_of_the_network(tmp_path):
@@ -62,6 +76,34 @@ def test_older_options_are_arguments_of_the_network(tmp_path):
     config = video_config("--config", str(tmp_path / "mine.yaml"), "--width", "8")
     assert config.network == {"stages": 1, "width": 8}
     assert (config.srgb_fraction, config.blur_folder) == (0.5, "blur_gamma")
+    over = ["data_path: null", "base: tiny", "width: 16", "train: {stages: 1}"]
+    (tmp_path / "over.yaml").write_text("\n".join(over))
+    config = video_config("--config", str(tmp_path / "over.yaml"), "--blocks", "2")
+    tiny = video_config("--config", "tiny").network
+    assert config.network == tiny | {"width": 16, "stages": 1, "blocks": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--width", "0"], "--width 0: a number from 1 on is needed"),
+        (["--downscale", "-1"], "--downscale -1: a number from 1 on is needed"),
+        (["--stages", "x"], "--stages x: a whole number is needed"),
+        (["--width", "1.5"], "--width 1.5: a whole number is needed"),
+        (["--network", "{width: a}"], "--network width: a: a whole number is needed"),
+    ],
+)
+def test_wrong_values_of_older_options_are_a_sentence(words, said):
+    with pytest.raises(UserError, match=said):
+        video_config("--config", "tiny", *words)
+
+
+def test_the_older_name_of_the_published_recipe_means_the_same():
+    for words in ([], ["--epochs", "3"]):
+        older = video_config("--config", "paper", *words)
+        assert older == video_config("--config", "cdvd_tsp", *words)
+    parsed = [parse(ScoreConfig, "video_deblur", "test", ["--config", name]) for name in RECIPES]
+    assert parsed[0] == parsed[1] and parsed[0].data_path.name == "test"
 
 
 def test_wrong_arguments_of_a_network_are_a_sentence():
