@@ -29,6 +29,7 @@ bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.synthesis
 	$(BIN)/python -m benchmarks.image_models
 	$(BIN)/python -m benchmarks.blur2vid
+	$(BIN)/python -m benchmarks.loader
 
 docs: .venv/run.stamp
 	$(BIN)/python -m methods.tables

@@ -11,6 +11,7 @@ from utils.options import (
     ACCUMULATE,
     AVERAGE,
     BLURRY_DIR,
+    CACHED,
     DEVICE,
     EPOCHS,
     GRADIENT_NORM,
@@ -28,6 +29,7 @@ from utils.options import (
     TABLE,
     WEIGHTS,
     WORKERS,
+    Cached,
     MaskKind,
     Precision,
 )
@@ -219,8 +221,10 @@ class TrainConfig:
         "sharp videos: exposures over them take a fraction of the samples, whatever the --source",
     )
     video_fraction: float = option(0.5, "that fraction, 0 .. 1")
+    cached: Cached = option("none", f"--source pairs: {CACHED}")
     cache_path: Path = option(
-        Path("dataset/cache"), "--video_path: the videos are kept here at a high frame rate"
+        Path("dataset/cache"),
+        "where --cached keeps pixels, and --video_path its videos at a high frame rate",
     )
     max_frames: int = option(300, "--video_path: frames used of each video; 0 = all")
     srgb_fraction: float = option(

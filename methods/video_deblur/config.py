@@ -10,6 +10,7 @@ from utils.options import (
     ACCUMULATE,
     AVERAGE,
     BLURRY_DIR,
+    CACHED,
     DEVICE,
     EPOCHS,
     GRADIENT_NORM,
@@ -27,6 +28,7 @@ from utils.options import (
     TABLE,
     WEIGHTS,
     WORKERS,
+    Cached,
     Precision,
 )
 
@@ -119,8 +121,10 @@ class TrainConfig:
         "with --source videos: fraction averaged in sRGB space instead of linear light, as GoPro "
         "is",
     )
+    cached: Cached = option("none", f"--source clips: {CACHED}")
     cache_path: Path = option(
-        Path("dataset/cache"), "with --source videos: they are kept here at a high frame rate"
+        Path("dataset/cache"),
+        "where --cached keeps pixels, and --source videos its videos at a high frame rate",
     )
     layout: Layout = option("auto", _LAYOUT)
     blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
