@@ -30,6 +30,7 @@ bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.window_mean
 	$(BIN)/python -m benchmarks.image_models
 	$(BIN)/python -m benchmarks.blur2vid
+	$(BIN)/python -m benchmarks.loader
 
 docs: .venv/run.stamp
 	$(BIN)/python -m methods.tables

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data.augment import crop_and_turn
+from data.augment import Pixels, draw_patch
 from data.catalog import Video
+from data.pixel_file import PixelCache
 from utils.errors import UserError
 from utils.image import read_image, to_tensor, write_image
 
@@ -19,8 +20,8 @@ class ClipWindows(Dataset):
     """Training windows {blurry [T,3,S,S], sharp [T,3,S,S], video, frames}, RGB in [0,1].
 
     None crosses a video. max_frames: frames used of each video from its start (0 = all). size:
-    patch side, None = whole frames without augmentation. An item depends only on (seed, epoch,
-    index).
+    patch side, None = whole frames without augmentation. cache: where the pixels are read instead
+    of the files. An item depends only on (seed, epoch, index).
     """
 
     def __init__(
@@ -30,7 +31,9 @@ class ClipWindows(Dataset):
         size: int | None,
         seed: int,
         max_frames: int = 0,
+        cache: PixelCache | None = None,
     ):
+        self.read = cache.picture if cache else read_image
         self.frames = frames
         self.size = size
         self.seed = seed
@@ -50,11 +53,16 @@ class ClipWindows(Dataset):
         epoch, index = key
         video, start = self.windows[index]
         window = slice(start, start + self.frames)
-        blurry = read_frames(video.blurry[window])  # [T,3,H,W]
-        sharp = read_frames(video.sharp[window])
-        if self.size is not None:
+        clips = []
+        for paths in (video.blurry[window], video.sharp[window]):
+            clips.append([self.read(path) for path in paths])
+        if self.size is None:
+            blurry, sharp = map(_whole, clips)  # [T,3,H,W]
+        else:
             rng = np.random.default_rng((self.seed, epoch, index))
-            blurry, sharp = crop_and_turn([blurry, sharp], self.size, rng)
+            height, width = clips[0][0].shape[:2]
+            patch = draw_patch(height, width, self.size, rng)
+            blurry, sharp = (torch.stack(list(map(patch.of_pixels, clip))) for clip in clips)
         return {
             "blurry": blurry,
             "sharp": sharp,
@@ -63,9 +71,13 @@ class ClipWindows(Dataset):
         }
 
 
-def read_frames(paths: tuple[Path, ...]) -> torch.Tensor:
-    """Frames of one size as a clip [T,3,H,W] in [0,1]."""
-    return torch.stack([to_tensor(read_image(path)) for path in paths])
+def used_frames(videos: tuple[Video, ...], max_frames: int = 0) -> list[Path]:
+    """The files of the frames that ClipWindows reads."""
+    paths = []
+    for video in videos:
+        paths += video.blurry[: max_frames or None]
+        paths += video.sharp[: max_frames or None]
+    return paths
 
 
 def write_clip(
@@ -86,6 +98,11 @@ def write_clip(
             target.parent.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             (folder / kind).rename(target)
+
+
+def _whole(frames: list[Pixels]) -> torch.Tensor:
+    """Frames [H,W,3] of one size as a clip [T,3,H,W] in [0,1]."""
+    return torch.stack([to_tensor(frame[:, :]) for frame in frames])
 
 
 def _in_8bit(frame: np.ndarray) -> np.ndarray:

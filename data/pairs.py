@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.augment import crop_and_turn
+from data.augment import Patch, crop_and_turn, draw_patch
 from data.photo_catalog import Picture, find_sharp
+from data.pixel_file import PixelCache
 from utils.errors import UserError
 from utils.image import image_size, read_image, to_tensor
 
@@ -25,7 +26,8 @@ class FolderPairs(Dataset):
     An item depends only on (seed, epoch, index). tile, step: the pictures are taken apart into
     tiles of `tile` px every `step` px first and an item is a patch of a tile, so that large
     pictures count more, as in the published recipes of Restormer and NAFNet; tile 0: an item is a
-    patch of a picture.
+    patch of a picture. cache: where the pixels are read instead of the files; the items are the
+    same.
     """
 
     def __init__(
@@ -36,7 +38,11 @@ class FolderPairs(Dataset):
         vary: "Variation",
         tile: int = 0,
         step: int = 256,
+        cache: PixelCache | None = None,
     ):
+        self.cache = cache
+        self.read = cache.picture if cache else read_image
+        size_of = cache.size if cache else image_size
         self.pictures = pictures
         self.size = size
         self.seed = seed
@@ -44,7 +50,10 @@ class FolderPairs(Dataset):
         self.tile = tile
         self.items = []  # (picture's index, (top, left) of the tile)
         for index, picture in enumerate(pictures):
-            self.items += [(index, corner) for corner in _corners(picture, tile, step)]
+            corners = [(0, 0)]
+            if tile:
+                corners = _corners(size_of(picture.blurry), tile, step)
+            self.items += [(index, corner) for corner in corners]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -54,21 +63,22 @@ class FolderPairs(Dataset):
         rng = np.random.default_rng((self.seed, epoch, index))
         picture_index, (top, left) = self.items[index]
         picture = self.pictures[picture_index]
-        blurry = read_image(picture.blurry)
-        sharp = read_image(picture.sharp)
+        blurry = self.read(picture.blurry)
+        sharp = self.read(picture.sharp)
         height, width = blurry.shape[:2]
         if blurry.shape != sharp.shape:
             raise UserError(f"{picture.blurry} is {width}x{height}, {picture.sharp} another size")
         what = str(picture.blurry)
         if self.tile:
-            tile = np.s_[top : top + self.tile, left : left + self.tile]
-            blurry = blurry[tile]
-            sharp = sharp[tile]
-            height, width = blurry.shape[:2]
+            height = min(self.tile, height - top)
+            width = min(self.tile, width - left)
             what += " in tiles"
         if min(height, width) < self.size:
             raise UserError(f"{what} is {width}x{height}: lower --patch_size {self.size}")
-        blurry, sharp = self.vary([to_tensor(blurry), to_tensor(sharp)], self.size, rng)
+        patch = self.vary.draw_patch(height, width, self.size, rng)
+        patch = replace(patch, top=top + patch.top, left=left + patch.left)
+        images = [patch.of_pixels(blurry), patch.of_pixels(sharp)]
+        blurry, sharp = self.vary.recolour(images, rng)
         return {"blurry": blurry, "sharp": sharp, "name": picture.name}
 
 
@@ -89,9 +99,16 @@ class Variation:
 
     def __call__(self, images: list[Tensor], size: int, rng: np.random.Generator) -> list[Tensor]:
         """[blurry, sharp] [3,size,size] of images [3,H,W]."""
-        blurry, sharp = crop_and_turn(
-            images, size, rng, mirror=self.mirror or self.turn, turn=self.turn
-        )
+        mirror = self.mirror or self.turn
+        return self.recolour(crop_and_turn(images, size, rng, mirror, self.turn), rng)
+
+    def draw_patch(self, height: int, width: int, size: int, rng: np.random.Generator) -> Patch:
+        """Where a patch of images of height x width px lies, and how it is turned."""
+        return draw_patch(height, width, size, rng, self.mirror or self.turn, self.turn)
+
+    def recolour(self, patches: list[Tensor], rng: np.random.Generator) -> list[Tensor]:
+        """The patches [blurry, sharp] with other colours and noise."""
+        blurry, sharp = patches
         if self.colour:
             order = torch.from_numpy(rng.permutation(3))
             factor = rng.uniform(0.5, 1.5)
@@ -152,14 +169,12 @@ def _saturated(image: Tensor, factor: float) -> Tensor:
     return torch.from_numpy(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)).permute(2, 0, 1).contiguous()
 
 
-def _corners(picture: Picture, tile: int, step: int) -> list[tuple[int, int]]:
-    """Top left corners of a picture's tiles; the last ones of a row and a column end at its border.
+def _corners(size: tuple[int, int], tile: int, step: int) -> list[tuple[int, int]]:
+    """Top left corners of the tiles of a picture of a size (height, width), row by row.
 
-    They are ordered row by row.
+    The last ones of a row and a column end at its border.
     """
-    if not tile:
-        return [(0, 0)]
-    height, width = image_size(picture.blurry)
+    height, width = size
     return list(itertools.product(_starts(height, tile, step), _starts(width, tile, step)))
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 MaskKind = Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"]
+Cached = Literal["none", "decoded", "tiles"]
 SequenceAugmentation = Literal["affine", "jitter", "noise", "turn", "flicker"]
 
 # Help of options that mean the same at every command; what a command adds stands behind it.
@@ -13,6 +14,10 @@ RESUME = "continue from the last checkpoint of the run"
 EPOCHS = "number of epochs"
 MAX_MINUTES = "save and stop after this many minutes; 0 = no limit"
 WORKERS = "number of data loader processes"
+CACHED = (
+    "decode the data once and keep the pixels in --cache_path: as whole pictures (decoded) or in "
+    "tiles, of which less is read from the disk"
+)
 SEED = "seed of all random numbers"
 GRADIENT_NORM = "clip the norm of the gradient to this; 0 = no clipping"
 ACCUMULATE = "gradient accumulation: split each batch into this many parts, to save memory"

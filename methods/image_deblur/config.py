@@ -11,6 +11,7 @@ from utils.options import (
     ACCUMULATE,
     AVERAGE,
     BLURRY_DIR,
+    CACHED,
     DEVICE,
     EPOCHS,
     GRADIENT_NORM,
@@ -28,6 +29,7 @@ from utils.options import (
     TABLE,
     WEIGHTS,
     WORKERS,
+    Cached,
     MaskKind,
     Precision,
 )
@@ -246,9 +248,11 @@ class TrainConfig:
     video_fraction: float = option(
         0.5, "fraction of the samples that come from --video_path, 0 .. 1"
     )
+    cached: Cached = option("none", f"--source pairs: {CACHED}")
     cache_path: Path = option(
         Path("dataset/cache"),
-        "--video_path: folder for the videos after interpolation to a high frame rate",
+        "folder for the pixels of --cached, and for the videos of --video_path after interpolation "
+        "to a high frame rate",
     )
     max_frames: int = option(300, "--video_path: maximum number of frames of each video; 0 = all")
     srgb_fraction: float = option(

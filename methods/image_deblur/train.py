@@ -18,6 +18,8 @@ from data.exposures import ExposedFrames
 from data.mixture import Mixture
 from data.pairs import FolderPairs, NoBlurPairs, Variation
 from data.photo_catalog import Picture, find_pairs, find_sharp
+from data.pixel_cache import open_cache
+from data.pixel_file import PixelCache
 from data.sample import sample_folder
 from data.shards import ShardedPairs
 from data.synthesis.camera import gamma_response
@@ -74,6 +76,7 @@ class DeblurTask:
         self.network = self.restorer
         if ADVERSARIAL in self.loss:
             self.network = AdversarialPair(self.restorer)
+        self.cache: PixelCache | None = None
         self.phases = parse_phases(config)
         _check(config, self.restorer, self.phases)
         sizes = {size for size, _, _ in self.phases}
@@ -198,14 +201,24 @@ class DeblurTask:
             **{name: name in config.augment for name in ("mirror", "turn", "colour", "noise")}
         )
         source = source_of(path) if config.source == "auto" else config.source
+        if config.cached != "none" and source != "pairs":
+            raise UserError(
+                f"--cached {config.cached} is for --source pairs, {path} is read as {source}: "
+                "leave it out"
+            )
         if source == "shards":
             return ShardedPairs(path, size, config.seed, vary)
         if source == "no_blur":
             return NoBlurPairs(path, size, config.seed, vary)
         if source == "pairs":
             found = find_pairs(path, config.blur_folder, need_sharp=True)
+            pictures = found.pictures
+            if self.cache is None:  # one for the patches of all sizes
+                files = [path for pair in pictures for path in (pair.blurry, pair.sharp)]
+                self.cache = open_cache(files, config.cache_path, config.cached)
+            tile = config.tile_size
             return FolderPairs(
-                found.pictures, size, config.seed, vary, config.tile_size, config.tile_step
+                pictures, size, config.seed, vary, tile, config.tile_step, self.cache
             )
         draw = Draw(
             size=config.kernel_size,

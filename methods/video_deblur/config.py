@@ -10,6 +10,7 @@ from utils.options import (
     ACCUMULATE,
     AVERAGE,
     BLURRY_DIR,
+    CACHED,
     DEVICE,
     EPOCHS,
     GRADIENT_NORM,
@@ -27,6 +28,7 @@ from utils.options import (
     TABLE,
     WEIGHTS,
     WORKERS,
+    Cached,
     Precision,
 )
 
@@ -129,9 +131,11 @@ class TrainConfig:
         "with --source videos: fraction of the samples whose frames are averaged in sRGB space "
         "instead of linear light, as in GoPro's blur",
     )
+    cached: Cached = option("none", f"--source clips: {CACHED}")
     cache_path: Path = option(
         Path("dataset/cache"),
-        "with --source videos: folder for the videos after interpolation to a high frame rate",
+        "folder for the pixels of --cached, and with --source videos for the videos after "
+        "interpolation to a high frame rate",
     )
     layout: Layout = option("auto", _LAYOUT)
     blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)

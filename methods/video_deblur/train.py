@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.catalog import Video, find_videos
-from data.clips import ClipWindows
+from data.clips import ClipWindows, used_frames
 from data.exposures import ExposedVideos
 from data.mixture import Mixture
 from data.pictures import MovedPictures
+from data.pixel_cache import open_cache
 from data.sample import sample_folder
 from losses import LOSSES, weighted_losses
 from losses.pixel import weighted_sum
@@ -183,11 +184,18 @@ class VideoTask:
         path = config.data_path or sample_folder()
         size = config.patch_size
         seed = config.seed
+        if config.cached != "none" and config.source != "clips":
+            raise UserError(
+                f"--cached {config.cached} is for --source clips, not for --source "
+                f"{config.source}: leave it out"
+            )
         if config.source == "pictures":
             return MovedPictures(path, frames, size, seed)
         if config.source == "clips":
             videos = find_videos(path, config.layout, config.blur_folder, need_sharp=True).videos
-            return ClipWindows(videos, frames, size, seed, config.max_frames)
+            files = used_frames(videos, config.max_frames)
+            cache = open_cache(files, config.cache_path, config.cached)
+            return ClipWindows(videos, frames, size, seed, config.max_frames, cache)
         videos = find_videos(path, "frames").videos
         exposed = ExposedVideos(
             videos, frames, size, seed, config.cache_path, config.max_frames, config.srgb_fraction
