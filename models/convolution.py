@@ -2,7 +2,8 @@
 
 A 5x5 convolution of 64 channels takes a third to a quarter of the direct one's time, and its
 rounding errors are smaller: tiles of 16x16 px need 3.6 products per pixel and pair of channels
-instead of 25. It computes in contiguous float32 and has no gradients here.
+instead of 25. It computes in contiguous float32 and has no gradients here. NNPACK has threads of
+its own: a process forked after a call with several of them hangs in the next.
 """
 
 from typing import Literal
