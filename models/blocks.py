@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.convolution import SameConv2d
+
 
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))): two "same" convolutions of one width, no normalisation, no
@@ -12,16 +14,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, kernel_size: int = 3, padding_mode: str = "zeros"):
         super().__init__()
-        self.conv1 = nn.Conv2d(
-            channels, channels, kernel_size, padding=kernel_size // 2, padding_mode=padding_mode
-        )
+        self.conv1 = SameConv2d(channels, channels, kernel_size, padding_mode)
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(
-            channels, channels, kernel_size, padding=kernel_size // 2, padding_mode=padding_mode
-        )
+        self.conv2 = SameConv2d(channels, channels, kernel_size, padding_mode)
 
     def forward(self, features: Tensor) -> Tensor:
-        return features + self.conv2(self.relu(self.conv1(features)))
+        return added(self.conv2(self.relu(self.conv1(features))), features)
 
 
 def added(own: Tensor, other: Tensor) -> Tensor:

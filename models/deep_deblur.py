@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.blocks import ResidualBlock
 from models.contracts import ImageNetwork
+from models.convolution import SameConv2d
 
 MEAN_8BIT = 127.5
 # Standard deviation of the pyramid's Gaussian, px: 2 * downscale / 6, cut at 4 deviations, as in
@@ -32,7 +33,7 @@ class DeepDeblur(ImageNetwork):
         super().__init__()
         self.scales = scales
         self.multiple = 2 ** (scales - 1)
-        self.bytes_per_pixel = 17 * width
+        self.bytes_per_pixel = 45 * width
         # The coarsest body sees the image alone, the others also the lifted coarser result.
         in_channels = [6] * (scales - 1) + [3]
         self.bodies = nn.ModuleList(
@@ -128,15 +129,14 @@ def halved(image: Tensor) -> Tensor:
 
 def _body(in_channels: int, width: int, blocks: int, kernel_size: int) -> nn.Sequential:
     """The ResNet of one scale: [B,in_channels,h,w] -> [B,3,h,w]."""
-    first = nn.Conv2d(in_channels, width, kernel_size, padding=kernel_size // 2)
-    last = nn.Conv2d(width, 3, kernel_size, padding=kernel_size // 2)
+    first = SameConv2d(in_channels, width, kernel_size)
+    last = SameConv2d(width, 3, kernel_size)
     return nn.Sequential(first, *(ResidualBlock(width, kernel_size) for _ in range(blocks)), last)
 
 
 def _lift(kernel_size: int) -> nn.Sequential:
     """The coarser scale's result [B,3,h,w] at the size of the finer one, [B,3,2h,2w]."""
-    convolution = nn.Conv2d(3, 12, kernel_size, padding=kernel_size // 2)
-    return nn.Sequential(convolution, nn.PixelShuffle(2))
+    return nn.Sequential(SameConv2d(3, 12, kernel_size), nn.PixelShuffle(2))
 
 
 # The authors' keys -> ours; see models/published.py. conv_end_models.S lifts scale S to S-1, their

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.blocks import multiplied
 from models.contracts import IMAGENET
+from models.trunks import RESNET_PARTS, Trunk, stages
 from utils.errors import UserError
 from utils.tiling import pad_to_multiple
 
@@ -28,8 +30,6 @@ DILATIONS = (1, 2, 3, 5)
 # of the guided filter
 WINDOW = 11
 EPSILON = 0.01
-# torchvision's names of a ResNet's parts, in their order
-RESNET_PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
 
 class IRP(nn.Module):
@@ -60,10 +60,10 @@ class IRP(nn.Module):
         self.backbone = backbone
         self.arguments = {"backbone": backbone, "channels": channels, "widths": list(widths)}
         self.arguments |= {"normed": normed, "edges": edges}
-        self.blur_trunk = nn.Sequential(*_stages(backbone, widths))
-        self.noise_trunk = nn.Sequential(*_stages(backbone, widths)[:NOISE_STAGES])
-        self.blur_head = _head(_out_channels(self.blur_trunk), channels, normed)
-        noise_channels = _out_channels(self.noise_trunk)
+        self.blur_trunk = Trunk(*stages(backbone, widths))
+        self.noise_trunk = Trunk(*stages(backbone, widths)[:NOISE_STAGES])
+        self.blur_head = _head(self.blur_trunk.out_channels, channels, normed)
+        noise_channels = self.noise_trunk.out_channels
         if noise_channels == channels and not normed:
             self.noise_head = nn.Identity()
         else:
@@ -123,8 +123,10 @@ class IRP(nn.Module):
         counts = self.histogram_conv(histogram(image)[:, None] * (COUNTS / pixels))  # [B,1,BINS]
         by_histogram = self.histogram_head(self.histogram_fc(counts.squeeze(1)))  # [B,C]
         by_blur = self.blur_head(self.blur_trunk(guided_filter(brightened, brightened)))
-        by_noise = self.noise_context(self.noise_head(self.noise_trunk(brightened)))
-        maps = [by_histogram[..., None, None], by_blur, by_noise[..., ::NOISE_STEP, ::NOISE_STEP]]
+        noise_features = self.noise_head(self.noise_trunk(brightened))  # [B,C,H/8,W/8]
+        by_noise = self.noise_context[:-1](noise_features)
+        by_noise = self.noise_context[-1].sampled(by_noise, NOISE_STEP)  # [B,C,h,w]
+        maps = [by_histogram[..., None, None], by_blur, by_noise]
         for fusion in self.fusions:
             maps = fusion(maps)
         return maps
@@ -141,31 +143,12 @@ class IRP(nn.Module):
             trunk.load_state_dict(own)
 
 
-class LightStage(nn.Module):
-    """A residual block of stride 2 with batch norm, as a basic block of ResNet."""
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            *_conv_and_norm(in_channels, out_channels, 3, stride=2),
-            nn.ReLU(inplace=True),
-            *_conv_and_norm(out_channels, out_channels, 3),
-        )
-        self.shortcut = nn.Sequential(*_conv_and_norm(in_channels, out_channels, 1))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """[B,C,H,W] -> [B,D,H/2,W/2]."""
-        # The shortcut is a 1x1 convolution of stride 2; written as one, its backward pass breaks
-        # the heap (torch 2.12, CPU, channels_last, few channels).
-        every_second = features[..., ::2, ::2]
-        return F.relu(self.body(features) + self.shortcut(every_second), inplace=True)
-
-
 class DilatedBlock(nn.Module):
     """Four dilated 3x3 convolutions side by side, a 1x1 convolution, channel attention; no skip."""
 
     def __init__(self, channels: int, normed: bool = False):
         super().__init__()
+        self.normed = normed
         self.dilated = nn.ModuleList(
             nn.Conv2d(channels, channels // 2, 3, padding=rate, dilation=rate) for rate in DILATIONS
         )
@@ -182,7 +165,20 @@ class DilatedBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C,H,W]."""
         features = self.merge(torch.cat([conv(features) for conv in self.dilated], 1))
-        return features * self.attention(features.mean((2, 3), keepdim=True))
+        return multiplied(features, self.attention(features.mean((2, 3), keepdim=True)))
+
+    def sampled(self, features: Tensor, step: int) -> Tensor:
+        """Every `step`-th row and column of the result, [B,C,ceil(H/step),ceil(W/step)].
+
+        Convolutions of that stride compute no others. The attention sees means over all pixels;
+        up to there the block is linear unless it is normed, so they follow from sums of features.
+        """
+        if self.normed:
+            return self(features)[..., ::step, ::step]
+        every = [_strided(conv, features, step) for conv in self.dilated]
+        sampled = self.merge(torch.cat(every, 1))
+        means = _means_of_convolutions(self.dilated, features)  # [B,4*C/2,1,1]
+        return multiplied(sampled, self.attention(self.merge(means)))
 
 
 class SelectiveFusion(nn.Module):
@@ -201,6 +197,51 @@ class SelectiveFusion(nn.Module):
         squeezed = self.squeeze(sum(means))  # [B,C/4,1,1]
         weights = torch.stack([weight(squeezed) for weight in self.weights]).softmax(0)
         return [features * weight for features, weight in zip(maps, weights)]
+
+
+def _strided(conv: nn.Conv2d, features: Tensor, stride: int) -> Tensor:
+    """Every `stride`-th row and column of a dilated 3x3 convolution."""
+    rate = conv.dilation[0]
+    padding = rate
+    if conv.padding_mode != "zeros":
+        features = F.pad(features, [rate] * 4, mode=conv.padding_mode)
+        padding = 0
+    return F.conv2d(features, conv.weight, conv.bias, stride, padding, rate)
+
+
+def _means_of_convolutions(convolutions: Sequence[nn.Conv2d], features: Tensor) -> Tensor:
+    """Means over all pixels, [B,N*D,1,1], of dilated 3x3 convolutions of features [B,C,H,W].
+
+    A mean needs, for each of the nine taps, the sum of the features that the tap sees. It is a
+    product with how often each row and each column is seen. The sums are long, so mixed precision
+    is left out.
+    """
+    height, width = features.shape[-2:]
+    with torch.autocast(features.device.type, enabled=False):
+        features = features.to(convolutions[0].weight.dtype)
+        seen_rows = torch.cat([_times_seen(conv, height) for conv in convolutions])
+        seen_columns = torch.stack([_times_seen(conv, width) for conv in convolutions])
+        seen_rows = seen_rows.to(features)  # [3N,H]
+        seen_columns = seen_columns.to(features)  # [N,3,W]
+        rows = features.permute(0, 2, 3, 1).flatten(2)  # [B,H,W*C]
+        sums = (seen_rows @ rows).view(len(features), -1, 3, width, features.shape[1])
+        sums = torch.einsum("bnrwc,nkw->nbcrk", sums, seen_columns)  # [N,B,C,3,3]
+        means = [
+            F.conv2d(own / (height * width), conv.weight, conv.bias)
+            for conv, own in zip(convolutions, sums)
+        ]
+    return torch.cat(means, 1)
+
+
+def _times_seen(conv: nn.Conv2d, length: int) -> Tensor:
+    """How often each of `length` rows is seen by each of a 3x3 convolution's three, [3,length]."""
+    rate = conv.dilation[0]
+    positions = torch.arange(length) + torch.tensor([[-rate], [0], [rate]])  # [3,length]
+    inside = (positions >= 0) & (positions < length)
+    if conv.padding_mode != "zeros":  # replicate
+        inside = torch.ones_like(inside)
+    counts = F.one_hot(positions.clamp(0, length - 1), length) * inside[..., None]
+    return counts.sum(1)
 
 
 def _pooled(maps: Sequence[Tensor]) -> Tensor:
@@ -273,64 +314,6 @@ def _means(image: Tensor, window: int) -> Tensor:
     return image
 
 
-def _stages(backbone: str, widths: Sequence[int]) -> list[nn.Module]:
-    """Modules in a row that end at stride 32; without the last two at stride 8."""
-    if backbone == "light":
-        if len(widths) != 5:
-            raise UserError(
-                f"the light backbone has 5 widths, of strides 2 to 32, not {len(widths)}"
-            )
-        stem = nn.Sequential(*_conv_and_norm(3, widths[0], 3, stride=2), nn.ReLU(inplace=True))
-        return [stem, *(LightStage(*pair) for pair in zip(widths, widths[1:]))]
-    network = _resnet(backbone)
-    if not all(hasattr(network, name) for name in RESNET_PARTS):
-        raise UserError(
-            f"{backbone} is no ResNet: IRP's trunks need the parts {', '.join(RESNET_PARTS)}"
-        )
-    return [getattr(network, name) for name in RESNET_PARTS]
-
-
-def _resnet(backbone: str) -> nn.Module:
-    package, _, name = backbone.rpartition(":")
-    if package == "pretrainedmodels":
-        return _pretrainedmodels_resnet(name)
-    if package:
-        raise UserError(
-            f"unknown backbone {backbone!r}: light, a ResNet of torchvision, or "
-            "pretrainedmodels:NAME"
-        )
-    from torchvision.models import get_model  # the light backbone does without
-
-    try:
-        return get_model(name, weights=None)
-    except ValueError as error:
-        raise UserError(
-            f"torchvision has no model {name!r}: resnet18, resnet34, resnet50, ..., or light"
-        ) from error
-
-
-def _pretrainedmodels_resnet(name: str) -> nn.Module:
-    try:
-        import pretrainedmodels
-    except ImportError as error:
-        raise UserError(
-            f"--backbone pretrainedmodels:{name} needs the packages pretrainedmodels and six: "
-            "pip install pretrainedmodels six"
-        ) from error
-    if name not in pretrainedmodels.model_names:
-        resnets = [known for known in pretrainedmodels.model_names if "resnet" in known]
-        raise UserError(f"pretrainedmodels has no model {name!r}: it has {', '.join(resnets)}")
-    return pretrainedmodels.__dict__[name](pretrained=None)
-
-
-def _conv_and_norm(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
-) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    padding = kernel_size // 2
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
-    return conv, nn.BatchNorm2d(out_channels)
-
-
 def _head(in_channels: int, out_channels: int, normed: bool) -> nn.Sequential:
     """A 1x1 convolution, with batch norm behind it if `normed`."""
     head = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1))
@@ -345,12 +328,6 @@ def _linear_layers(*widths: int) -> nn.Sequential:
     for pair in zip(widths, widths[1:]):
         layers += [nn.Linear(*pair), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def _out_channels(trunk: nn.Module) -> int:
-    """Channels that a trunk ends with."""
-    norms = [layer for layer in trunk.modules() if isinstance(layer, nn.BatchNorm2d)]
-    return norms[-1].num_features
 
 
 def published_arguments(state: dict[str, Tensor]) -> dict:

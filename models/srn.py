@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import ResidualBlock
+from models.blocks import ResidualBlock, added
 from models.contracts import ImageNetwork
+from models.convolution import in_layout_of, same_convolution
 
 SCALES = (4, 2, 1)  # reductions, from coarse to fine
 STATE = 128  # channels of the recurrent state
@@ -35,7 +36,7 @@ class SRN(ImageNetwork):
         self.variant = variant
         self.channels = 3 if variant == "color" else 1
         self.multiple = 16
-        self.bytes_per_pixel = (45 if self.channels == 3 else 90) * width
+        self.bytes_per_pixel = (55 if self.channels == 3 else 170) * width
         w1, w2, w3 = width, 2 * width, 4 * width
         self.encoders = nn.ModuleList(
             [
@@ -46,9 +47,7 @@ class SRN(ImageNetwork):
         )
         self.lstm = ConvLSTM(w3) if variant == "lstm" else None
         self.decoders = nn.ModuleList(_blocks(channels) for channels in (w1, w2, w3))
-        self.ups = nn.ModuleList(
-            [nn.ConvTranspose2d(w2, w1, 4, 2, 1), nn.ConvTranspose2d(w3, w2, 4, 2, 1)]
-        )
+        self.ups = nn.ModuleList([Up(w2, w1), Up(w3, w2)])
         self.output = SameConv(w1, self.channels)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -84,8 +83,8 @@ class SRN(ImageNetwork):
                 if state is not None:
                     state = resize(state, coarse.shape[-2:])
                 coarse, state = self.lstm(coarse, state)
-            middle = F.relu(self.ups[1](self.decoders[2](coarse))) + middle
-            fine = F.relu(self.ups[0](self.decoders[1](middle))) + fine
+            middle = added(self.ups[1](self.decoders[2](coarse)), middle)
+            fine = added(self.ups[0](self.decoders[1](middle)), fine)
             coarser = self.output(self.decoders[0](fine))  # [B,C,h,w]
             results.append(coarser)
         return results
@@ -130,12 +129,26 @@ class SameConv(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         stride = self.stride[0]
+        if stride == 1:
+            return same_convolution(features, self.weight, self.bias)
         padding = []  # left, right, top, bottom
         for length in reversed(features.shape[-2:]):
             steps = -(-length // stride) - 1
             missing = max(steps * stride + 5 - length, 0)
             padding += [missing // 2, missing - missing // 2]
-        return super().forward(F.pad(features, padding))
+        padded = F.pad(features, padding)
+        return F.conv2d(padded, in_layout_of(padded, self.weight), self.bias, stride)
+
+
+class Up(nn.ConvTranspose2d):
+    """Twice the size by a transposed 4x4 convolution of stride 2, and ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 4, 2, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        weight = in_layout_of(features, self.weight)
+        return F.relu(F.conv_transpose2d(features, weight, self.bias, 2, 1), inplace=True)
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

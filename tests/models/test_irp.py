@@ -13,13 +13,13 @@ from models.contracts import IMAGENET
 from models.irp import (
     IRP,
     DilatedBlock,
-    LightStage,
     SelectiveFusion,
     brighten,
     guided_filter,
     histogram,
 )
 from models.published import load_published, rename
+from models.trunks import LightStage, Trunk, stages
 from tests.golden.fill import fill_state_dict
 from utils.checkpoint import save_weights
 from utils.errors import UserError
@@ -265,3 +265,64 @@ def test_replicated_edges_make_the_size_matter_less():
         torch.nn.init.normal_(network.score[-1].weight)
         small, large = (float(network(image, brighten(image))) for image in images)
         assert minimum <= abs(small - large) <= maximum
+
+
+def shake(network):
+    """Norms as after a training: no statistic and no weight has its first value."""
+    generator = torch.Generator().manual_seed(3)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            for value in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
+                value.data = 0.5 + torch.rand(value.shape, generator=generator)
+
+
+@pytest.mark.parametrize("backbone", ["light", "resnet18", "resnet50"])
+def test_merged_norms_change_nothing(backbone):
+    """Without gradients batch norms lie in the convolutions; with gradients they are layers."""
+    torch.manual_seed(0)
+    trunk = Trunk(*stages(backbone, LIGHT["widths"]))
+    shake(trunk)
+    before = {key: value.clone() for key, value in trunk.state_dict().items()}
+    trunk.eval()
+    image = torch.rand(2, 3, 64, 96)
+    expected = torch.nn.Sequential.forward(trunk, image).detach()
+    with torch.inference_mode():
+        merged = trunk(image)
+    assert not torch.equal(merged, expected)  # another order of operations was really taken
+    assert largest(merged - expected) <= 2e-5 * largest(expected)
+    assert all(torch.equal(value, before[key]) for key, value in trunk.state_dict().items())
+
+
+def test_training_trunks_see_their_batch():
+    """Statistics are the batch's and are collected, also without gradients."""
+    torch.manual_seed(0)
+    trunk = Trunk(*stages("light", LIGHT["widths"])).train()
+    image = torch.rand(4, 3, 64, 64)
+    expected = trunk(image).detach()
+    statistics = trunk[0][1].running_mean.clone()
+    with torch.inference_mode():
+        again = trunk(image)
+    assert largest(again - expected) < 1e-6
+    assert largest(trunk[0][1].running_mean - statistics) > 1e-3
+
+
+@pytest.mark.parametrize("edges", ["zeros", "replicate"])
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("size", [(4, 4), (9, 14), (28, 31)])
+def test_a_sampled_block_is_the_whole_one_sampled(edges, normed, size):
+    """Values, and gradients of features and weights; the means of the attention included."""
+    torch.manual_seed(0)
+    block = DilatedBlock(8, normed).double().eval()
+    for conv in block.dilated:
+        conv.padding_mode = edges
+    features = torch.rand(2, 8, *size, dtype=torch.float64, requires_grad=True)
+    parameters = [features, *block.parameters()]
+    whole = block(features)[..., ::4, ::4]
+    sampled = block.sampled(features, 4)
+    direction = torch.rand_like(whole)
+    assert sampled.shape == whole.shape
+    assert largest(sampled - whole) < 1e-12
+    theirs = torch.autograd.grad((whole * direction).sum(), parameters)
+    ours = torch.autograd.grad((sampled * direction).sum(), parameters)
+    for a, b in zip(ours, theirs):
+        assert largest(a - b) <= 1e-12 * max(1, largest(b))
