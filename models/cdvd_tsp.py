@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contracts import Observer, VideoNetwork, too_large
+from models.convolution import MIN_KERNEL
 from models.dis_flow import DISFlow
 from models.nafnet import NAFNet
 from models.pwc_net import PUBLISHED_KEYS as PWC_KEYS
@@ -91,7 +92,10 @@ class CDVDTSP(VideoNetwork):
             self.reconstruction = Reconstruction(
                 width, blocks, kernel_size, downscale, global_skip, gate, channels
             )
-            self.reconstruction_bytes_per_pixel = 60 * width // downscale**2
+            by_fourier = kernel_size >= MIN_KERNEL  # which takes more, see models/convolution.py
+            self.reconstruction_bytes_per_pixel = (
+                (110 if by_fourier else 60) * width // downscale**2
+            )
         self.bytes_per_pixel = self.stream_bytes_per_pixel + self.reconstruction_bytes_per_pixel
 
     def forward(self, clip: Tensor) -> Tensor:

@@ -2,10 +2,14 @@
 
 A 5x5 convolution of 64 channels takes a third to a quarter of the direct one's time, and its
 rounding errors are smaller: tiles of 16x16 px need 3.6 products per pixel and pair of channels
-instead of 25. It computes in contiguous float32 and has no gradients here. NNPACK has threads of
-its own: a process forked after a call with several of them hangs in the next.
+instead of 25. It computes in contiguous float32 and has no gradients here.
+
+NNPACK's own threads wait for each other's turn beside torch's: with two of them SRN took twice the
+time of the direct form, and a process forked after such a call hangs in the next. So it works in
+one thread, and direct convolutions are taken where torch has more than MAX_THREADS.
 """
 
+from functools import cache
 from typing import Literal
 
 import torch
@@ -16,6 +20,7 @@ from utils.errors import UserError
 
 MIN_KERNEL = 5  # smaller kernels are computed by Winograd's algorithm, whose errors are larger
 MAX_KERNEL = 15  # of tiles of 16 px
+MAX_THREADS = 2  # of torch; with more of them direct convolutions win
 MIN_PIXELS = 512  # below, transforming the kernels costs more than it saves
 
 Implementation = Literal["auto", "direct", "fourier"]
@@ -40,6 +45,7 @@ def same_convolution(
         raise UserError(f"a convolution by Fourier transforms {obstacle}")
     if impl == "auto" and (obstacle or not _is_faster(features)):
         return F.conv2d(features, weight, bias, padding=weight.shape[-1] // 2)
+    _start_in_one_thread()
     weight = weight.contiguous()
     # one image at a time, which is faster than all at once
     results = [
@@ -47,6 +53,19 @@ def same_convolution(
         for image in features.float().contiguous().split(1)
     ]
     return results[0] if len(results) == 1 else torch.cat(results)
+
+
+@cache
+def _start_in_one_thread() -> None:
+    """NNPACK makes as many threads as torch has at the first call: let it be one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        torch._nnpack_spatial_convolution(
+            torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 5, 5), None, 2
+        )
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _obstacle(features: Tensor, weight: Tensor) -> str | None:
@@ -80,7 +99,8 @@ def _is_faster(features: Tensor) -> bool:
     if torch.is_autocast_enabled("cpu") and torch.cpu._is_amx_tile_supported():
         return False  # such processors have matrix units for bf16
     large = features.shape[-2] * features.shape[-1] >= MIN_PIXELS
-    return large and torch._C._get_nnpack_enabled()
+    few_threads = torch.get_num_threads() <= MAX_THREADS
+    return large and few_threads and torch._C._get_nnpack_enabled()
 
 
 class SameConv2d(nn.Conv2d):
