@@ -79,9 +79,8 @@ def run(command: str) -> int:
     Mistakes of the user become one sentence.
     """
     if os.environ.get("RANK", "0") != "0":
-        sys.stdout = open(
-            os.devnull, "w"
-        )  # of the processes that torchrun starts only the first one talks
+        # of the processes that torchrun starts only the first one talks
+        sys.stdout = open(os.devnull, "w")
     try:
         return _run(command, sys.argv[1:])
     except UserError as error:
