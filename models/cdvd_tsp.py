@@ -299,8 +299,7 @@ class CDVDTSP(VideoNetwork):
             return [
                 f"no published PWC-Net weights at {path}, so the flow network starts from random "
                 "values. Training without a trained flow network does not reach the published "
-                "figures "
-                "(users report 23-24 dB)."
+                "figures (users report 23-24 dB)."
             ]
         from models.published import load_published  # it imports the network files
 

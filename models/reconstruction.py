@@ -119,8 +119,7 @@ class AlignedNAFNet(NAFNet):
         if other.downscale != self.downscale or not fits:
             raise ValueError(
                 f"a NAFNet of width {other.width} with {other.downscale}x space-to-depth can't "
-                "start "
-                f"one of width {self.width}"
+                f"start one of width {self.width}"
             )
         first = torch.zeros_like(first)
         first[:, offset : offset + seen.shape[1]] = seen

@@ -20,8 +20,7 @@ def _check_names() -> None:
         if str(_CHECKOUT / name) not in paths:
             raise ImportError(
                 f"restoration needs {_CHECKOUT / name}, but Python finds {name!r} at "
-                f"{paths[0] if paths else 'no path'}: put {_CHECKOUT} first on PYTHONPATH, or "
-                "run "
+                f"{paths[0] if paths else 'no path'}: put {_CHECKOUT} first on PYTHONPATH, or run "
                 "your program from a folder that has no such module"
             )
 

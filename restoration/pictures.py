@@ -128,8 +128,7 @@ def _restore_frames(job: Job, restorer: ImageRestorer, source: VideoFile, target
     results.speed = watch.sentence()
     print(
         f"restored {results.speed}; frame by frame: for video `inference.py video_deblur` also "
-        "uses "
-        "the neighbouring frames"
+        "uses the neighbouring frames"
     )
     return results
 

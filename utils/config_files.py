@@ -77,8 +77,7 @@ class YamlFiles:
             names = sorted(path.stem for path in self.folder.glob("*.yaml"))
             raise UserError(
                 f"no configuration {chosen!r}: choose from {', '.join(names)} or give the path "
-                "of a "
-                "YAML file"
+                "of a YAML file"
             )
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -79,8 +79,7 @@ def load(config: Config) -> ImageRestorer:
     if config.condition and not isinstance(restorer.network, GuidedNAFNet):
         raise UserError(
             f"{restorer.weights} holds a {type(restorer.network).__name__} without --condition "
-            "irp: "
-            "train one with that option"
+            "irp: train one with that option"
         )
     return restorer
 

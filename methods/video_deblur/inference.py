@@ -111,8 +111,7 @@ def _check_output(output_dir: Path, found: Videos) -> None:
         if folder.resolve() in {path.parent.resolve() for path in files}:
             raise UserError(
                 f"results of {video.name} would overwrite its own frames in {folder}: choose "
-                "another "
-                "--output_dir"
+                "another --output_dir"
             )
 
 
