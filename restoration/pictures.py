@@ -7,7 +7,7 @@ import numpy as np
 
 from data.photo_catalog import Picture
 from restoration.image import ImageRestorer
-from restoration.run import Job, Results, Stopwatch, finish, score
+from restoration.run import Job, Results, Stopwatch, finish, improvement, score
 from utils import distributed
 from utils.errors import noting, raise_left_out
 from utils.evaluation.protocols import PROTOCOLS
@@ -142,7 +142,6 @@ def _example(picture: Picture, result: Path) -> Example:
     sharp = in_8bit(read_truth(picture.sharp)[0])
     if sharp.shape != restored.shape:
         return example
-    before, after = (PROTOCOLS["image"].psnr(image, sharp) for image in (blurry, restored))
     example.sharp = sharp
-    example.words = f"PSNR {before:.2f} dB before, {after:.2f} dB after (protocol image)"
+    example.words = improvement(PROTOCOLS["image"], blurry, restored, sharp)
     return example

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from data.photo_catalog import CONTACT_SHEET
 from utils.device import arithmetic
+from utils.evaluation.protocols import Protocol
 from utils.evaluation.scoring import Scores, Triple, score_files
 from utils.evaluation.tables import paper_row
 from utils.files import write_text
@@ -80,6 +82,14 @@ class Stopwatch:
             f"{amount(self.done, self.noun)} in {seconds:.1f} s, {rate} with reading and writing "
             f"({self.device})"
         )
+
+
+def improvement(
+    protocol: Protocol, blurry: np.ndarray, restored: np.ndarray, sharp: np.ndarray
+) -> str:
+    """A sentence for the report: the PSNR of the blurry and of the restored picture [H,W,3]."""
+    before, after = (protocol.psnr(image, sharp) for image in (blurry, restored))
+    return f"PSNR {before:.2f} dB before, {after:.2f} dB after (protocol {protocol.name})"
 
 
 def score(job: Job, restorer, results: Results) -> Scores | None:

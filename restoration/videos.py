@@ -8,7 +8,7 @@ from torch import Tensor
 
 from data.catalog import Video
 from restoration.pictures import video_target
-from restoration.run import Job, Results, Stopwatch, finish, score
+from restoration.run import Job, Results, Stopwatch, finish, improvement, score
 from restoration.video import VideoRestorer
 from utils import distributed
 from utils.errors import UserError
@@ -219,10 +219,7 @@ def _example(
         else:
             example.extras[label] = to_8bit(values)
     if sharp is not None:
-        before, after = (STAGE_PROTOCOL.psnr(image, sharp) for image in (blurry, restored))
-        example.words = (
-            f"PSNR {before:.2f} dB before, {after:.2f} dB after (protocol {STAGE_PROTOCOL.name})"
-        )
+        example.words = improvement(STAGE_PROTOCOL, blurry, restored, sharp)
     return example
 
 
