@@ -23,7 +23,7 @@ from utils.device import arithmetic, inference
 from utils.errors import UserError
 from utils.evaluation.scoring import Scores, check_given, check_paired, write_scored
 from utils.evaluation.sequence_scores import Lpips, find_lpips, score_frames, score_order
-from utils.evaluation.tables import format_figure, format_table, paper_row, run_table
+from utils.evaluation.tables import format_figure, format_table, paper_row, score_as_asked
 from utils.files import natural_key, write_text
 from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
 from utils.progress import Progress
@@ -37,12 +37,7 @@ KINDS = {"ppsnr": "pPSNR", "pssim": "pSSIM", "plpips": "pLPIPS"}
 
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
-    if config.table:
-        run_table(TABLES, config, FOLDER, unfold_and_score)
-        return None
-    if config.restored_dir or config.sharp_dir or config.blurry_dir:
-        return score_folders(config)
-    return unfold_and_score(config)
+    return score_as_asked(TABLES, config, FOLDER, unfold_and_score, score_folders)
 
 
 def unfold_and_score(config: TestConfig) -> Scores:

@@ -8,19 +8,14 @@ from methods.image_deblur.config import TestConfig
 from methods.image_deblur.inference import TABLES, chosen_protocol, restore_pictures
 from utils.config import ROOT, to_yaml
 from utils.evaluation.scoring import Scores, check_given, score_files, write_scored
-from utils.evaluation.tables import run_table
+from utils.evaluation.tables import score_as_asked
 
 FOLDER = ROOT / "experiment" / "image_deblur_test"
 
 
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
-    if config.table:
-        run_table(TABLES, config, FOLDER, restore_and_score)
-        return None
-    if config.restored_dir or config.sharp_dir or config.blurry_dir:
-        return score_folders(config)
-    return restore_and_score(config)
+    return score_as_asked(TABLES, config, FOLDER, restore_and_score, score_folders)
 
 
 def restore_and_score(config: TestConfig) -> Scores | None:

@@ -94,6 +94,25 @@ def paper_row(
     return max(found, key=lambda row: len(row.options), default=None)
 
 
+def score_as_asked(
+    tables: Path,
+    config: Any,
+    folder: Path,
+    restore_and_score: Callable[[Any], Any],
+    score_folders: Callable[[Any], Any],
+) -> Any:
+    """What test.py of a method does: the published table, files that exist, or a restoration.
+
+    Returns the scores, None for --table (see run_table).
+    """
+    if config.table:
+        run_table(tables, config, folder, restore_and_score)
+        return None
+    if config.restored_dir or config.sharp_dir or config.blurry_dir:
+        return score_folders(config)
+    return restore_and_score(config)
+
+
 def run_table(tables: Path, config: Any, folder: Path, run: Callable[[Any], Any]) -> None:
     """Run the rows of tables.yaml whose data and weights are there; print paper, ours, difference.
 
