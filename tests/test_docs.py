@@ -95,13 +95,14 @@ def test_links_lead_somewhere(page):
 def test_a_planted_broken_link_is_seen():
     page = ROOT / "README.md"
     text = """# One thing: `a`, b
-[file](docs/commands.md) [here](#one-thing-a-b) [there](docs/conventions.md#folder-layouts---layout-normally-auto)
+[file](docs/commands.md) [here](#one-thing-a-b)
+[there](docs/conventions.md#folder-layouts---layout-normally-auto)
 ![picture](docs/sample.png) [outside](https://example.org/none)
 [gone](docs/none.md) [lost](#two) [lost](docs/commands.md#none) ![gone](docs/none.png)
 ```text
 [not a link](docs/none.md)
 ```
-"""  # noqa: E501
+"""
     assert broken_links(page, text) == [
         "docs/none.md", "#two", "docs/commands.md#none", "docs/none.png",
     ]  # fmt: skip

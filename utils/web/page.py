@@ -70,7 +70,8 @@ def handler(work: Callable, visitors: Visitors) -> Callable:
     """work(visitor, ...) as gradio calls it; whatever goes wrong is told in a sentence."""
     import gradio as gr
 
-    def handle(request: gr.Request, progress=gr.Progress(track_tqdm=True), *values):  # noqa: B008 - gradio looks for this default
+    # B008: gradio looks for this default.
+    def handle(request: gr.Request, progress=gr.Progress(track_tqdm=True), *values):  # noqa: B008
         with visitors.at_work(request.session_hash) as visitor:
             advance = progress.update
 
