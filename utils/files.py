@@ -4,12 +4,37 @@ import csv
 import io
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from utils.errors import UserError
+
+MAX_BYTES = 2**32  # of a file that is read as a whole
+
+
+def read_regular(path: str | os.PathLike, maximum: int = MAX_BYTES) -> bytes:
+    """Content of a regular file, links followed.
+
+    Raises UserError for a folder, a pipe, a device (reading it may never end), and for more than
+    `maximum` bytes; OSError as open() does.
+    """
+    check_regular(path, maximum)
+    return Path(path).read_bytes()
+
+
+def check_regular(path: str | os.PathLike, maximum: int | None = None) -> None:
+    """Raises UserError for a path that is no regular file or is larger than `maximum` bytes."""
+    status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
+        raise UserError(f"{path} is {kind}, not a file")
+    if maximum is not None and status.st_size > maximum:
+        raise UserError(
+            f"{path} has {status.st_size:,} bytes: at most {maximum:,} of such a file are read"
+        )
 
 
 @contextmanager

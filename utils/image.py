@@ -4,24 +4,20 @@ On disk: any of EXTENSIONS, 8 or 16 bits, grey, palette, RGB or RGBA. In memory:
 [0,1], gamma-encoded.
 """
 
-import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from utils.errors import UserError
-from utils.files import atomic_path
+from utils.files import atomic_path, read_regular
+from utils.open_picture import PNG, damage_as_sentence, decode_with_opencv, open_picture
 
 ORIENTATION = 0x0112  # the EXIF tag
-Image.MAX_IMAGE_PIXELS = 2**30  # PIL takes anything above 0.18 gigapixels for an attack
-_PNG = b"\x89PNG\r\n\x1a\n"
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
 
@@ -37,7 +33,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises UserError for a missing, foreign, truncated, corrupt or animated file.
     """
     with damage_as_sentence(path):
-        return decode_image(Path(path).read_bytes(), path)
+        return decode_image(read_regular(path), path)
 
 
 def read_8bit(path: str | os.PathLike) -> np.ndarray:
@@ -60,7 +56,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """
     with damage_as_sentence(path):
         try:
-            with Image.open(path) as image:
+            with open_picture(path) as image:
                 width, height = image.size
                 file_format = image.format
                 # PIL decodes a whole PNG to look for EXIF behind the pixels; `info` has what stands
@@ -73,24 +69,6 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     if orientation >= 5 and file_format != "TIFF":
         return width, height
     return height, width
-
-
-@contextmanager
-def damage_as_sentence(path: str | os.PathLike) -> Iterator[None]:
-    """Turns what goes wrong while an image file is read into a UserError that names it."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise UserError(f"no such image: {path}") from None
-    except UnidentifiedImageError:
-        raise UserError(
-            f"{path} is not an image this program can read ({', '.join(EXTENSIONS)})"
-        ) from None
-    except UserError:
-        raise
-    # PIL raises all of these for damage
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} can't be read, it may be truncated or corrupt: {error}") from error
 
 
 def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
@@ -163,7 +141,7 @@ def resize_to(pixels: np.ndarray, longest: int) -> np.ndarray:
 
 
 def _decode_8bit(data: bytes, name: str | os.PathLike) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as image:
+    with open_picture(data) as image:
         if image.format in ("GIF", "PNG", "WEBP") and getattr(image, "is_animated", False):
             raise UserError(
                 f"{name} is an animation of {image.n_frames} pictures: make a video file (.mp4) "
@@ -173,15 +151,15 @@ def _decode_8bit(data: bytes, name: str | os.PathLike) -> np.ndarray:
 
 
 def _decode_16bit(data: bytes) -> np.ndarray:
-    if data.startswith(_PNG):
+    if data.startswith(PNG):
         # OpenCV returns half a picture where a PNG ends early; this raises
-        with Image.open(io.BytesIO(data)) as image:
+        with open_picture(data) as image:
             image.load()
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+    pixels = decode_with_opencv(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError("no 8- or 16-bit image inside")
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
 def _may_have_16_bits(data: bytes) -> bool:
-    return (data.startswith(_PNG) and data[24:25] == b"\x10") or data[:4] in (b"II*\0", b"MM\0*")
+    return (data.startswith(PNG) and data[24:25] == b"\x10") or data[:4] in (b"II*\0", b"MM\0*")

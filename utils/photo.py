@@ -3,7 +3,6 @@
 A restored copy keeps bit depth, transparency, greyness, colour profile and the camera's notes.
 """
 
-import io
 import os
 import struct
 import zlib
@@ -15,8 +14,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from utils.files import atomic_path
-from utils.image import ORIENTATION, damage_as_sentence, decode_image, in_depth
+from utils.files import atomic_path, read_regular
+from utils.image import ORIENTATION, decode_image, in_depth
+from utils.open_picture import damage_as_sentence, decode_with_opencv, open_picture
 
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
 # EXIF orientation -> how often to turn by 90 degrees, and whether to mirror left-right before
@@ -49,10 +49,10 @@ class Photo(NamedTuple):
 def read_photo(path: str | os.PathLike) -> Photo:
     """Read a photo; errors as in utils/image.py: read_image."""
     with damage_as_sentence(path):
-        data = Path(path).read_bytes()
+        data = read_regular(path)
         pixels = decode_image(data, path)
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with open_picture(data) as image:
                 transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
                 alpha = _alpha(image, data, pixels.dtype) if transparent else None
                 profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
@@ -106,7 +106,7 @@ def _deep_png(pixels: np.ndarray, photo: Photo) -> bytes:
 def _alpha(image: Image.Image, data: bytes, dtype: np.dtype) -> np.ndarray:
     """Transparency [H,W], upright."""
     if dtype == np.uint16:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # not turned
+        decoded = decode_with_opencv(data, cv2.IMREAD_UNCHANGED)  # not turned
         alpha = decoded[..., -1]
     else:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))

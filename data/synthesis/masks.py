@@ -294,9 +294,10 @@ def _stem(name: str) -> str:
 
 def _pixels(path: Path) -> np.ndarray:
     """Values as stored: palette indices, labels, or channels."""
-    from PIL import Image  # OpenCV gives a palette's colours, not its indices
+    # Pillow; OpenCV gives a palette's colours, not its indices
+    from utils.open_picture import damage_as_sentence, open_picture
 
-    with reading(path, "a mask", Image.DecompressionBombError), Image.open(path) as image:
+    with damage_as_sentence(path), open_picture(path) as image:
         return np.asarray(image)
 
 

@@ -66,7 +66,7 @@ def test_label_maps(tmp_path):
     assert np.array_equal(source("davis", PICTURE).masks, [ONE, TWO])
     assert np.array_equal(source("bsds", PICTURE).masks, [ONE, TWO])
     (tmp_path / "labels" / "text.png").write_text("no picture")
-    with pytest.raises(UserError, match="text.png can't be read as a mask"):
+    with pytest.raises(UserError, match="text.png is not an image this program can read"):
         source("text", PICTURE)
 
 

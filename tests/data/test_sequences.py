@@ -189,9 +189,8 @@ def test_a_loaders_worker_hands_over_the_sentence(folder):
     loader = DataLoader(
         WholeSequences(find_sequences(folder).of("train")), batch_size=None, num_workers=1
     )
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match=r"^\S*0000_3.png is not an image [\w ]*\([\w, ]*\)$"):
         list(loader)
-    assert str(caught.value).endswith(".webp, .ppm)") and "Traceback" not in str(caught.value)
 
 
 def test_frames_of_another_size_are_named(folder):
