@@ -28,7 +28,9 @@ AMPLITUDE_RAD_S = 0.03  # 0.5 s and 1000 px then give about 15 px
 def load_kernels(source: Path, size: int, folder: Path | None = None) -> dict[str, np.ndarray]:
     """{file name: kernel} of a folder, of a list file or of one file, each padded to `size`.
 
-    A list file has a path per line, below `folder` or, without it, beside the file.
+    A list file has a path per line, below `folder` or, without it, beside the file. As SBDD's list
+    has it (`train/kernel0000.mat` in the folder of the kernels itself), the first folder of a line
+    does not count where there is no such file.
 
     Files: .mat with a key K (as published with SBDD), .npy, and pictures of a trajectory. Raises
     UserError, naming the file, for kernels of even size, with negative values, of sum 0 or larger
@@ -41,7 +43,7 @@ def load_kernels(source: Path, size: int, folder: Path | None = None) -> dict[st
         with reading(source, "a list of files"):
             lines = source.read_text(encoding="utf-8").split("\n")
         names = [line.strip() for line in lines if line.strip()]
-        paths = [below(folder or source.parent, name, source) for name in names]
+        paths = [_listed(folder or source.parent, name, source) for name in names]
     else:
         paths = [source]
     if not paths:
@@ -169,6 +171,16 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
 def _random_walk(rng: np.random.Generator) -> np.ndarray:
     corners = np.cumsum(rng.uniform(-1, 1, (PATH_POINTS // 8, 2)), axis=0)
     return resampled_path(corners, np.linspace(0, 1, PATH_POINTS))
+
+
+def _listed(folder: Path, line: str, source: Path) -> Path:
+    """The file that a line of a list means, see load_kernels."""
+    path = below(folder, line, source)
+    first, _, rest = line.partition("/")
+    if path.is_file() or not rest:
+        return path
+    shorter = below(folder, rest, source)
+    return shorter if shorter.is_file() else path
 
 
 def _is_kernel(path: Path) -> bool:
