@@ -53,6 +53,8 @@ class SRN(ImageNetwork):
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+        if self.lstm is not None:
+            nn.init.trunc_normal_(self.lstm.gates.weight, std=1e-3, a=-2e-3, b=2e-3)
 
     def forward(self, blurry: Tensor) -> Tensor:
         """Restored images [B,3,H,W] of blurry ones of any size, in [0,1]; not clamped.
