@@ -179,18 +179,32 @@ def around_box(
 def jittered(images: Tensor, rng: np.random.Generator) -> Tensor:
     """Images [N,3,H,W] with brightness, contrast, saturation and hue changed alike.
 
-    Contrast is changed about the mean of all images.
+    The four changes come in random order. Contrast is changed about the mean of all images.
     """
     from torchvision.transforms.v2 import functional as transform  # a second to import
 
     brightness = 1 + rng.uniform(-BRIGHTNESS, BRIGHTNESS)
     contrast = 1 + rng.uniform(-CONTRAST, CONTRAST)
     saturation = 1 + rng.uniform(-SATURATION, SATURATION)
-    images = (images * brightness).clamp(0, 1)
+    hue = rng.uniform(-HUE, HUE)
+    changes = (
+        (transform.adjust_brightness, brightness),
+        (_contrasted, contrast),
+        (transform.adjust_saturation, saturation),
+        (transform.adjust_hue, hue),
+    )
+    for index in rng.permutation(len(changes)):
+        change, amount = changes[index]
+        images = change(images, amount)
+    return images
+
+
+def _contrasted(images: Tensor, contrast: float) -> Tensor:
+    """The images [N,3,H,W] with their distances to the mean grey of all times a factor."""
+    from torchvision.transforms.v2 import functional as transform
+
     mean = transform.rgb_to_grayscale(images).mean()
-    images = (mean + (images - mean) * contrast).clamp(0, 1)
-    images = transform.adjust_saturation(images, saturation)
-    return transform.adjust_hue(images, rng.uniform(-HUE, HUE))
+    return (mean + (images - mean) * contrast).clamp(0, 1)
 
 
 def _is_reversed(order: str, rng: np.random.Generator) -> bool:
