@@ -115,10 +115,11 @@ def degrade(
     pixels = np.round(np.clip(clip, 0, 1) * 255).astype(np.uint8)
     if rng.random() < jpeg_fraction:
         quality = int(rng.integers(70, 96))
-        pixels = np.stack([_jpeg_compressed(frame, quality) for frame in pixels])
+        pixels = np.stack([jpeg_compressed(frame, quality) for frame in pixels])
     return pixels.astype(np.float32) / 255
 
 
-def _jpeg_compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
+def jpeg_compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """8-bit pixels [H,W,3] (BGR, as OpenCV has it) after a JPEG of a quality in 0..100."""
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cv2.imdecode(data, cv2.IMREAD_COLOR)

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.augment import Patch, crop_and_turn, draw_patch
+from data.augment import Patch, crop_and_turn, draw_patch, jpeg_compressed
 from data.photo_catalog import Picture, find_sharp
 from data.pixel_file import PixelCache
 from utils.errors import UserError
-from utils.image import image_size, read_image, to_tensor
+from utils.image import image_size, in_8bit, read_image, to_tensor
 
 NOISE_8BIT = 2.0  # standard deviation of the noise's standard deviation, grey levels (DeepDeblur)
+JPEG_QUALITY = 95
 
 
 class FolderPairs(Dataset):
@@ -27,7 +28,8 @@ class FolderPairs(Dataset):
     tiles of `tile` px every `step` px first and an item is a patch of a tile, so that large
     pictures count more, as in the published recipes of Restormer and NAFNet; tile 0: an item is a
     patch of a picture. cache: where the pixels are read instead of the files; the items are the
-    same.
+    same. crop: the patch is drawn from a random crop of this side, as Restormer's program does, so
+    that a tile's middle is seen more often than its border; 0: from the whole tile or picture.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class FolderPairs(Dataset):
         tile: int = 0,
         step: int = 256,
         cache: PixelCache | None = None,
+        crop: int = 0,
     ):
         self.cache = cache
+        self.crop = crop
         self.read = cache.picture if cache else read_image
         size_of = cache.size if cache else image_size
         self.pictures = pictures
@@ -75,6 +79,11 @@ class FolderPairs(Dataset):
             what += " in tiles"
         if min(height, width) < self.size:
             raise UserError(f"{what} is {width}x{height}: lower --patch_size {self.size}")
+        if self.crop:
+            side = max(min(self.crop, height, width), self.size)
+            top += int(rng.integers(height - side + 1))
+            left += int(rng.integers(width - side + 1))
+            height = width = side
         patch = self.vary.draw_patch(height, width, self.size, rng)
         patch = replace(patch, top=top + patch.top, left=left + patch.left)
         images = [patch.of_pixels(blurry), patch.of_pixels(sharp)]
@@ -124,13 +133,16 @@ class Variation:
 class NoBlurPairs(Dataset):
     """Tiles of sharp pictures blurred by one of six Gaussians, as for the No-Blur U-Net.
 
-    Pictures at 800x600 are cut into 12 tiles of 200x200; a tile is blurred and then resized to
-    `size` px (published 128). The Gaussians' widths were not published: 0.5 to 3 px here.
+    Pictures at 800x600 are cut into 12 tiles of 200x200, all of a picture are blurred by the same
+    Gaussian, kept as JPEG and resized to `size` px (published 128), always bilinearly. A picture's
+    Gaussian depends only on (seed, picture): the published program draws it once, when it writes
+    the tiles. The JPEG quality is OpenCV's default, as none was published.
     """
 
     SIZE = (800, 600)  # width, height
     TILE = 200
-    SIGMAS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+    # (side of the kernel, sigma), px; sigma 0: OpenCV's choice for the side
+    GAUSSIANS = ((5, 5.0), (9, 0.0), (3, 20.0), (5, 0.0), (3, 20.0), (11, 0.0))
 
     def __init__(self, folder: Path, size: int, seed: int, vary: Variation):
         self.pictures = find_sharp(folder)
@@ -148,25 +160,38 @@ class NoBlurPairs(Dataset):
         rng = np.random.default_rng((self.seed, epoch, index))
         picture_index, tile_index = divmod(index, self.tiles)
         path = self.pictures[picture_index]
-        pixels = cv2.resize(read_image(path), self.SIZE, interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(in_8bit(read_image(path)), self.SIZE, interpolation=cv2.INTER_LINEAR)
         row, column = divmod(tile_index, self.columns)
         top = row * self.TILE
         left = column * self.TILE
         tile = pixels[top : top + self.TILE, left : left + self.TILE]
-        blurred = cv2.GaussianBlur(tile, (0, 0), float(rng.choice(self.SIGMAS)))
+        side, sigma = self._gaussian(picture_index)
         images = [
-            to_tensor(cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA))
-            for image in (blurred, tile)
+            self._kept(image) for image in (cv2.GaussianBlur(tile, (side, side), sigma), tile)
         ]
         blurry, sharp = self.vary(images, self.size, rng)
         return {"blurry": blurry, "sharp": sharp, "name": f"{path.stem}_{tile_index}"}
 
+    def _gaussian(self, picture: int) -> tuple[int, float]:
+        """(side, sigma) for all tiles of a picture."""
+        rng = np.random.default_rng((self.seed, picture))
+        return self.GAUSSIANS[int(rng.integers(len(self.GAUSSIANS)))]
+
+    def _kept(self, tile: np.ndarray) -> Tensor:
+        """A tile after its JPEG file, resized."""
+        kept = jpeg_compressed(np.ascontiguousarray(tile[..., ::-1]), JPEG_QUALITY)[..., ::-1]
+        return to_tensor(cv2.resize(kept, (self.size, self.size), interpolation=cv2.INTER_LINEAR))
+
 
 def _saturated(image: Tensor, factor: float) -> Tensor:
-    """The image [3,H,W] with the saturation of HSV times a factor, clipped."""
+    """The image [3,H,W] with the saturation of HSV times a factor.
+
+    Clipped as RGB: a saturation above 1 sends the weaker colours below 0 (Nah et al.).
+    """
     hsv = cv2.cvtColor(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2HSV)
-    hsv[..., 1] = (hsv[..., 1] * factor).clip(0, 1)
-    return torch.from_numpy(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)).permute(2, 0, 1).contiguous()
+    hsv[..., 1] *= factor
+    saturated = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).clip(0, 1)
+    return torch.from_numpy(saturated).permute(2, 0, 1).contiguous()
 
 
 def _corners(size: tuple[int, int], tile: int, step: int) -> list[tuple[int, int]]:

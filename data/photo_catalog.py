@@ -12,7 +12,8 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from data.catalog import check_partners, existing_folder, images_in
@@ -53,10 +54,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What was found, and a remark for the user about the published set with as many pairs."""
+    """What was found.
+
+    remark: for the user, about the published set with as many pairs and about the blurry folder.
+    blur_folder: the folder that the blurry pictures come from: what was asked for, or input or
+    blurry, whose names do not say how the blur was made; "" where no folder says what is blurry.
+    """
 
     pictures: tuple[Picture, ...]
     remark: str = ""
+    blur_folder: str = ""
 
 
 def find_pictures(folder: Path) -> list[Path]:
@@ -119,8 +126,9 @@ def find_pairs(
     if root.is_file():
         blurry = {root.stem: root}
         sharp = {}
+        kind = ""
     else:
-        blurry, sharp = _by_kind(root, blur_folder, leave_out)
+        kind, blurry, sharp = _by_kind(root, blur_folder, leave_out)
     if need_sharp and not sharp:
         raise UserError(
             f"no ground truth in {root}: folders called {', '.join(BLURRY_FOLDERS)} and "
@@ -130,7 +138,19 @@ def find_pairs(
         return Pictures(tuple(Picture(name, path) for name, path in blurry.items()))
     check_partners(root, blurry, sharp)
     pictures = tuple(Picture(name, path, sharp[name]) for name, path in blurry.items())
-    return Pictures(pictures, _pairs_remark(len(pictures)))
+    remarks = [_pairs_remark(len(pictures))]
+    if kind not in EXACT_FOLDERS and blur_folder in ("blur_gamma", "blur_jpeg"):
+        remarks.append(f"blurry pictures from {kind}/, which need not be {blur_folder}")
+    return Pictures(pictures, "; ".join(filter(None, remarks)), kind)
+
+
+def matching(found: Pictures, pattern: str) -> Pictures:
+    """The pictures whose blurry file has a name of a pattern, like *9.*; UserError for none."""
+    chosen = [picture for picture in found.pictures if fnmatch(picture.blurry.name, pattern)]
+    if not chosen:
+        raise UserError(f"no file is called {pattern} (--file_pattern)")
+    remark = f"{pattern}: {len(chosen)} of {len(found.pictures)}"
+    return replace(found, pictures=tuple(chosen), remark=remark)
 
 
 def find_results(
@@ -239,20 +259,21 @@ def _results_by_key(folder: Path, leave_out: Path | None) -> dict[str, Path]:
 
 def _by_kind(
     root: Path, blur_folder: str | None, leave_out: Path | None
-) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Blurry and sharp pictures by their keys.
+) -> tuple[str, dict[str, Path], dict[str, Path]]:
+    """(the blurry folder, blurry and sharp pictures by their keys).
 
     All are blurry where no folders tell them apart.
     """
     groups = _groups(root, leave_out)
     blurs = [kind for kind in groups if kind in BLURRY_FOLDERS]
     if not blurs:
-        return _by_path(list(itertools.chain(*groups.values())), root), {}
-    blurry = by_key(groups[_choose_blur(root, blurs, blur_folder)], root)
+        return "", _by_path(list(itertools.chain(*groups.values())), root), {}
+    chosen = _choose_blur(root, blurs, blur_folder)
+    blurry = by_key(groups[chosen], root)
     for kind in SHARP_FOLDERS:
         if _holds_trajectories(root / kind):
-            return blurry, find_truths(root / kind)
-    return blurry, by_key(_sharp_of(groups), root)
+            return chosen, blurry, find_truths(root / kind)
+    return chosen, blurry, by_key(_sharp_of(groups), root)
 
 
 def _choose_blur(root: Path, blurs: list[str], blur_folder: str | None) -> str:

@@ -22,9 +22,10 @@ from utils.tiling import OVERLAP, count_tiles, restore_tiled, tile_for
 class ImageRestorer:
     """A single-image network on its device, and how it is applied to a picture.
 
-    dtype: what it computes in. ensemble: mean over the eight flips and turns. gamma: it sees the
-    picture to this power, its result is taken to the inverse. tile: side of the tiles in px, 0 =
-    whole pictures where `memory` bytes (None = what is free) allow; overlap: px that they share.
+    dtype: what it computes in. ensemble: mean over the eight flips and turns, or over the four
+    flips alone (ensemble_views 4). gamma: it sees the picture to this power, its result is taken to
+    the inverse. tile: side of the tiles in px, 0 = whole pictures where `memory` bytes (None = what
+    is free) allow; overlap: px that they share.
     """
 
     network: ImageNetwork
@@ -32,6 +33,7 @@ class ImageRestorer:
     dtype: torch.dtype = torch.float32
     weights: Path | None = None
     ensemble: bool = False
+    ensemble_views: int = 8
     gamma: float = 1.0
     tile: int = 0
     overlap: int = OVERLAP
@@ -65,7 +67,7 @@ class ImageRestorer:
         the shipped network. device, precision: see utils/device.py. step: which of a folder's
         TensorFlow checkpoints (SRN). local_statistics: average channel attention over windows of
         the training patch's size (NAFNet's TLC). memory_gb: 0 = what is free. settings: ensemble,
-        gamma, tile, overlap. Raises UserError for anything that can't be.
+        ensemble_views, gamma, tile, overlap. Raises UserError for anything that can't be.
         """
         if settings.get("gamma", 1.0) <= 0:
             raise UserError(f"--gamma_factor {settings['gamma']} must be above 0")
@@ -129,12 +131,13 @@ class ImageRestorer:
         part = part.contiguous(memory_format=torch.channels_last)
         if not self.ensemble:
             return self.network(part)
-        results = [turned_back(self.network(turned(part, way)).float(), way) for way in range(8)]
-        return sum(results) / 8
+        ways = range(self.ensemble_views)
+        results = [turned_back(self.network(turned(part, way)).float(), way) for way in ways]
+        return sum(results) / len(ways)
 
 
 def turned(image: Tensor, way: int) -> Tensor:
-    """One of the eight flips and turns of [...,H,W]; way 0 is the image itself."""
+    """One of the eight flips and turns of [...,H,W]; 0 is the image itself, 0..3 only flip."""
     if way & 4:
         image = image.transpose(-1, -2)
     return image.flip(_flipped_axes(way)).contiguous(memory_format=torch.channels_last)

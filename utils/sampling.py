@@ -20,8 +20,9 @@ class StepSampler(Sampler):
     """Endless batches of (epoch, index) from an optimiser step on, for one process of `world`.
 
     An epoch is the set repeated `repeats` times in an order drawn from (seed, epoch); its last
-    batch may be smaller. Process `rank` gets every world-th position of a batch; where none is left
-    for it, the first one again, which `positions` tells not to count.
+    batch may be smaller, or is left out (drop_last) unless it is the only one. Process `rank` gets
+    every world-th position of a batch; where none is left for it, the first one again, which
+    `positions` tells not to count.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class StepSampler(Sampler):
         start: int = 0,
         rank: int | None = None,
         world: int | None = None,
+        drop_last: bool = False,
     ):
         self.length = length
         self.batch_size = batch_size
@@ -42,6 +44,8 @@ class StepSampler(Sampler):
         self.rank = distributed.rank() if rank is None else rank
         self.world = distributed.world() if world is None else world
         self.steps_per_epoch = -(-length * repeats // batch_size)
+        if drop_last:
+            self.steps_per_epoch = max(length * repeats // batch_size, 1)
 
     def positions(self, step: int) -> tuple[list[int], int]:
         """This process's positions in a step's batch, and the batch's size over all processes."""
@@ -54,12 +58,13 @@ class StepSampler(Sampler):
         while True:
             rng = np.random.default_rng((self.seed, epoch))
             order = rng.permutation(self.length * self.repeats)
-            for first in range(batch * self.batch_size, len(order), self.batch_size):
+            for number in range(batch, self.steps_per_epoch):
+                first = number * self.batch_size
                 chosen = order[first : first + self.batch_size]
                 mine = chosen[self.rank :: self.world]
                 if not len(mine):
                     mine = chosen[:1]
-                yield [self._key(epoch, int(number)) for number in mine]
+                yield [self._key(epoch, int(item)) for item in mine]
             epoch += 1
             batch = 0
 

@@ -183,6 +183,10 @@ class TrainConfig:
         "whole pictures",
     )
     tile_step: int = option(256, "distance between two of these tiles, px", minimum=1)
+    crop_size: int = option(
+        0, "--source pairs: side of a random crop from which the patch is drawn, px; 0 = none"
+    )
+    drop_last: bool = option(False, "leave out an epoch's last batch if it is smaller")
     augment: list[Augmentation] = option(
         ["turn"],
         "mirror: left-right flip; turn: the eight flips and rotations by 90 degrees; colour, "
@@ -190,6 +194,7 @@ class TrainConfig:
     )
     optimizer: Literal["adam", "adamw"] = option("adamw", "optimiser")
     betas: list[float] = option([0.9, 0.9], "beta_1 and beta_2 of the optimiser")
+    epsilon: float = option(1e-8, "epsilon of the optimiser")
     weight_decay: float = option(1e-3, "weight decay of the optimiser")
     lr: float = option(1e-3, "learning rate at the start")
     lr_min: float = option(1e-7, "cosine: learning rate at the end")
@@ -310,6 +315,9 @@ class _RestoreConfig:
         "self-ensemble: average over the eight flips and rotations by 90 degrees: eight times "
         "slower, a little better",
     )
+    ensemble_views: Literal[4, 8] = option(
+        8, "--ensemble: 8, or 4 for the flips alone, as MIMO-UNet++"
+    )
     local_statistics: bool = option(True, _LOCAL)
     tile: int = option(
         0, "work in tiles of this side, px; 0 = only if the whole image does not fit into memory"
@@ -357,6 +365,11 @@ class TestConfig(_RestoreConfig):
         "auto",
         "how pictures are compared, see Protocols in docs/conventions.md; auto: realblur or "
         "kohler if the data set has such a name, else image",
+    )
+    file_pattern: str | None = option(
+        None,
+        "score only pictures whose blurry file has such a name, e.g. '*9.*' for the 300 of REDS "
+        "that NAFNet's program scores",
     )
     table: str | None = option(None, TABLE, bare="all")
     blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, to score the input as well")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from data.photo_catalog import CONTACT_SHEET, Picture, find_pairs
+from data.photo_catalog import CONTACT_SHEET, EXACT_FOLDERS, Pictures, find_pairs, matching
 from data.sample import sample_folder
 from methods.image_deblur.config import InferenceConfig, TestConfig, chosen_model
 from models import RUNS_FOLDER, build, find, sizes
@@ -41,10 +41,11 @@ def main(config: InferenceConfig) -> Scores | None:
 
 def restore_pictures(config: Config, deep: bool = False) -> Scores | None:
     """Restore, score where there is ground truth, and report; deep: see run_pictures."""
-    data_path, pictures, remark = chosen_pictures(config)
+    data_path, found = chosen_pictures(config)
     restorer = load(config)
+    pictures = found.pictures
     protocol = chosen_protocol(config) if pictures[0].sharp else None
-    return run_pictures(_job(config, data_path, remark, protocol), restorer, pictures, deep)
+    return run_pictures(_job(config, data_path, found, protocol), restorer, pictures, deep)
 
 
 def restore_video(config: InferenceConfig) -> None:
@@ -70,6 +71,7 @@ def load(config: Config) -> ImageRestorer:
         compile=config.compile,
         memory_gb=config.memory,
         ensemble=config.ensemble,
+        ensemble_views=config.ensemble_views,
         gamma=config.gamma_factor,
         tile=config.tile,
         overlap=config.tile_overlap,
@@ -84,8 +86,8 @@ def load(config: Config) -> ImageRestorer:
     return restorer
 
 
-def chosen_pictures(config: Config) -> tuple[Path, tuple[Picture, ...], str]:
-    """(their folder, the pictures, a remark about them) that a configuration means.
+def chosen_pictures(config: Config) -> tuple[Path, Pictures]:
+    """(their folder, the pictures) that a configuration means.
 
     Raises UserError before anything is computed.
     """
@@ -105,6 +107,8 @@ def chosen_pictures(config: Config) -> tuple[Path, tuple[Picture, ...], str]:
         )
     need_sharp = isinstance(config, TestConfig)
     found = find_pairs(path, config.blur_folder, need_sharp, leave_out=config.output_dir)
+    if pattern := getattr(config, "file_pattern", None):
+        found = matching(found, pattern)
     for picture in found.pictures:
         if picture.name == Path(CONTACT_SHEET).stem:
             raise UserError(
@@ -118,7 +122,7 @@ def chosen_pictures(config: Config) -> tuple[Path, tuple[Picture, ...], str]:
     if found.remark:
         words.append(f" ({found.remark})")
     print("".join(words))
-    return path, found.pictures, found.remark
+    return path, found
 
 
 def check_same_size(blurry: Path, sharp: Path) -> None:
@@ -148,20 +152,35 @@ def chosen_protocol(config: Config) -> str:
     return "image"
 
 
-def _job(config: Config, data_path: Path, remark: str = "", protocol: str | None = None) -> Job:
+def _job(
+    config: Config, data_path: Path, found: Pictures | None = None, protocol: str | None = None
+) -> Job:
+    options = _options(config)
+    if found:
+        options["blur_folder"] = _blur_taken(config, found)
     return Job(
         data_path,
         config.output_dir,
         TITLE,
         to_yaml(config),
-        remark,
+        found.remark if found else "",
         protocol,
         TABLES,
-        _options(config),
+        options,
         config.skip_existing,
         getattr(config, "lossless", False),
         config.report,
     )
+
+
+def _blur_taken(config: Config, found: Pictures) -> str:
+    """Which blur was restored, by the folders' names.
+
+    input/ and blurry/ do not say; GoPro's repackaging by Restormer and NAFNet holds `blur` there.
+    """
+    taken = found.blur_folder or config.blur_folder or "blur"
+    asked = config.blur_folder or "blur"
+    return "blur" if taken not in EXACT_FOLDERS and asked not in EXACT_FOLDERS[1:] else taken
 
 
 def _options(config: Config) -> dict:

@@ -82,7 +82,7 @@ class DeblurTask:
         sizes = {size for size, _, _ in self.phases}
         self.sets = {size: self._with_videos(self._training_set(size), size) for size in sizes}
         length = len(next(iter(self.sets.values())))
-        self.epoch = StepSampler(length, config.batch_size, config.seed).steps_per_epoch
+        self.epoch = self._sampler(length, config.batch_size).steps_per_epoch
         self.steps = config.epochs * self.epoch or config.steps
         self.steps_per_epoch = config.val_every or self.epoch
         self.validation_set = _validation_pairs(config)
@@ -91,7 +91,8 @@ class DeblurTask:
             self.network.parameters(),
             config.lr,
             tuple(config.betas),
-            weight_decay=config.weight_decay,
+            config.epsilon,
+            config.weight_decay,
         )
 
     def _built(self) -> ImageNetwork:
@@ -127,10 +128,12 @@ class DeblurTask:
 
     def loader(self, phase: Phase, start: int) -> DataLoader:
         dataset = self.sets[phase.patch_size]
-        sampler = StepSampler(
-            len(dataset), phase.batch_size, self.config.seed, 1, start - phase.since
-        )
+        sampler = self._sampler(len(dataset), phase.batch_size, start - phase.since)
         return endless_loader(dataset, sampler, self.config.workers)
+
+    def _sampler(self, length: int, batch_size: int, start: int = 0) -> StepSampler:
+        config = self.config
+        return StepSampler(length, batch_size, config.seed, 1, start, drop_last=config.drop_last)
 
     def step(self, batch: dict, generators: list[torch.Generator], step: int) -> dict[str, Tensor]:
         """Every term summed over the network's scales, as published; ADV on the full one alone."""
@@ -216,9 +219,9 @@ class DeblurTask:
             if self.cache is None:  # one for the patches of all sizes
                 files = [path for pair in pictures for path in (pair.blurry, pair.sharp)]
                 self.cache = open_cache(files, config.cache_path, config.cached)
-            tile = config.tile_size
+            tiles = (config.tile_size, config.tile_step)
             return FolderPairs(
-                pictures, size, config.seed, vary, tile, config.tile_step, self.cache
+                pictures, size, config.seed, vary, *tiles, self.cache, config.crop_size
             )
         draw = Draw(
             size=config.kernel_size,

@@ -34,6 +34,7 @@ ALIASES = {
         "--gt_dir": "--sharp_dir",
         "-r": "--restored_dir",
         "-o": "--output_dir",
+        "-rf": "--resize_factor",
         "--core": "--workers",
     },
 }
@@ -209,6 +210,9 @@ class TestConfig:
     )
     protocol: Literal["realblur", "kohler", "image", "cdvd"] = option(
         "realblur", "how pictures are compared, see Protocols in docs/conventions.md"
+    )
+    resize_factor: int = option(
+        1, "realblur: enlarge the restored pictures by this factor first, bilinearly", minimum=1
     )
     workers: int = option(0, "number of threads; 0 = one per core")
     report: bool = option(True, REPORT)

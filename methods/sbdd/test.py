@@ -3,14 +3,26 @@
 from data.photo_catalog import find_results
 from methods.sbdd.config import TestConfig
 from utils.config import to_yaml
+from utils.errors import UserError
 from utils.evaluation.scoring import Scores, Triple, check_given, score_files, write_scored
 
 
 def main(config: TestConfig) -> Scores:
     """Score every restored picture; names those that could not be registered."""
+    if config.resize_factor > 1 and config.protocol != "realblur":
+        raise UserError(
+            f"--resize_factor {config.resize_factor} belongs to --protocol realblur, not to "
+            f"{config.protocol}"
+        )
     triples = find_triples(config)
     output = config.output_dir or config.restored_dir / "scores"
-    scores = score_files(triples, config.protocol, config.workers, data_path=config.restored_dir)
+    scores = score_files(
+        triples,
+        config.protocol,
+        config.workers,
+        config.resize_factor,
+        data_path=config.restored_dir,
+    )
     print(scores.table())
     write_scored(output, scores, triples, to_yaml(config), "SBDD: restored pictures", config.report)
     return scores

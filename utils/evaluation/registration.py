@@ -35,7 +35,7 @@ class Comparison(NamedTuple):
 
 
 def compare_aligned(restored: np.ndarray, sharp: np.ndarray) -> Comparison:
-    """PSNR (peak 1) and SSIM of 8-bit images [H,W,3] after intensity matching and registration.
+    """PSNR (peak 1) and SSIM of images [H,W,3], 0..255, after intensity matching and registration.
 
     Both images have the same size.
     """
@@ -67,6 +67,15 @@ def compare_with_trajectory(restored: np.ndarray, sharp_frames: list[np.ndarray]
     ]
     credible = [comparison for comparison in comparisons if comparison.psnr < MAX_PSNR]
     return max(credible or comparisons, key=lambda comparison: comparison.psnr)
+
+
+def enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+    """An 8-bit image [H,W,3] as floats 0..255 [factor*H,factor*W,3], bilinear (SBDD's `-rf`)."""
+    from skimage.transform import resize  # half a second to import
+
+    height, width = image.shape[:2]
+    size = (factor * height, factor * width)
+    return np.float32(resize(image, size, order=1, preserve_range=True))
 
 
 def unaligned_psnr(image: np.ndarray, sharp: np.ndarray) -> float:

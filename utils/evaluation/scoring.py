@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from utils.evaluation.registration import (
     SMALLEST,
     compare_aligned,
     compare_with_trajectory,
+    enlarged,
     unaligned_psnr,
 )
 from utils.evaluation.tables import PublishedRow, format_figure, format_table
@@ -133,11 +135,14 @@ class Scores:
         return float(np.mean([row[name] for row in self.rows]))
 
 
-def score_files(triples: list[Triple], protocol: str, workers: int = 0, **about) -> Scores:
+def score_files(
+    triples: list[Triple], protocol: str, workers: int = 0, resize_factor: int = 1, **about
+) -> Scores:
     """Scores of restored files, `workers` at the same time (0 = one per core).
 
-    `about` fills the other fields of Scores. The remark tells how many images could not be
-    registered. Raises UserError naming a file of another size.
+    resize_factor: the restored pictures are enlarged first (protocol realblur). `about` fills the
+    other fields of Scores. The remark tells how many images could not be registered. Raises
+    UserError naming a file of another size.
     """
     if not triples:
         raise UserError("nothing to score: no image has ground truth")
@@ -145,7 +150,7 @@ def score_files(triples: list[Triple], protocol: str, workers: int = 0, **about)
     cv2.setNumThreads(1)  # one image per core is faster than one image on all
     try:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            work = pool.map(lambda triple: _score(triple, protocol), triples)
+            work = pool.map(partial(_score, protocol=protocol, factor=resize_factor), triples)
             rows = list(Progress(work, "scoring", len(triples), unit="image", leave=False))
     finally:
         cv2.setNumThreads(threads)
@@ -244,11 +249,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _score(triple: Triple, protocol: str) -> dict[str, str | float]:
+def _score(triple: Triple, protocol: str, factor: int = 1) -> dict[str, str | float]:
     """One row: the metrics of the restored image and, as input_*, those of its input."""
     row: dict[str, str | float] = {"name": triple.name}
     if PROTOCOLS[protocol].aligned:
-        return row | _score_aligned(triple, protocol)
+        return row | _score_aligned(triple, protocol, factor)
     sharp = read_truth(triple.sharp)[0]
     row |= _compare(triple.restored, sharp, triple.sharp, protocol)
     if triple.blurry:
@@ -257,10 +262,12 @@ def _score(triple: Triple, protocol: str) -> dict[str, str | float]:
     return row
 
 
-def _score_aligned(triple: Triple, protocol: str) -> dict[str, float]:
+def _score_aligned(triple: Triple, protocol: str, factor: int) -> dict[str, float]:
     """The figures of `realblur` and `kohler`; the input's PSNR is that of the unregistered one."""
     frames = [in_8bit(frame) for frame in read_truth(triple.sharp)]
     restored = read_8bit(triple.restored)
+    if factor > 1:
+        restored = enlarged(restored, factor)
     if min(*restored.shape[:2], *frames[0].shape[:2]) < SMALLEST:
         raise UserError(
             f"{triple.restored} or {triple.sharp} has a side below {SMALLEST} px, which "
