@@ -30,6 +30,7 @@ NETWORKS = {
     "pwc_net": ("models.pwc_net", "PWCNet"),
     "purohit": ("models.purohit", "Purohit"),
     "restormer": ("models.restormer", "Restormer"),
+    "shift_net": ("models.shift_net", "ShiftNet"),
     "srn": ("models.srn", "SRN"),
 }
 # what a network is for -> the weights in pretrain_models/ that are taken where none are named

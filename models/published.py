@@ -1,10 +1,11 @@
 """The authors' published checkpoints in our networks.
 
 Each network file ends with PUBLISHED_KEYS (see rename) and, where sizes vary,
-published_arguments(state); SRN, whose files are TensorFlow's, with published_state(state), which
-gives our keys and shapes. PUBLISHED_EXTRAS: prefixes of entries that are none of the network's;
-PUBLISHED_PARTS: the files of a network that was published in parts, and the prefixes of their
-entries.
+published_arguments(state). Instead published_state(state, network) may give our keys and shapes
+(SRN, whose files are TensorFlow's; Shift-Net, whose blocks share parameters). PUBLISHED_EXTRAS:
+prefixes of entries that are none of the network's. PUBLISHED_PARTS: the files of a network that was
+published in parts, and the prefixes of their entries. PUBLISHED_HINT: a sentence for files that do
+not fit.
 """
 
 import os
@@ -35,6 +36,7 @@ PUBLISHED = {
     ),
     "purohit": ("bie.model.0.weight", ("model.",)),
     "restormer": ("patch_embed.proj.weight", ()),
+    "shift_net": ("orb1.encoder_level1.0.body.0.weight", ()),
     "srn": ("g_net/enc1_1/weights", ()),
 }
 
@@ -93,21 +95,26 @@ def from_state(
     for prefix in PUBLISHED[name][1]:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
+    module = import_module(NETWORKS[name][0])
+    hint = getattr(module, "PUBLISHED_HINT", "")
     if PUBLISHED[name][0] not in state:
         raise UserError(
-            f"{source} is not a published {name} checkpoint: it has no entry {PUBLISHED[name][0]}"
+            f"{source} is not a published {name} checkpoint: it has no entry "
+            f"{PUBLISHED[name][0]}. {hint}".rstrip(" .")
         )
-    module = import_module(NETWORKS[name][0])
     arguments = module.published_arguments(state) if hasattr(module, "published_arguments") else {}
     network = build(name, **{**arguments, **options})
     extras = getattr(module, "PUBLISHED_EXTRAS", ())
     state = {key: value for key, value in state.items() if not key.startswith(extras)}
-    state = (
-        module.published_state(state)
-        if hasattr(module, "published_state")
-        else rename(state, module.PUBLISHED_KEYS)
-    )
-    load_strict(network, state, source)
+    try:
+        if hasattr(module, "published_state"):
+            state = module.published_state(state, network)
+        else:
+            state = rename(state, module.PUBLISHED_KEYS)
+        load_strict(network, state, source)
+    except UserError as error:
+        words = str(error) if str(source) in str(error) else f"{source}: {error}"
+        raise UserError(f"{words} {hint}".rstrip()) from error
     return network.eval()
 
 

@@ -187,7 +187,7 @@ def _blocks(channels: int) -> nn.Sequential:
 _OPTIMISER = ("Variable", "beta1_power", "beta2_power", "global_step")
 
 
-def published_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def published_state(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Our state dict of the authors' TensorFlow variables.
 
     Those of the optimiser and the step counter are left out by name. Kernels are stored as (height,

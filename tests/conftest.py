@@ -43,7 +43,10 @@ class Golden:
         filled = fill_state_dict(
             self.manifest["state_dict"], self.manifest["gain"], self.manifest["salt"]
         )
-        return {key: torch.from_numpy(value) for key, value in filled.items()}
+        state = {key: torch.from_numpy(value) for key, value in filled.items()}
+        for key, values in self.manifest.get("overrides", {}).items():
+            state[key] = torch.tensor(values, dtype=torch.float32)
+        return state
 
     def tolerance(self, key: str) -> float:
         return max(1e-5, 10 * self.manifest["f32_noise"][key])
