@@ -85,13 +85,7 @@ def random_kernel(
     length: rough extent in px; none: what the tremor gives, or U(2, size / 2).
     """
     kind = kind or KINDS[int(rng.integers(len(KINDS)))]
-    if kind == "tremor":
-        points = tremor(rng, exposure_s, focal)
-    elif kind == "linear":
-        angle = rng.uniform(0, 2 * np.pi)
-        points = np.linspace(-0.5, 0.5, PATH_POINTS)[:, None] * (np.cos(angle), np.sin(angle))
-    else:
-        points = _random_walk(rng)
+    points = _path(rng, kind, exposure_s, focal)
     if kind != "tremor" and not length:
         length = rng.uniform(2, size / 2)
     scale = 1.0
@@ -100,6 +94,12 @@ def random_kernel(
     furthest = np.abs(points - points.mean(0)).max()  # the kernel is centred on its mean
     max_scale = (size - 3) / 2 / furthest
     return kernel_of_path(points * min(scale, max_scale), size)
+
+
+def random_path(rng: np.random.Generator, length: float, kind: Kind | None = None) -> np.ndarray:
+    """Positions [PATH_POINTS,2] in px along a random motion of about `length` px."""
+    points = _path(rng, kind or KINDS[int(rng.integers(len(KINDS)))])
+    return points * (length / np.ptp(points, axis=0).max())
 
 
 def tremor(rng: np.random.Generator, exposure_s: float = 0.5, focal: float = 1000) -> np.ndarray:
@@ -166,6 +166,18 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     rows = [np.hstack(cells[first : first + columns]) for first in range(0, len(cells), columns)]
     return np.repeat(np.vstack(rows)[..., None], 3, 2)
+
+
+def _path(
+    rng: np.random.Generator, kind: Kind, exposure_s: float = 0.5, focal: float = 1000
+) -> np.ndarray:
+    """Positions [PATH_POINTS,2] along a motion of a kind, of any extent."""
+    if kind == "tremor":
+        return tremor(rng, exposure_s, focal)
+    if kind == "linear":
+        angle = rng.uniform(0, 2 * np.pi)
+        return np.linspace(-0.5, 0.5, PATH_POINTS)[:, None] * (np.cos(angle), np.sin(angle))
+    return _random_walk(rng)
 
 
 def _random_walk(rng: np.random.Generator) -> np.ndarray:
