@@ -6,6 +6,7 @@ manner of the simulated hand tremor that SBDD's kernels were made with (exposure
 `walk`, a uniform random walk.
 """
 
+import io
 import tokenize
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ import cv2
 import numpy as np
 
 from utils.errors import UserError, reading
-from utils.files import below, natural_key
+from utils.files import below, natural_key, read_regular
 from utils.matlab import read_matlab
+from utils.schema import SMALL_FILE
 
 Kind = Literal["tremor", "linear", "walk"]
 KINDS: tuple[Kind, ...] = ("tremor", "linear", "walk")
@@ -41,7 +43,8 @@ def load_kernels(source: Path, size: int, folder: Path | None = None) -> dict[st
         paths = sorted(files, key=lambda path: natural_key(str(path)))
     elif source.suffix in (".txt", ".list"):
         with reading(source, "a list of files"):
-            lines = source.read_text(encoding="utf-8").split("\n")
+            words = read_regular(source, SMALL_FILE).decode("utf-8-sig")
+            lines = words.replace("\r\n", "\n").split("\n")
         names = [line.strip() for line in lines if line.strip()]
         paths = [_listed(folder or source.parent, name, source) for name in names]
     else:
@@ -209,7 +212,8 @@ def _read_kernel(path: Path) -> np.ndarray:
         return np.float64(read_matlab(path, "K"))
     if path.suffix == ".npy":
         with reading(path, "a kernel", tokenize.TokenError):
-            return np.float64(np.load(path, allow_pickle=False))
+            content = io.BytesIO(read_regular(path, SMALL_FILE))
+            return np.float64(np.load(content, allow_pickle=False))
     from utils.image import read_image
 
     kernel = np.float64(read_image(path).mean(-1))
