@@ -3,57 +3,46 @@
     volume(b, (dy+r)*(2r+1) + (dx+r), y, x) = 1/C * sum_c first(b,c,y,x) * second(b,c,y+dy,x+dx)
 
 for dx, dy in -r..r, zero outside the image. There are plain PyTorch forms for any device, and CUDA
-kernels (correlation.cu) through CuPy.
+kernels (models/correlation_cupy.py). The fastest of them for a device is the custom operator
+`blurlab::correlation`, which torch.compile, torch.export and fake tensors see as one node.
 """
 
 from collections.abc import Callable
-from functools import cache
 from itertools import product
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models import correlation_cupy
+from models.correlation_cupy import obstacle_to_cupy
 from utils.errors import UserError
 
-SOURCE = Path(__file__).with_name("correlation.cu")
-_TILE_X = 32  # TILE_X of correlation.cu
-_VALUE_CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # VALUE of correlation.cu
 _BLOCK = 16  # columns of a block in `_banded`; small ones waste fewer products outside the band
 
 
 def correlation(first: Tensor, second: Tensor, radius: int = 4, impl: str = "auto") -> Tensor:
     """Cost volume [B,(2*radius+1)^2,H,W] of two feature maps [B,C,H,W]; differentiable.
 
-    first, second: of one shape, device and dtype. radius: the largest displacement, px.
-    impl: "reference" (shifted products), "unfold", "banded" (blocked matrix products; all three are
-    plain PyTorch), "cupy" (our CUDA kernels; float32, float16 or bfloat16 with sums in float32) or
-    "auto": cupy where it can run, else banded, the fastest plain form by benchmarks/correlation.py.
-    A named implementation runs or raises ValueError with the reason.
+    first, second: of one shape, device and dtype; autocast brings both to its own. radius: the
+    largest displacement, px. impl: "reference" (shifted products), "unfold", "banded" (blocked
+    matrix products; all three are plain PyTorch), "cupy" (our CUDA kernels; float32, float16 or
+    bfloat16 with sums in float32) or "auto": cupy where it can run, else banded, the fastest plain
+    form by benchmarks/correlation.py. A named implementation runs or raises ValueError with the
+    reason; where "auto" finds a GPU without working kernels, it says so once.
     """
-    if first.shape != second.shape or first.ndim != 4 or first.dtype != second.dtype:
+    mixed = first.dtype != second.dtype and not torch.is_autocast_enabled(first.device.type)
+    if first.shape != second.shape or first.ndim != 4 or mixed:
         raise ValueError(
             "correlation needs two feature maps [B,C,H,W] of one shape and dtype, got "
             f"{tuple(first.shape)} {first.dtype} and {tuple(second.shape)} {second.dtype}"
         )
     if impl == "auto":
-        impl = "banded" if obstacle_to_cupy(first, radius) else "cupy"
+        return torch.ops.blurlab.correlation(first, second, radius)
     if impl not in IMPLEMENTATIONS:
         known = ", ".join(("auto", *IMPLEMENTATIONS))
         raise ValueError(f"correlation has no implementation {impl!r}: choose from {known}")
     return IMPLEMENTATIONS[impl](first, second, radius)
-
-
-def obstacle_to_cupy(tensor: Tensor, radius: int = 4) -> str:
-    """Why the CUDA kernels can't run on this tensor; empty if they can."""
-    if tensor.device.type != "cuda":
-        return f"it needs tensors on a CUDA device, these are on {tensor.device}"
-    if tensor.dtype not in _VALUE_CODES:
-        return f"it takes float32, float16 and bfloat16, not {tensor.dtype}"
-    if not 1 <= radius <= 5:
-        return f"its shared memory fits radius 1 to 5, not {radius}"
-    return _import_error()
 
 
 def _shifted_products(first: Tensor, second: Tensor, radius: int) -> Tensor:
@@ -109,105 +98,7 @@ def _banded(first: Tensor, second: Tensor, radius: int) -> Tensor:
 def _cupy(first: Tensor, second: Tensor, radius: int) -> Tensor:
     if reason := obstacle_to_cupy(first, radius):
         raise UserError(f"impl='cupy' can't run: {reason}")
-    return _CupyCorrelation.apply(first.contiguous(), second.contiguous(), radius)
-
-
-class _CupyCorrelation(torch.autograd.Function):
-    """The CUDA kernels with their gradients, of contiguous feature maps."""
-
-    @staticmethod
-    def forward(ctx, first: Tensor, second: Tensor, radius: int) -> Tensor:
-        ctx.save_for_backward(first, second)
-        ctx.radius = radius
-        batch, _, height, width = first.shape
-        volume = first.new_empty(batch, (2 * radius + 1) ** 2, height, width)
-        tensors = (first, second, volume)
-        depth = 2 * radius + 1
-        _launch("correlation_forward", tensors, first.shape, radius, rows=4, depth=depth)
-        return volume
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, volume_gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        volume_gradient = volume_gradient.contiguous()
-        gradients: list[Tensor | None] = [None, None]
-        for which, other in enumerate(reversed(ctx.saved_tensors)):
-            if not ctx.needs_input_grad[which]:
-                continue
-            gradients[which] = torch.empty_like(other)
-            _launch(
-                "correlation_backward",
-                (volume_gradient, other, gradients[which]),
-                other.shape,
-                ctx.radius,
-                rows=2,
-                depth=8,
-                extra=(which,),
-            )
-        return gradients[0], gradients[1], None
-
-
-def _launch(
-    name: str,
-    tensors: tuple[Tensor, ...],
-    shape: torch.Size,
-    radius: int,
-    rows: int,
-    depth: int,
-    extra: tuple = (),
-) -> None:
-    """Enqueue a kernel on torch's current stream.
-
-    rows, depth: a block's threads, FORWARD_Y and SIDE, or BACKWARD_Y and CHUNK of correlation.cu.
-    extra: more integers for the kernel, behind its sizes.
-    """
-    import cupy
-    import numpy as np
-
-    batch, channels, height, width = shape
-    if 0 in shape:
-        return
-    device = tensors[0].device
-    with cupy.cuda.Device(device.index), _stream(cupy, torch.cuda.current_stream(device)):
-        kernel = _module(radius, _VALUE_CODES[tensors[0].dtype], device.index).get_function(name)
-        sizes = [np.int32(size) for size in (channels, height, width, *extra)]
-        pointers = [np.uintp(tensor.data_ptr()) for tensor in tensors]
-        grid = (-(-width // _TILE_X), -(-height // rows), batch)
-        block = (_TILE_X // 4, rows, depth)
-        kernel(grid, block, (*pointers, *sizes))
-
-
-def _stream(cupy, stream: torch.cuda.Stream):
-    """CuPy's view of a stream of torch."""
-    if hasattr(cupy.cuda.Stream, "from_external"):
-        return cupy.cuda.Stream.from_external(stream)
-    return cupy.cuda.ExternalStream(stream.cuda_stream, stream.device_index)  # older CuPy
-
-
-@cache
-def _module(radius: int, value_code: int, device_index: int):
-    """The compiled kernels for one device (modules belong to a context)."""
-    import cupy
-
-    del device_index
-    return cupy.RawModule(code=SOURCE.read_text(), options=compile_options(radius, value_code))
-
-
-def compile_options(radius: int, value_code: int) -> tuple[str, ...]:
-    """NVRTC's options for correlation.cu; value_code: 0 float32, 1 float16, 2 bfloat16."""
-    return ("-std=c++17", f"-DRADIUS={radius}", f"-DVALUE={value_code}")
-
-
-@cache
-def _import_error() -> str:
-    try:
-        import cupy  # noqa: F401
-    except ImportError as error:
-        return (
-            f"CuPy can't be imported ({error}): pip install cupy-cuda13x, or cupy-cuda12x "
-            "with a driver older than 580"
-        )
-    return ""
+    return torch.ops.blurlab.correlation(first, second, radius)
 
 
 IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
@@ -216,3 +107,115 @@ IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "banded": _banded,
     "cupy": _cupy,
 }
+
+
+def _forward_on_gpu(first: Tensor, second: Tensor, radius: int) -> Tensor:
+    """The kernels; the plain form where they can't run."""
+    if reason := obstacle_to_cupy(first, radius):
+        correlation_cupy.warn_once(reason)
+        return _banded(first, second, radius)
+    return correlation_cupy.forward(first.contiguous(), second.contiguous(), radius)
+
+
+def _backward_on_gpu(gradient: Tensor, other: Tensor, radius: int, of_second: bool) -> Tensor:
+    if obstacle_to_cupy(other, radius):
+        return _banded_gradient(gradient, other, radius, of_second)
+    contiguous = (gradient.contiguous(), other.contiguous())
+    return correlation_cupy.backward(*contiguous, radius, of_second)
+
+
+def _banded_gradient(gradient: Tensor, other: Tensor, radius: int, of_second: bool) -> Tensor:
+    """The gradient [B,C,H,W] of one feature map from the volume's [B,D,H,W] and the other map.
+
+    Of the first map it is 1/C sum_d gradient(d,y,x) other(c,y+dy,x+dx), of the second one the same
+    of the volume seen from there (`_seen_from_second`): the transposed products of `_banded`.
+    """
+    _, channels, height, width = other.shape
+    side = 2 * radius + 1
+    if of_second:
+        gradient = _seen_from_second(gradient, radius)
+    blocks = -(-width // _BLOCK)
+    right = blocks * _BLOCK - width
+    bands = F.pad(gradient, (0, right)).unflatten(1, (side, side))  # [B,side,side,H,blocks*BLOCK]
+    bands = bands.permute(0, 1, 3, 4, 2).unflatten(3, (blocks, _BLOCK))
+    padded = F.pad(other, (radius, radius + right, radius, radius)).permute(0, 2, 3, 1)
+    near = padded.unfold(2, _BLOCK + 2 * radius, _BLOCK)  # [B,H+2r,blocks,C,BLOCK+2r]
+    near = near.transpose(3, 4)
+    exact = torch.promote_types(other.dtype, torch.float32)
+    rows = []
+    for sample_bands, sample_near in zip(bands, near):
+        wide = other.new_zeros(height, blocks, _BLOCK, _BLOCK + 2 * radius)
+        *outer, row, column = wide.stride()
+        band = wide.as_strided((height, blocks, _BLOCK, side), (*outer, row + column, column))
+        total = other.new_zeros(height, blocks, _BLOCK, channels, dtype=exact)
+        for dy in range(side):
+            band.copy_(sample_bands[dy])
+            total += torch.matmul(wide, sample_near[dy : dy + height])
+        rows.append(total.flatten(1, 2)[:, :width].permute(2, 0, 1) / channels)  # [C,H,W]
+    return torch.stack(rows).to(other.dtype)
+
+
+def _seen_from_second(volume: Tensor, radius: int) -> Tensor:
+    """The volume [B,D,H,W] with its displacements counted from the second map's pixels.
+
+    result(-d, p + d) = volume(d, p), zero where p lies outside.
+    """
+    height, width = volume.shape[-2:]
+    side = 2 * radius + 1
+    padded = F.pad(volume, [radius] * 4)
+    planes = []
+    for dy, dx in product(range(side), range(side)):
+        plane = padded[:, (side - 1 - dy) * side + side - 1 - dx]
+        planes.append(plane[:, dy : dy + height, dx : dx + width])
+    return torch.stack(planes, 1)
+
+
+def _in_autocast(first: Tensor, second: Tensor, radius: int) -> Tensor:
+    """The autocast rule: both maps in the lower precision, as convolutions have it."""
+    kind = first.device.type
+    dtype = torch.get_autocast_dtype(kind)
+    with torch.autocast(kind, enabled=False):
+        return torch.ops.blurlab.correlation(first.to(dtype), second.to(dtype), radius)
+
+
+def _fake_volume(first: Tensor, second: Tensor, radius: int) -> Tensor:
+    batch, _, height, width = first.shape
+    return first.new_empty(batch, (2 * radius + 1) ** 2, height, width)
+
+
+def _fake_gradient(gradient: Tensor, other: Tensor, radius: int, of_second: bool) -> Tensor:
+    return other.new_empty(other.shape)
+
+
+def _keep(ctx, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+    first, second, ctx.radius = inputs
+    ctx.save_for_backward(first, second)
+
+
+def _backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    first, second = ctx.saved_tensors
+    run = torch.ops.blurlab.correlation_backward
+    gradients: list[Tensor | None] = [None, None]
+    for index, other in enumerate((second, first)):
+        if ctx.needs_input_grad[index]:
+            gradients[index] = run(gradient, other, ctx.radius, index == 1)
+    return gradients[0], gradients[1], None
+
+
+# Plain `define`, where torch.library.custom_op would import torch's compiler at the first call.
+_LIBRARY = torch.library.Library("blurlab", "DEF")
+_LIBRARY.define("correlation(Tensor first, Tensor second, int radius) -> Tensor")
+_LIBRARY.define(
+    "correlation_backward(Tensor gradient, Tensor other, int radius, bool of_second) -> Tensor"
+)
+_LIBRARY.impl("correlation", _banded, "CPU")
+_LIBRARY.impl("correlation", _forward_on_gpu, "CUDA")
+_LIBRARY.impl("correlation", _in_autocast, "AutocastCPU")
+_LIBRARY.impl("correlation", _in_autocast, "AutocastCUDA")
+_LIBRARY.impl("correlation_backward", _banded_gradient, "CPU")
+_LIBRARY.impl("correlation_backward", _backward_on_gpu, "CUDA")
+torch.library.register_fake("blurlab::correlation", _fake_volume, lib=_LIBRARY)
+torch.library.register_fake("blurlab::correlation_backward", _fake_gradient, lib=_LIBRARY)
+torch.library.register_autograd(
+    "blurlab::correlation", _backward, setup_context=_keep, lib=_LIBRARY
+)

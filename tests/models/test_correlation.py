@@ -7,7 +7,7 @@ import torch
 
 from models.correlation import IMPLEMENTATIONS, correlation
 
-PLAIN = [name for name in IMPLEMENTATIONS if name != "cupy"]
+PLAIN = ["auto", *(name for name in IMPLEMENTATIONS if name != "cupy")]
 
 
 @pytest.mark.parametrize("impl", PLAIN)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.correlation import SOURCE, compile_options, correlation
+from models.correlation import correlation
+from models.correlation_cupy import SOURCE, compile_options
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
