@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.blocks import without_autocast
 from models.blur_motion import blur_motion, motion_axis
 from models.contracts import SequenceNetwork, Values
 from models.warp import warp
@@ -269,11 +270,11 @@ class FlowDecoder(nn.Module):
         self.outputs = nn.ModuleList(nn.Conv2d(channels, 2, 3, padding=1) for channels in inputs)
 
     def forward(self, state: Tensor, features: list[Tensor]) -> list[Tensor]:
-        flows = [self.outputs[0](torch.cat((features[-1], state), 1))]
+        flows = [without_autocast(self.outputs[0], torch.cat((features[-1], state), 1))]
         for up, output, feature in zip(self.ups, self.outputs[1:], features[-2::-1]):
             state = F.leaky_relu(up(doubled(state)), SLOPE)
             coarser = doubled(flows[-1])
-            flow = output(torch.cat((feature, state, coarser), 1))
+            flow = without_autocast(output, torch.cat((feature, state, coarser), 1))
             flows.append(flow + 2 * coarser if self.refine else flow)
         return flows
 

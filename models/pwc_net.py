@@ -4,6 +4,8 @@ The form is the one that CDVD-TSP fine-tunes: six feature levels (1/2 .. 1/64 of
 decoder at each of the levels 6 .. 2 (warped features, cost volume, densely connected convolutions)
 and a dilated context network on level 2. The network predicts flow / 20 at 1/4 of the input's size.
 
+Flow is float32 in mixed precision, too: the layers that give it run outside autocast.
+
 Notation: first = the frame whose pixels the flow belongs to, second = its neighbour;
 second(p + flow(p)) ~ first(p). [h,w] is the size of a pyramid level.
 """
@@ -12,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.blocks import without_autocast
 from models.correlation import correlation
 from models.warp import warp
 
@@ -73,7 +76,10 @@ class PWCNet(nn.Module):
         features = None
         for decoder, one, two in zip(reversed(self.decoders), reversed(first), reversed(second)):
             flow, features = decoder(one, two, flow, features)
-        return flow + self.refiner(features)
+        *layers, last = self.refiner
+        for layer in layers:
+            features = layer(features)
+        return flow + without_autocast(last, features)
 
 
 class _Decoder(nn.Module):
@@ -104,16 +110,17 @@ class _Decoder(nn.Module):
         if flow is None:
             features = _cost_volume(first, second)  # [B,81,h,w]
         else:
-            flow = self.upsample_flow(flow)  # [B,2,h,w]
+            flow = without_autocast(self.upsample_flow, flow)  # [B,2,h,w]
             features = self.upsample_features(features)  # [B,2,h,w]
             # eq. 1: the second frame's features at p + flow(p), 0 outside the frame
             warped, mask = warp(second, self.warp_scale * flow, "zeros", self.align_corners)
             volume = _cost_volume(first, warped * mask)
-            features = torch.cat((volume, first, flow, features), 1)  # [B,81+C+4,h,w]
+            known = (volume, first, flow.to(first.dtype), features)
+            features = torch.cat(known, 1)  # [B,81+C+4,h,w]
         for convolution in self.dense:
             new = F.leaky_relu(convolution(features), SLOPE)
             features = torch.cat((new, features), 1)
-        return self.flow(features), features
+        return without_autocast(self.flow, features), features
 
 
 def _cost_volume(first: Tensor, second: Tensor) -> Tensor:
