@@ -94,9 +94,9 @@ def random_pixels(error: Tensor, fraction: float, generators: list[torch.Generat
     [B,C,H,W]; a CPU generator per sample.
     """
     batch, _, height, width = error.shape
-    mask = torch.zeros(batch, height * width)
+    pixels = height * width
+    mask = torch.zeros(batch, pixels, pin_memory=error.is_cuda and torch.cuda.is_available())
     for row, generator in zip(mask, generators, strict=True):
-        row[
-            torch.randperm(height * width, generator=generator)[: int(fraction * height * width)]
-        ] = 1
-    return mask.view(batch, 1, height, width).to(error)
+        row[torch.randperm(pixels, generator=generator)[: int(fraction * pixels)]] = 1
+    mask = mask.view(batch, 1, height, width)
+    return mask.to(error.device, error.dtype, non_blocking=True)

@@ -14,10 +14,14 @@ from typing import TextIO, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from utils.errors import UserError
 
 Item = TypeVar("Item")
+LONG = datetime.timedelta(days=7)  # one process's videos may be far longer than another's
+
+_gloo: dist.ProcessGroup | None = None  # of the session that runs, see there
 
 
 def rank() -> int:
@@ -39,20 +43,36 @@ def is_main() -> bool:
 def session(device: torch.device) -> Iterator[None]:
     """The process group while the block runs: NCCL between GPUs, Gloo between CPUs.
 
-    One process alone needs none.
+    Objects travel by a Gloo group of their own: NCCL would lay them on a GPU first, the same one in
+    every process unless told otherwise. One process alone needs no group. Raises UserError for
+    processes that would compute on one GPU.
     """
+    global _gloo
     if world() == 1 or dist.is_initialized():
         yield
         return
     if device.type == "cuda":
-        dist.init_process_group("nccl")
+        _check_own_gpu(device)
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device)
     else:
-        # one process's videos may be far longer than another's
-        dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))
+        dist.init_process_group("gloo", timeout=LONG)
+    _gloo = dist.new_group(backend="gloo", timeout=LONG)
     try:
         yield
     finally:
+        _gloo = None
         dist.destroy_process_group()
+
+
+def _check_own_gpu(device: torch.device) -> None:
+    """Raises UserError where several processes of torchrun would compute on one GPU."""
+    local = os.environ.get("LOCAL_RANK")
+    if local is not None and int(local) != (device.index or 0):
+        raise UserError(
+            f"--device {device} in process {local} of this machine: leave --device out, each "
+            "process takes its own GPU; --nproc_per_node says how many"
+        )
 
 
 @contextlib.contextmanager
@@ -95,7 +115,7 @@ def all_gather(items: list[Item]) -> list[Item]:
     if world() == 1:
         return items
     shards: list[list[Item]] = [[] for _ in range(world())]
-    dist.all_gather_object(shards, items)
+    dist.all_gather_object(shards, items, _gloo)
     gathered = []
     for index in range(max(map(len, shards))):
         gathered += [part[index] for part in shards if index < len(part)]
@@ -110,19 +130,17 @@ def synchronized() -> Iterator[None]:
         barrier()
 
 
-def all_reduce(values: list[float], device: torch.device) -> list[float]:
-    """Reduce the values of all ranks to their sums, on every rank."""
-    if world() == 1:
-        return values
-    total = torch.tensor(values, dtype=torch.float64, device=device)
-    dist.all_reduce(total)
-    return total.tolist()
+def all_reduce(values: Tensor) -> Tensor:
+    """Reduce the values of all ranks to their sums, on every rank; in the values' own memory."""
+    if world() > 1:
+        dist.all_reduce(values)
+    return values
 
 
 def barrier() -> None:
     """Wait until every rank is here."""
     if world() > 1:
-        dist.barrier()
+        dist.all_reduce(torch.zeros(1), group=_gloo)
 
 
 def _is_locked(file: TextIO, path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 MaskKind = Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "detector"]
 Cached = Literal["none", "decoded", "tiles"]
 SequenceAugmentation = Literal["affine", "jitter", "noise", "turn", "flicker"]
@@ -25,6 +25,7 @@ AVERAGE = (
     "decay of the exponential moving average (EMA) of the weights, which is validated and "
     "exported; 0 = no average"
 )
+PROFILE = "write a trace of ten training steps, experiment/SAVE/profile.json (torch profiler)"
 REPORT = "write report.html"
 TABLE = (
     "compute the published figures whose data and weights are in place: all, or those of one data "
@@ -42,8 +43,9 @@ SHARP_DIR = "score existing files: folder of sharp pictures"
 RESTORED_DIR = "score existing files: folder of restored pictures"
 DEVICE = "auto (a GPU if there is one), cpu, cuda or cuda:N"
 PRECISION = (
-    "floating-point precision of the network; auto: bf16 on a GPU that supports it, and for the "
-    "shipped deblurring networks on a CPU that supports it, else fp32; test.py: fp32"
+    "floating-point precision of the network; fp32: exact, tf32: products rounded to TF32 (GPU); "
+    "auto: bf16 on a GPU that supports it, and for the shipped deblurring networks on a CPU that "
+    "supports it, else fp32; test.py and published recipes: fp32"
 )
 SEQUENCES = (
     "folder of sequences that holds metadata.json, or such a file; default: the embedded sample"

@@ -21,20 +21,24 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from utils import distributed
+from utils.batch_norm import batch_norms
 from utils.checkpoint import load_checkpoint, load_strict, save_checkpoint
-from utils.device import autocast, prepare_memory
+from utils.device import prepare_memory
 from utils.errors import UserError, out_of_memory
+from utils.gradients import Gradients
 from utils.log import RunLog
+from utils.profiling import STEPS, profiled
+from utils.readings import Readings
 from utils.report import amount
-from utils.sampling import StepSampler, combined_seed, random_generator, select_samples
+from utils.sampling import StepSampler
 
 SAVE_EVERY_S = 300
 FEW_STEPS = 100
+_WISH = "wishes to stop"  # among the losses that are read
 
 
 @dataclass(frozen=True)
@@ -109,11 +113,12 @@ class Limits:
     gradient_norm: float = 0.0
     accumulate: int = 1
     average: float = 0.0
+    profile: bool = False
 
     @classmethod
     def of(cls, config: Any, steps: int, device: torch.device, dtype: torch.dtype) -> "Limits":
         """The limits that a method's options of these names (and max_minutes) set."""
-        same = ("seed", "gradient_norm", "accumulate", "average")
+        same = ("seed", "gradient_norm", "accumulate", "average", "profile")
         options = {name: getattr(config, name) for name in same}
         return cls(steps, config.max_minutes, device, dtype, **options)
 
@@ -129,6 +134,7 @@ def train(
     that is not finite.
     """
     prepare_memory(limits.device)
+    torch.backends.cudnn.benchmark = True  # patches of one size, as the authors set it
     alone = distributed.only_run(folder, "training into", "--save")
     with distributed.session(limits.device), alone:
         try:
@@ -168,12 +174,9 @@ class _Run:
                 f"{folder} already holds a run: add --resume to go on, or choose another --save"
             )
         distributed.barrier()  # nobody looks for last.pt any more
-        self.forward = _Step(task)
-        if distributed.world() > 1:
-            devices = [limits.device] if limits.device.type == "cuda" else None
-            self.forward = DistributedDataParallel(
-                self.forward, devices, find_unused_parameters=task.unused_parameters
-            )
+        self.gradients = Gradients(task, limits, self.scaler)
+        self.readings = Readings(limits.device)
+        self.last_step = limits.steps
         self.log = RunLog(folder if distributed.is_main() else None)
         if distributed.is_main():
             self.log.write_config(config, limits.device)
@@ -182,17 +185,23 @@ class _Run:
         """Train to the end and save; returns the last metrics."""
         self._say_start()
         self.started = self.saved = time.monotonic()
-        with self.stop:
+        trace = self.folder / "profile.json" if self._is_profiled() else None
+        with self.stop, profiled(trace, self.limits.device, self._say_profile) as step_done:
             for phase, sampler, batch in self._batches():
-                losses, ends = self._optimise(phase, sampler, batch)
+                self._optimise(phase, sampler, batch)
                 self.step += 1
-                self.log.losses(self.step, losses, phase.rates[0])
-                if self.step % self.task.steps_per_epoch == 0 or self.step == self.limits.steps:
+                step_done()
+                validates = self.step % self.task.steps_per_epoch == 0
+                validates = validates or self.step == self.limits.steps
+                saves = time.monotonic() - self.saved > SAVE_EVERY_S
+                self._read(everything=validates or saves)
+                if validates:
                     self._validate()
-                if time.monotonic() - self.saved > SAVE_EVERY_S:
+                if saves:
                     self._save("last.pt")
-                if ends:
+                if self.step >= self.last_step:
                     break
+            self._read(everything=True)
             spent = not self.stop.asked and self.step < self.limits.steps
         self._save("last.pt")
         self._export("last.safetensors")
@@ -207,6 +216,12 @@ class _Run:
             raise KeyboardInterrupt
         return self.metrics
 
+    def _is_profiled(self) -> bool:
+        return self.limits.profile and distributed.is_main()
+
+    def _say_profile(self, path: Path) -> None:
+        self.log.say(f"profile of {STEPS} steps in {path}: open it at ui.perfetto.dev")
+
     def _say_start(self) -> None:
         limits = self.limits
         epoch = amount(self.task.steps_per_epoch, "step")
@@ -215,6 +230,11 @@ class _Run:
         if distributed.world() > 1:
             line += f", {distributed.world()} processes"
         self.log.say(line)
+        if limits.accumulate > 1 and batch_norms(self.task.network):
+            self.log.say(
+                "note: batch norm sees the parts of --accumulate one by one, so the run is another "
+                "than without it"
+            )
         if limits.steps < FEW_STEPS:
             self.log.say(
                 f"note: {amount(limits.steps, 'step')} in all will hardly change a network: "
@@ -234,10 +254,10 @@ class _Run:
                 if self.step >= self.limits.steps:
                     return
 
-    def _optimise(
-        self, phase: Phase, sampler: StepSampler, batch: dict
-    ) -> tuple[dict[str, float], bool]:
-        """One optimiser step; returns the losses of all processes and whether any wants to stop."""
+    def _optimise(self, phase: Phase, sampler: StepSampler, batch: dict) -> None:
+        """One optimiser step; its losses over all processes, and whether any wants to stop, are
+        queued to be read.
+        """
         optimizer = self.task.optimizer
         limits = self.limits
         if phase.reset_optimizer:
@@ -245,15 +265,12 @@ class _Run:
         for group, rate in zip(optimizer.param_groups, phase.rates, strict=True):
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
-        own = self._gradients(sampler, batch)
+        own = self.gradients.compute(sampler, batch, self.step)
         spent = limits.minutes and time.monotonic() - self.started > 60 * limits.minutes
         wish = float(bool(self.stop.asked or spent))
-        *values, wishes = distributed.all_reduce([*own.values(), wish], limits.device)
-        if not math.isfinite(sum(values)):
-            raise UserError(
-                f"the loss is {sum(values)} at step {self.step + 1}: lower --lr or use "
-                "--precision fp32; last.pt holds the last good state"
-            )
+        values = torch.stack([*own.values(), next(iter(own.values())).new_full((), wish)])
+        names = [*own, _WISH]
+        self.readings.add(self.step + 1, phase.rates[0], names, distributed.all_reduce(values))
         self.scaler.unscale_(optimizer)
         if limits.gradient_norm:
             nn.utils.clip_grad_norm_(self.task.network.parameters(), limits.gradient_norm)
@@ -261,40 +278,18 @@ class _Run:
         self.scaler.update()
         if self.average:
             self.average.update_parameters(self.task.network)
-        return dict(zip(own, values)), wishes > 0
 
-    def _gradients(self, sampler: StepSampler, batch: dict) -> dict[str, float]:
-        """Gradients of a batch, part by part; returns this process's fraction of the losses."""
-        seed = self.limits.seed
-        positions, size = sampler.positions(self.step)
-        generators = [random_generator(seed, self.step, position) for position in positions or [0]]
-        torch.manual_seed(combined_seed(seed, self.step, distributed.rank(), 1))  # dropout
-        totals: dict[str, float] = {}
-        count = min(self.limits.accumulate, len(generators))
-        parts = np.array_split(np.arange(len(generators)), count)
-        for number, part in enumerate(parts, 1):
-            weight = len(part) / size if positions else 0.0
-            samples = select_samples(batch, part, self.limits.device)
-            chosen = [generators[index] for index in part]
-            losses = self._backward(samples, chosen, weight, last=number == count)
-            for name, loss in losses.items():
-                totals[name] = totals.get(name, 0.0) + weight * loss
-        return totals
-
-    def _backward(
-        self, samples: dict, generators: list[torch.Generator], weight: float, last: bool
-    ) -> dict[str, float]:
-        """Add the gradients of a part of the batch; the processes exchange them after the last."""
-        exchange = contextlib.nullcontext()
-        if distributed.world() > 1 and not last:
-            exchange = self.forward.no_sync()
-        with exchange:
-            with autocast(self.limits.device, self.limits.dtype):
-                losses = self.forward(samples, generators, self.step)
-            total = sum(losses.values())
-            # DistributedDataParallel takes the mean over the processes, the loss is their sum
-            self.scaler.scale(total * (weight * distributed.world())).backward()
-        return {name: float(loss.detach()) for name, loss in losses.items()}
+    def _read(self, everything: bool) -> None:
+        """Log the losses that are ready; raises UserError for one that is not finite."""
+        for step, rate, values in self.readings.ready(everything):
+            if values.pop(_WISH) > 0:  # every process ends at this step, whenever it reads this
+                self.last_step = min(self.last_step, step + self.readings.delay)
+            if not math.isfinite(sum(values.values())):
+                raise UserError(
+                    f"the loss is {sum(values.values())} at step {step}: lower --lr or use "
+                    "--precision fp32; last.pt holds the last good state"
+                )
+            self.log.losses(step, values, rate)
 
     def _validate(self) -> None:
         with self._averaged():
@@ -361,20 +356,6 @@ class _Run:
             yield
         finally:
             self.task.network.load_state_dict(own)
-
-
-class _Step(nn.Module):
-    """The task's step as a module that DistributedDataParallel can wrap."""
-
-    def __init__(self, task: Task):
-        super().__init__()
-        self.network = task.network
-        self._step = task.step
-
-    def forward(
-        self, batch: dict, generators: list[torch.Generator], step: int
-    ) -> dict[str, Tensor]:
-        return self._step(batch, generators, step)
 
 
 class _Stop:

@@ -14,6 +14,7 @@ from utils.options import (
     MAX_MINUTES,
     METADATA,
     PRECISION,
+    PROFILE,
     RESUME,
     SAVE,
     SEED,
@@ -67,8 +68,9 @@ class SequenceTraining:
     gradient_norm: float = option(0.0, GRADIENT_NORM)
     accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
+    profile: bool = option(False, PROFILE)
     max_minutes: float = option(0.0, MAX_MINUTES)
     workers: int = option(6, WORKERS)
     seed: int = option(1, SEED)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("fp32", PRECISION)

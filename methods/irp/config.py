@@ -14,6 +14,7 @@ from utils.options import (
     MAX_MINUTES,
     PRECISION,
     PRINT_TABLE,
+    PROFILE,
     REPORT,
     RESULTS,
     RESUME,
@@ -125,11 +126,12 @@ class TrainConfig:
     gradient_norm: float = option(0.0, GRADIENT_NORM)
     accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
+    profile: bool = option(False, PROFILE)
     max_minutes: float = option(0.0, MAX_MINUTES)
     workers: int = option(6, WORKERS)
     seed: int = option(19920318, SEED)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("fp32", PRECISION)
 
 
 @dataclass(frozen=True)

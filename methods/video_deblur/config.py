@@ -16,6 +16,7 @@ from utils.options import (
     GRADIENT_NORM,
     MAX_MINUTES,
     PRECISION,
+    PROFILE,
     REPORT,
     RESTORED_DIR,
     RESULTS,
@@ -131,12 +132,6 @@ class TrainConfig:
         "with --source videos: fraction of the samples whose frames are averaged in sRGB space "
         "instead of linear light, as in GoPro's blur",
     )
-    realism: dict | None = option(
-        None,
-        "with --source videos: noise and development of cameras, H.264 and JPEG, sharp frames "
-        "beside blurry ones, {NAME: VALUE, ...}, see data/synthesis/realism.py; without it: mild "
-        "noise and JPEG, all frames of a clip equally exposed",
-    )
     cached: Cached = option("none", f"--source clips: {CACHED}")
     cache_path: Path = option(
         Path("dataset/cache"),
@@ -197,6 +192,7 @@ class TrainConfig:
     gradient_norm: float = option(0.0, GRADIENT_NORM)
     accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)
+    profile: bool = option(False, PROFILE)
     clip_frames: int = option(
         0,
         "number of frames of a training clip; 0 = as many as the network needs; CDVD-TSP takes "
@@ -206,7 +202,7 @@ class TrainConfig:
     workers: int = option(6, WORKERS)
     seed: int = option(1, SEED)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("fp32", PRECISION)
 
 
 @dataclass(frozen=True)

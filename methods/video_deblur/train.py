@@ -17,7 +17,6 @@ from data.exposures import ExposedVideos
 from data.mixture import Mixture
 from data.pictures import MovedPictures
 from data.pixel_cache import open_cache
-from data.realistic import realism_of
 from data.sample import sample_folder
 from losses import LOSSES, weighted_losses
 from losses.pixel import weighted_sum
@@ -83,7 +82,8 @@ class VideoTask:
         groups = self.network.parameter_groups(config.lr, {"flow": config.flow_lr})
         self.base_rates = [group["lr"] for group in groups]
         self.unused_parameters = bool(config.warm_start and len(groups) > 1)
-        self.optimizer = torch.optim.Adam(groups, lr=config.lr, betas=(0.9, 0.999))
+        on_gpu = self.device.type == "cuda"
+        self.optimizer = torch.optim.Adam(groups, config.lr, (0.9, 0.999), fused=on_gpu)
 
     def schedule(self, step: int) -> Phase:
         config = self.config
@@ -198,16 +198,8 @@ class VideoTask:
             cache = open_cache(files, config.cache_path, config.cached)
             return ClipWindows(videos, frames, size, seed, config.max_frames, cache)
         videos = find_videos(path, "frames").videos
-        realism = None if config.realism is None else realism_of(config.realism)
         exposed = ExposedVideos(
-            videos,
-            frames,
-            size,
-            seed,
-            config.cache_path,
-            config.max_frames,
-            config.srgb_fraction,
-            realism,
+            videos, frames, size, seed, config.cache_path, config.max_frames, config.srgb_fraction
         )
         if not config.picture_path:
             return exposed

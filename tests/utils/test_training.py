@@ -1,4 +1,5 @@
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import ROOT
 from utils.errors import UserError
+from utils.readings import Readings
 from utils.sampling import StepSampler, endless_loader
 from utils.training import Limits, Phase, Validation, train
 
@@ -169,6 +171,39 @@ def test_sigterm_finishes_the_step_and_saves(tmp_path):
         train(Regression(stop_at=3), tmp_path, limits(50), resume=False)
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 3
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+class LateReadings(Readings):
+    """As on a GPU, where a step's numbers are read when the next one is under way."""
+
+    def __init__(self, device):
+        super().__init__(device, delay=1)
+
+
+def test_losses_that_are_read_later_are_the_same(tmp_path, monkeypatch):
+    train(Regression(), tmp_path / "now", limits(7), resume=False)
+    monkeypatch.setattr("utils.training.Readings", LateReadings)
+    train(Regression(), tmp_path / "later", limits(7), resume=False)
+    names = ("loss.csv", "metrics.csv")
+    now, later = (
+        [(tmp_path / run / name).read_text() for name in names] for run in ("now", "later")
+    )
+    assert now == later
+    assert torch.equal(network_of(tmp_path / "now"), network_of(tmp_path / "later"))
+    with pytest.raises(UserError, match="loss is nan at step 9: lower --lr"):
+        train(Regression(poison=2), tmp_path / "later", limits(30), resume=True)
+    assert load_checkpoint(tmp_path / "later" / "last.pt")["step"] == 7
+    with pytest.raises(KeyboardInterrupt):  # the step under way is finished, too
+        train(Regression(stop_at=3), tmp_path / "stopped", limits(50), resume=False)
+    assert load_checkpoint(tmp_path / "stopped" / "last.pt")["step"] == 4
+
+
+def test_ten_steps_are_profiled(tmp_path, capsys):
+    train(Regression(), tmp_path, limits(16, profile=True), resume=False)
+    assert "profile of 10 steps in" in capsys.readouterr().out
+    trace = json.loads((tmp_path / "profile.json").read_text())
+    events = [event["name"] for event in trace["traceEvents"]]
+    assert sum(name.startswith("ProfilerStep#") for name in events) == 10
 
 
 def test_time_budget(tmp_path):
