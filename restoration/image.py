@@ -12,7 +12,13 @@ from torch import Tensor
 from models import SHIPPED, WEIGHTS_FOLDER, find, is_exact_in_bf16, load_network
 from models import load as load_any
 from models.contracts import ImageNetwork
-from utils.device import available_memory, choose_device, choose_precision, inference
+from utils.device import (
+    available_memory,
+    choose_device,
+    choose_precision,
+    inference,
+    memory_factor,
+)
 from utils.errors import UserError
 from utils.tensorflow_checkpoint import find_prefix, is_checkpoint
 from utils.tiling import OVERLAP, count_tiles, restore_tiled, tile_for
@@ -120,7 +126,7 @@ class ImageRestorer:
         if self.tile:
             return self.tile
         available = self.memory or available_memory(self.device)
-        needed = self.network.bytes_per_pixel
+        needed = self.network.bytes_per_pixel * memory_factor(self.device, self.dtype)
         return tile_for(size, needed, available, self.overlap, self.network.multiple)
 
     def count_tiles(self, size: tuple[int, int]) -> int:

@@ -15,7 +15,7 @@ from utils.evaluation.scoring import Scores, Triple, read_truth
 from utils.image import in_8bit, read_8bit, to_8bit, to_tensor
 from utils.photo import Photo, read_photo, write_photo
 from utils.progress import Progress
-from utils.report import MAX_PANELS, Example, spread
+from utils.report import MAX_PANELS, Example, amount, spread
 from utils.video import VideoFile, VideoWriter
 
 
@@ -87,6 +87,7 @@ def _restore_all(
     shard = distributed.shard(list(pictures))
     shown = {picture.name for picture in spread(shard, MAX_PANELS)}
     mistakes: list[str] = []
+    tiled: list[str] = []  # names of pictures
     watch = Stopwatch("picture", restorer.device)
     with distributed.synchronized(), Progress(total=len(shard), unit="picture") as bar:
         for picture in shard:
@@ -98,15 +99,28 @@ def _restore_all(
                     photo = read_photo(picture.blurry)
             if photo:
                 restore_photo(restorer, photo, target, deep)
+                if restorer.count_tiles(photo.pixels.shape[:2]) > 1:
+                    tiled.append(picture.name)
                 watch.done += 1
             if picture.name in shown and not mistakes[-1]:
                 results.examples.append(_example(picture, target))
             bar.update()
         results.mistakes = list(filter(None, distributed.all_gather(mistakes)))
+        results.remark = _tiling_remark(restorer, distributed.all_gather(tiled), len(pictures))
     results.speed = watch.sentence()
     if results.speed:
         print(f"restored {results.speed}")
     return results
+
+
+def _tiling_remark(restorer: ImageRestorer, tiled: list[str], count: int) -> str:
+    """Says that results are of tiles, which are not those of whole pictures; "" where none are."""
+    if not tiled:
+        return ""
+    reason = "" if restorer.tile else ", as whole ones need more memory than is free"
+    remark = f"{len(tiled)} of {amount(count, 'picture')} restored in tiles{reason}"
+    print(f"note: {remark}")
+    return remark
 
 
 def _restore_frames(job: Job, restorer: ImageRestorer, source: VideoFile, target: Path) -> Results:

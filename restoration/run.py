@@ -50,7 +50,7 @@ class Results:
 
     triples: written files with their ground truth, for scoring. examples: pictures to show. speed:
     a sentence. mistakes: what is wrong with the files that were left out. details: more lines for
-    the table of scores.
+    the table of scores. remark: what is to be known about how they were restored, "" for nothing.
     """
 
     triples: list[Triple] = field(default_factory=list)
@@ -58,6 +58,7 @@ class Results:
     speed: str = ""
     mistakes: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    remark: str = ""
 
 
 class Stopwatch:
@@ -102,7 +103,7 @@ def score(job: Job, restorer, results: Results) -> Scores | None:
         arithmetic=arithmetic(restorer.device, restorer.dtype),
         weights=restorer.weights,
         data_path=job.data_path,
-        remark=job.remark,
+        remark="; ".join(filter(None, (job.remark, results.remark))),
         paper=paper_row(
             job.tables, restorer.weights, job.data_path, job.protocol, dict(job.options)
         ),

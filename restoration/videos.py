@@ -73,6 +73,7 @@ def _restore_all(
                     work.folder(video)
         results = Results(examples=work.examples, speed=work.watch.sentence())
         results.triples = distributed.all_gather(work.triples)
+        results.remark = "; ".join(distributed.all_gather(work.remarks))
     order = {video.name: index for index, video in enumerate(videos)}
     results.triples.sort(key=lambda triple: order[triple.name.rpartition("/")[0]])
     if work.stage_psnr and distributed.world() == 1:  # else they are of the own shard alone
@@ -101,6 +102,7 @@ class _Restoration:
     triples: list[Triple] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
     stage_psnr: dict[int, list[float]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)  # on memory
 
     def __post_init__(self) -> None:
         self.watch = Stopwatch("frame", self.restorer.device)
@@ -179,7 +181,8 @@ class _Restoration:
         except UserError as error:
             raise UserError(f"{video.name}: {error}") from None
         if remark:
-            self.bar.write(f"{video.name}: {remark}")
+            self.remarks.append(f"{video.name}: {remark}")
+            self.bar.write(self.remarks[-1])
 
 
 class _Recent:

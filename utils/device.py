@@ -18,14 +18,20 @@ from utils.errors import UserError
 Item = TypeVar("Item")
 
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # names of mallopt
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
 def choose_device(name: str) -> torch.device:
     """The device meant by auto, cpu, cuda or cuda:N; under torchrun auto and cuda mean the
     process's own GPU.
 
-    A GPU that the system shows and torch cannot use is said loudly.
+    A GPU becomes the process's current one, so that nothing is made on another. One that the system
+    shows and torch cannot use is said loudly.
     """
     if name == "auto":
         if not torch.cuda.is_available() and shutil.which("nvidia-smi"):
@@ -46,15 +52,22 @@ def choose_device(name: str) -> torch.device:
             f"no device {name!r} here: torch sees {torch.cuda.device_count()} CUDA devices; use "
             "--device cpu"
         )
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)
     return device
 
 
 def choose_precision(name: str, device: torch.device, proven: bool = False) -> torch.dtype:
-    """The arithmetic meant by auto, fp32, bf16 or fp16.
+    """The arithmetic meant by auto, fp32, tf32, bf16 or fp16.
 
     auto: bf16 on a GPU that has it; on a CPU that has it only for a network that is `proven` to
-    lose nothing there; fp32 elsewhere.
+    lose nothing there; fp32 elsewhere. tf32: float32 whose products a GPU rounds to TF32's 10 bits,
+    which torch has as a switch of the process: any other name turns it off.
     """
+    if name == "tf32" and device.type == "cpu":
+        raise UserError("tf32 needs a GPU: use --precision bf16 or fp32 on the CPU")
+    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+    torch.backends.cudnn.allow_tf32 = name == "tf32"
     if name == "auto":
         fast = has_bf16(device) and (proven or device.type == "cuda")
         return torch.bfloat16 if fast else torch.float32
@@ -66,22 +79,37 @@ def choose_precision(name: str, device: torch.device, proven: bool = False) -> t
 def has_bf16(device: torch.device) -> bool:
     """Whether a device computes in bf16 itself (a CPU by AVX512-BF16 or AMX)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
 
 
 def arithmetic(device: torch.device, dtype: torch.dtype) -> str:
     """What figures were computed in, as scores.json tells it: "bfloat16 on cuda"."""
-    return f"{str(dtype).removeprefix('torch.')} on {device}"
+    name = str(dtype).removeprefix("torch.")
+    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+        name += " with TF32 products"
+    return f"{name} on {device}"
+
+
+def memory_factor(device: torch.device, dtype: torch.dtype) -> float:
+    """What mixed precision needs of the memory that float32 needs on this device.
+
+    Where activations take half the bytes, norms and sums still take all of them. On a CPU, where
+    tiles have always been chosen by float32's need, 1.
+    """
+    return 0.6 if device.type == "cuda" and dtype != torch.float32 else 1.0
 
 
 def available_memory(device: torch.device) -> int | None:
     """Bytes that can still be allocated: of the GPU, or of the system within its control group;
     None where that is unknown.
+
+    What torch keeps of a GPU's memory for its next tensors counts as free.
     """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     available = _field("/proc/meminfo", "MemAvailable")
     if available is None:
         return None

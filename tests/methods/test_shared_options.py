@@ -10,10 +10,12 @@ from losses import LOSSES
 from methods.blur2vid.config import BACKBONES
 from methods.blur2vid.config import TrainConfig as UnfoldConfig
 from methods.common.model_choice import recipe_of
+from methods.hypercut.config import TrainConfig as OrderConfig
 from methods.image_deblur.config import MODELS as IMAGE_MODELS
 from methods.image_deblur.config import TrainConfig as ImageConfig
 from methods.image_deblur.config import chosen_model
 from methods.image_deblur.train import DeblurTask
+from methods.irp.config import TrainConfig as IRPConfig
 from methods.video_deblur.config import MODELS as VIDEO_MODELS
 from methods.video_deblur.config import TestConfig as ScoreConfig
 from methods.video_deblur.config import TrainConfig as VideoConfig
@@ -33,6 +35,23 @@ def image_config(*words: str) -> ImageConfig:
 
 def video_config(*words: str) -> VideoConfig:
     return parse(VideoConfig, "video_deblur", "train", list(words))
+
+
+@pytest.mark.parametrize("model", IMAGE_MODELS)
+def test_published_recipes_train_in_float32(model):
+    """As the authors did, on a GPU too; LightDehaze has no published recipe."""
+    expected = "auto" if model == "LightDehaze" else "fp32"
+    assert image_config("--model", model).precision == expected
+
+
+def test_the_published_recipes_of_other_methods_train_in_float32():
+    assert video_config().precision == video_config("--config", "paper").precision == "fp32"
+    for method, config in (
+        ("blur2vid", UnfoldConfig),
+        ("hypercut", OrderConfig),
+        ("irp", IRPConfig),
+    ):
+        assert parse(config, method, "train", []).precision == "fp32"
 
 
 @pytest.mark.parametrize("model", IMAGE_MODELS)
