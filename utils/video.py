@@ -19,6 +19,7 @@ from PIL import Image
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.image import image_size, read_image, write_image
+from utils.open_video import check_stream, open_container
 
 EXTENSIONS = (
     ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".3gp", ".wmv",
@@ -75,7 +76,7 @@ class VideoFile:
 
     def __init__(self, path: Path):
         self.path = path
-        with _open(path) as container:
+        with open_container(path) as container:
             stream = _video_stream(container, path)
             self.count = stream.frames or None
             self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
@@ -100,7 +101,7 @@ class VideoFile:
         given = 0
         left_out = 0
         timestamp = None
-        with _open(self.path) as container:
+        with open_container(self.path) as container:
             stream = _video_stream(container, self.path)
             stream.thread_type = "AUTO"
             step = max(round(1 / self.rate / self.time_base), 1)
@@ -231,7 +232,7 @@ class _Sound:
         self._waiting = None
         if path is None:
             return
-        self._source = _open(path)
+        self._source = open_container(path)
         streams = self._source.streams.audio
         if not streams:
             return
@@ -274,24 +275,13 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
         )
 
 
-def _open(path: Path) -> av.container.InputContainer:
-    try:
-        # cameras write their notes in any encoding
-        return av.open(str(path), metadata_errors="replace")
-    except FileNotFoundError:
-        raise UserError(f"no such video: {path}") from None
-    except av.error.FFmpegError as error:
-        raise UserError(
-            f"{path} can't be opened as a video, it may be truncated or of another kind: "
-            f"{error.strerror}"
-        ) from error
-
-
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
     if not container.streams.video:
         kinds = ", ".join(stream.type for stream in container.streams) or "nothing"
         raise UserError(f"{path} has no video stream, only {kinds}")
-    return container.streams.video[0]
+    stream = container.streams.video[0]
+    check_stream(stream, path)
+    return stream
 
 
 def _decoded(
