@@ -14,7 +14,16 @@ from utils.config import ROOT
 from utils.evaluation.tables import PublishedRow, read_tables
 from utils.files import write_text
 
-_HEADS = ("data set", "published", "tolerance", "protocol", "command", "measured here", "remark")
+_HEADS = (
+    "data set",
+    "published",
+    "tolerance",
+    "protocol",
+    "scored",
+    "command",
+    "measured here",
+    "remark",
+)
 _BLOCK = re.compile(r"(<!-- tables: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -61,7 +70,7 @@ def _cells(method: str, row: PublishedRow) -> list[str]:
         value = _figures(row.value)
         tolerance = _figures(row.tolerance)
     command = "-"
-    if row.data_path:
+    if row.data_paths:
         command = f"`python test.py {method} --table {shlex.quote(row.dataset)}`"
     measured = "not run here"
     if row.ours:
@@ -69,7 +78,9 @@ def _cells(method: str, row: PublishedRow) -> list[str]:
     elif row.files:
         needs = " and ".join(f"`{path.relative_to(ROOT)}`" for path in row.files)
         measured += f": needs {needs}"
-    return [row.dataset, value, tolerance, f"`{row.protocol}`", command, measured, row.remark]
+    scored = f"{row.images:,}" if row.images else "-"
+    protocol = f"`{row.protocol}`"
+    return [row.dataset, value, tolerance, protocol, scored, command, measured, row.remark]
 
 
 def _figures(values: dict[str, float]) -> str:

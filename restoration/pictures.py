@@ -12,7 +12,7 @@ from utils import distributed
 from utils.errors import noting, raise_left_out
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.scoring import Scores, Triple, read_truth
-from utils.image import in_8bit, read_8bit, to_8bit, to_tensor
+from utils.image import image_size, in_8bit, read_8bit, to_8bit, to_tensor
 from utils.photo import Photo, read_photo, write_photo
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, amount, spread
@@ -84,6 +84,7 @@ def _restore_all(
         target = result_path(job.output_dir, picture)
         if picture.sharp:
             results.triples.append(Triple(picture.name, target, picture.sharp, picture.blurry))
+    scored = [picture for picture in pictures if picture.sharp]
     shard = distributed.shard(list(pictures))
     shown = {picture.name for picture in spread(shard, MAX_PANELS)}
     mistakes: list[str] = []
@@ -108,8 +109,11 @@ def _restore_all(
         results.mistakes = list(filter(None, distributed.all_gather(mistakes)))
         results.remark = _tiling_remark(restorer, distributed.all_gather(tiled), len(pictures))
     results.speed = watch.sentence()
+    results.seconds = watch.seconds_each
     if results.speed:
         print(f"restored {results.speed}")
+    tiles = max((restorer.count_tiles(image_size(picture.blurry)) for picture in scored), default=1)
+    results.tiles = f"up to {tiles}" if tiles > 1 else "whole pictures"
     return results
 
 

@@ -5,7 +5,7 @@ names.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,21 @@ import torch
 
 from data.photo_catalog import CONTACT_SHEET
 from utils.device import arithmetic
+from utils.evaluation.blur_variant import told_by_pixels
 from utils.evaluation.protocols import Protocol
-from utils.evaluation.scoring import Scores, Triple, score_files
-from utils.evaluation.tables import paper_row
+from utils.evaluation.scoring import Scores, Triple, read_truth, score_files
+from utils.evaluation.tables import (
+    PublishedRow,
+    RunRecord,
+    compared_row,
+    count_parameters,
+    paper_row,
+)
 from utils.files import write_text
-from utils.report import Example, amount, contact_sheet, write_report
+from utils.image import in_8bit, read_8bit
+from utils.report import Example, amount, contact_sheet, spread, write_report
+
+PIXEL_SAMPLES = 40  # pictures by which GoPro's blur is told
 
 
 @dataclass(frozen=True)
@@ -49,13 +59,16 @@ class Results:
     """What restoring gave.
 
     triples: written files with their ground truth, for scoring. examples: pictures to show. speed:
-    a sentence. mistakes: what is wrong with the files that were left out. details: more lines for
-    the table of scores. remark: what is to be known about how they were restored, "" for nothing.
+    a sentence; seconds: per picture, None if nothing was restored. tiles: in words. mistakes: what
+    is wrong with the files that were left out. details: more lines for the table of scores. remark:
+    what is to be known about how they were restored, "" for nothing.
     """
 
     triples: list[Triple] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
     speed: str = ""
+    seconds: float | None = None
+    tiles: str = ""
     mistakes: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
     remark: str = ""
@@ -69,6 +82,11 @@ class Stopwatch:
         self.device = device
         self.done = 0
         self.started = time.monotonic()
+
+    @property
+    def seconds_each(self) -> float | None:
+        """Until now; None if nothing was done."""
+        return (time.monotonic() - self.started) / self.done if self.done else None
 
     def sentence(self) -> str:
         """12 frames in 3.4 s, 3.53 frames/s with reading and writing (cpu); of nothing done ""."""
@@ -97,19 +115,38 @@ def score(job: Job, restorer, results: Results) -> Scores | None:
     """Score the written files by the job's protocol; scores.json and scores.csv lie beside them."""
     if not job.protocol:
         return None
+    row = paper_row(job.tables, restorer.weights, job.data_path, job.protocol, dict(job.options))
+    ensemble = getattr(restorer, "ensemble", False)
+    record = RunRecord(
+        count_parameters(restorer.network),
+        _blur_by_pixels(row, results.triples),
+        results.tiles,
+        f"{restorer.ensemble_views} views" if ensemble else "none",
+        results.seconds,
+    )
+    row, objection = compared_row(row, len(results.triples), record)
     scores = score_files(
         results.triples,
         job.protocol,
         arithmetic=arithmetic(restorer.device, restorer.dtype),
         weights=restorer.weights,
         data_path=job.data_path,
-        remark="; ".join(filter(None, (job.remark, results.remark))),
-        paper=paper_row(
-            job.tables, restorer.weights, job.data_path, job.protocol, dict(job.options)
-        ),
+        remark="; ".join(filter(None, (job.remark, results.remark, objection))),
+        paper=row,
+        record=record,
     )
     scores.write(job.output_dir)
     return scores
+
+
+def _blur_by_pixels(row: PublishedRow | None, triples: Sequence[Triple]) -> str:
+    """Which of GoPro's two blurs a run of a published row restored; "" of other rows."""
+    if row is None or row.dataset.lower() != "gopro":
+        return ""
+    chosen = [triple for triple in spread(triples, PIXEL_SAMPLES) if triple.blurry]
+    return told_by_pixels(
+        (read_8bit(triple.blurry), in_8bit(read_truth(triple.sharp)[0])) for triple in chosen
+    )
 
 
 def finish(job: Job, restorer, results: Results, scores: Scores | None) -> None:

@@ -71,7 +71,12 @@ def _restore_all(
                     work.file(video)
                 else:
                     work.folder(video)
-        results = Results(examples=work.examples, speed=work.watch.sentence())
+        results = Results(
+            examples=work.examples,
+            speed=work.watch.sentence(),
+            seconds=work.watch.seconds_each,
+            tiles="whole frames",
+        )
         results.triples = distributed.all_gather(work.triples)
         results.remark = "; ".join(distributed.all_gather(work.remarks))
     order = {video.name: index for index, video in enumerate(videos)}

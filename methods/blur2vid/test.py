@@ -17,13 +17,22 @@ from methods.blur2vid.inference import load
 from methods.common.precision import exact
 from models import load_network
 from models.hypercut import HyperCUT
+from restoration.run import Stopwatch
 from restoration.sequence import SequenceRestorer
 from utils.config import ROOT, to_yaml
 from utils.device import arithmetic, inference
 from utils.errors import UserError
+from utils.evaluation.published_runs import score_as_asked
 from utils.evaluation.scoring import Scores, check_given, check_paired, write_scored
 from utils.evaluation.sequence_scores import Lpips, find_lpips, score_frames, score_order
-from utils.evaluation.tables import format_figure, format_table, paper_row, score_as_asked
+from utils.evaluation.tables import (
+    RunRecord,
+    compared_row,
+    count_parameters,
+    format_figure,
+    format_table,
+    paper_row,
+)
 from utils.files import natural_key, write_text
 from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
 from utils.progress import Progress
@@ -58,6 +67,7 @@ def unfold_and_score(config: TestConfig) -> Scores:
     rows = []
     shown = {}
     examples = {sequence.id for sequence in spread(sequences, MAX_PANELS)}
+    watch = Stopwatch("sequence", restorer.device)
     for sequence in Progress(sequences, unit="sequence"):
         blurry, truth = whole_sequence(sequence)
         predicted = restorer.restore(blurry, centre=truth[3] if true_centre else None)
@@ -66,6 +76,7 @@ def unfold_and_score(config: TestConfig) -> Scores:
         if ordering:
             row |= score_order(_order_scores(ordering, restorer, predicted))
         rows.append(row)
+        watch.done += 1
         if config.pictures:
             for index in indices:
                 path = folder / sequence.id / f"deblur_{index}.png"
@@ -74,16 +85,20 @@ def unfold_and_score(config: TestConfig) -> Scores:
             shown[sequence.id] = _pictures(blurry, predicted, truth)
     centre = f"centre {config.centre}" if restorer.network.needs_centre else ""
     repeated = f"input: the blurry picture {FRAMES} times"
-    remarks = [f"partition {config.partition}", centre, reason, repeated]
     options = {"partition": config.partition, "centre": config.centre}
+    record = RunRecord(count_parameters(restorer.network), seconds=watch.seconds_each)
+    row = paper_row(TABLES, restorer.weights, found.folder, "blur2vid", options)
+    row, objection = compared_row(row, len(rows), record)
+    remarks = [f"partition {config.partition}", centre, reason, repeated, objection]
     scores = Scores(
         "blur2vid",
         rows,
         restorer.weights,
         found.metadata,
         "; ".join(filter(None, remarks)),
-        paper_row(TABLES, restorer.weights, found.folder, "blur2vid", options),
+        row,
         arithmetic=arithmetic(restorer.device, restorer.dtype),
+        record=record,
     )
     _write_all(config, folder, scores, frame_table(scores, indices), shown)
     return scores

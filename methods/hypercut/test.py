@@ -16,9 +16,10 @@ from models.hypercut import HyperCUT
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, choose_precision, each_in_inference, worker_processes
 from utils.errors import UserError
+from utils.evaluation.published_runs import run_table
 from utils.evaluation.scoring import Scores
 from utils.evaluation.sequence_scores import score_order
-from utils.evaluation.tables import paper_row, run_table
+from utils.evaluation.tables import RunRecord, count_parameters, paper_row
 from utils.files import write_text
 from utils.progress import Progress
 from utils.report import write_report
@@ -29,11 +30,15 @@ FOLDER = ROOT / "experiment" / "hypercut_test"
 
 
 def main(config: TestConfig) -> Scores | None:
-    """Score a partition, write and return the scores; with --table: print the published figures."""
+    """Returns the scores (None for --table)."""
     if config.table:
-        # No row has a figure to compare with, so none is run.
-        run_table(TABLES, config, FOLDER, lambda config: None)
+        run_table(TABLES, config, FOLDER, score)
         return None
+    return score(config)
+
+
+def score(config: TestConfig) -> Scores:
+    """Score a partition, write and return the scores."""
     weights = find(config.weights or SHIPPED_WEIGHTS)
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     network = load_network(weights, HyperCUT)
@@ -44,7 +49,13 @@ def main(config: TestConfig) -> Scores | None:
     ]
     paper = paper_row(TABLES, weights, config.data_path)
     scores = Scores(
-        "hypercut", rows, weights, found.metadata, f"partition {config.partition}", paper
+        "hypercut",
+        rows,
+        weights,
+        found.metadata,
+        f"partition {config.partition}",
+        paper,
+        record=RunRecord(count_parameters(network)),
     )
     folder = config.output_dir or FOLDER
     scores.write(folder)

@@ -7,8 +7,8 @@ from methods.common.precision import exact
 from methods.image_deblur.config import TestConfig
 from methods.image_deblur.inference import TABLES, chosen_protocol, restore_pictures
 from utils.config import ROOT, to_yaml
+from utils.evaluation.published_runs import score_as_asked
 from utils.evaluation.scoring import Scores, check_given, score_files, write_scored
-from utils.evaluation.tables import score_as_asked
 
 FOLDER = ROOT / "experiment" / "image_deblur_test"
 

@@ -11,9 +11,10 @@ from methods.irp.predict import load
 from methods.irp.sample import stacks_or_sample
 from utils.config import ROOT, to_yaml
 from utils.evaluation.potential_scores import score_potentials
+from utils.evaluation.published_runs import run_table
 from utils.evaluation.scoring import Scores
 from utils.evaluation.sharpness import MEASURES
-from utils.evaluation.tables import paper_row, run_table
+from utils.evaluation.tables import RunRecord, count_parameters, paper_row
 from utils.files import write_text
 from utils.image import read_8bit
 from utils.progress import Progress
@@ -24,11 +25,15 @@ FOLDER = ROOT / "experiment" / "irp_test"
 
 
 def main(config: TestConfig) -> Scores | None:
-    """Score, write and print; returns the scores (None for --table)."""
+    """Returns the scores (None for --table)."""
     if config.table:
-        # no row has a figure to compare with
-        run_table(TABLES, config, FOLDER, lambda config: None)
+        run_table(TABLES, config, FOLDER, score)
         return None
+    return score(config)
+
+
+def score(config: TestConfig) -> Scores:
+    """Score, write and print; returns the scores."""
     predictor = load(config.weights, config.device, exact(config).precision)
     stacks = stacks_or_sample(config.data_path)
     shots = stacks.of(config.partition)
@@ -46,6 +51,7 @@ def main(config: TestConfig) -> Scores | None:
         remark,
         paper_row(TABLES, predictor.weights, config.data_path),
         _figures(shots, values),
+        record=RunRecord(count_parameters(predictor.network)),
     )
     folder = config.output_dir or FOLDER
     scores.write(folder)

@@ -43,7 +43,7 @@ def restore(config: Config, found: Videos, border: bool, protocol: str | None) -
         found.remark,
         protocol,
         TABLES,
-        {"border": border},
+        {"border": border, "blur_folder": config.blur_folder},
         config.skip_existing,
         getattr(config, "lossless", False),
         config.report,

@@ -9,6 +9,7 @@ from methods.video_deblur.inference import TABLES, TITLE, resolve, restore
 from restoration.videos import scored_frames
 from utils.config import ROOT, to_yaml
 from utils.evaluation.protocols import PROTOCOLS
+from utils.evaluation.published_runs import score_as_asked
 from utils.evaluation.scoring import (
     Scores,
     Triple,
@@ -17,7 +18,6 @@ from utils.evaluation.scoring import (
     score_files,
     write_scored,
 )
-from utils.evaluation.tables import score_as_asked
 
 FOLDER = ROOT / "experiment" / "video_deblur_test"
 

@@ -218,8 +218,8 @@ def test_bad_input(folder, weights, tmp_path, small_network):
         test.main(ScoreConfig(tiny, weights=weights, workers=0))
 
 
-def test_table_says_what_is_missing(capsys):
-    assert test.main(ScoreConfig(table="all")) is None
+def test_table_says_what_is_missing(capsys, tmp_path):
+    assert test.main(ScoreConfig(table="all", output_dir=tmp_path)) is None
     assert "not run: needs dataset/REDS_HyperCUT" in capsys.readouterr().out
 
 

@@ -13,6 +13,7 @@ from methods.image_deblur.config import InferenceConfig
 from methods.image_deblur.config import (
     TestConfig as ScoreConfig,
 )  # pytest would collect a class called Test...
+from models import load
 from utils.errors import UserError
 from utils.image import read_image, to_tensor, write_image
 
@@ -132,8 +133,8 @@ def test_koehlers_set_as_folders(weights, tmp_path, identity):
     )
 
 
-def test_table_says_what_is_missing(capsys):
-    assert test.main(ScoreConfig(table="all")) is None
+def test_table_says_what_is_missing(capsys, tmp_path):
+    assert test.main(ScoreConfig(table="all", output_dir=tmp_path)) is None
     text = capsys.readouterr().out
     assert (
         "33.71" in text and "30.40" in text and ("not run: needs" in text or "difference" in text)
@@ -175,13 +176,52 @@ def test_the_published_row_is_recognised(monkeypatch, tmp_path):
     assert row("NAFNet-GoPro-width64.pth") == 33.71
     assert row("NAFNet-GoPro-width64.pth", local_statistics=False) == 33.08
     assert row("NAFNet-GoPro-width64.pth", blur_folder="blur_gamma") is None
-    assert (row("MIMO-UNetPlus.pkl"), row("MIMO-UNetPlus.pkl", ensemble=True)) == (32.45, 32.68)
+    assert row("MIMO-UNetPlus.pkl") == 32.45
+    assert row("MIMO-UNetPlus.pkl", ensemble=True, ensemble_views=4) == 32.68
+    assert row("NAFNet-REDS-width64.pth", blur_folder="blur_jpeg") is None  # all 3,000
     assert row("srn_lstm/deblur.model-523000") == 30.19
     (tmp_path / "MIMO-UNetPlus.pkl").touch()
     config = ScoreConfig(
         data_path=inference.ROOT / "dataset/GOPRO/test", weights=tmp_path / "MIMO-UNetPlus.pkl"
     )
     assert inference.chosen_protocol(config) == "image_float"
+
+
+def test_a_file_under_another_networks_name_is_not_compared(
+    weights, make_videos, tmp_path, monkeypatch, capsys
+):
+    """With data and weights in place: once with the row's own size, once under a larger one's."""
+    make_videos("gopro", {"a": 4, "b": 6}, root=tmp_path / "dataset/GOPRO/test")
+    (tmp_path / "pretrain_models").mkdir()
+    path = weights().rename(tmp_path / "pretrain_models/NAFNet-GoPro-width64.safetensors")
+    size = sum(value.numel() for value in load(path).parameters())
+    row = "{dataset: GoPro, data_path: dataset/GOPRO/test, protocol: image, images: 10, "
+    row += f"weights: {path.name}, options: {{blur_folder: blur}}, value: {{psnr: 33.71}}, "
+    row += "tolerance: {psnr: 0.02}, remark: '', "
+    tables = tmp_path / "methods/image_deblur/tables.yaml"
+    tables.parent.mkdir(parents=True)
+    tables.write_text(
+        f"- {row} network: itself, parameters: {size}}}\n"
+        f"- {row} network: larger, parameters: 67888835}}\n"
+    )
+    for module in (inference, test):
+        monkeypatch.setattr(module, "TABLES", tables)
+    config = ScoreConfig(table="all", output_dir=tmp_path / "out", device="cpu")
+    test.main(config)
+    itself, larger = capsys.readouterr().out.splitlines()[-3:-1]
+    assert "10 of 10" in itself and "compared" in itself and "not compared" not in itself
+    assert f"holds a network of {size:,} parameters, the row's has 67,888,835" in larger.replace(
+        "the weights hold", "holds"
+    )
+    found = json.loads((tmp_path / "out/GoPro/itself/scores.json").read_text())
+    assert found["run"]["parameters"] == size and found["run"]["tiles"] == "whole pictures"
+    assert found["run"]["blur"] == "not told by its pixels"  # ten pictures with noise
+    few = ScoreConfig(
+        data_path=tmp_path / "dataset/GOPRO/test", weights=path, output_dir=tmp_path / "few",
+        file_pattern="*5.*", device="cpu",
+    )  # fmt: skip
+    scores = test.main(few)
+    assert scores.paper is None and "1 of 10 images were scored" in scores.remark
 
 
 def test_a_tensorflow_checkpoint_is_scored_with_its_hash(make_videos, tmp_path):

@@ -531,8 +531,8 @@ def test_an_earlier_selection_that_is_none_stays(pictures, weights, tmp_path):
     assert (tmp_path / "select/selected/mine.txt").read_text() == "kept"
 
 
-def test_the_table_says_what_is_missing(capsys):
-    assert test.main(TestConfig(table="all")) is None
+def test_the_table_says_what_is_missing(capsys, tmp_path):
+    assert test.main(TestConfig(table="all", output_dir=tmp_path)) is None
     said = capsys.readouterr().out
     assert "not run: needs dataset/IRPDataset and pretrain_models/IRP.pth" in said
 

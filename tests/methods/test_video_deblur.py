@@ -243,11 +243,11 @@ def test_scoring_files_needs_no_network(make_videos, restore, tmp_path):
         test.main(ScoreConfig(sharp_dir=root))
 
 
-def test_table_says_what_is_missing(capsys):
-    test.main(ScoreConfig(table="DVD"))
+def test_table_says_what_is_missing(capsys, tmp_path):
+    test.main(ScoreConfig(table="DVD", output_dir=tmp_path))
     text = capsys.readouterr().out
     assert "32.13" in text and ("not run: needs" in text or "difference" in text)
-    test.main(ScoreConfig(table="dvd"))
+    test.main(ScoreConfig(table="dvd", output_dir=tmp_path))
     assert capsys.readouterr().out == text
     with pytest.raises(UserError, match="no data set or network 'KITTI': choose from DVD; GOPRO"):
         test.main(ScoreConfig(table="KITTI"))

@@ -23,6 +23,7 @@ class Protocol:
     psnr_values: 8bit (rounded), clipped, or raw (neither). psnr_cap: the highest PSNR.
 
     aligned: compared after registration, by utils/evaluation/registration.py instead of `score`.
+    by_video: means of every video are shown, too, as CDVD-TSP's program prints them.
     unit: what is scored; others than images by sequence_scores.py or potential_scores.py.
     """
 
@@ -34,6 +35,7 @@ class Protocol:
     psnr_values: str = "8bit"
     psnr_cap: float = float("inf")
     aligned: bool = False
+    by_video: bool = False
     unit: str = "images"
 
     def score(self, restored: Tensor | np.ndarray, sharp: Tensor | np.ndarray) -> dict[str, float]:
@@ -89,7 +91,7 @@ _ORDER = ("hit_1_7", "hit_2_6", "hit_3_5", "con@2", "con@3")
 _SINGLE_FRAMES = tuple(f"{metric}_{frame}" for metric in _SEQUENCE for frame in range(1, 8))
 _ALL = (
     # DVD and GoPro as videos (CDVD-TSP)
-    Protocol("cdvd", ("psnr", "ssim"), border=4, video_ends=2),
+    Protocol("cdvd", ("psnr", "ssim"), border=4, video_ends=2, by_video=True),
     # validation while CDVD-TSP is trained
     Protocol("cdvd_train", ("psnr",), border=4, psnr_values="raw", psnr_cap=100),
     # GoPro, REDS and HIDE as single images

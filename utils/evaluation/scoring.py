@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from utils.evaluation.registration import (
     enlarged,
     unaligned_psnr,
 )
-from utils.evaluation.tables import PublishedRow, format_figure, format_table
+from utils.evaluation.tables import PublishedRow, RunRecord, format_figure, format_table
 from utils.files import natural_key, write_table, write_text
 from utils.image import in_8bit, is_image, read_8bit, read_image
 from utils.matlab import read_matlab
@@ -47,8 +47,8 @@ class Scores:
 
     paper: the published row that this run repeats. figures: {what was scored: {metric: figure}}
     where a figure is of all rows together and no mean of them; the first counts as `mean`.
-    arithmetic: what the network computed in, see utils/device.py. input_mean: the means of the
-    unrestored input.
+    arithmetic: what the network computed in, see utils/device.py. record: how else. input_mean: the
+    means of the unrestored input.
     """
 
     protocol: str
@@ -59,6 +59,7 @@ class Scores:
     paper: PublishedRow | None = None
     figures: dict[str, dict[str, float]] | None = None
     arithmetic: str = ""
+    record: RunRecord = field(default_factory=RunRecord)
     mean: dict[str, float] = field(init=False)
     input_mean: dict[str, float] = field(init=False)
 
@@ -85,6 +86,8 @@ class Scores:
             "remark": self.remark,
             "weights": self.weights and str(self.weights),
             "arithmetic": self.arithmetic or None,
+            "run": asdict(self.record),
+            "videos": self.videos() or None,
             "sha256": self.weights and sha256(self.weights),
             "version": VERSION,
             "rows": self.rows,
@@ -105,7 +108,27 @@ class Scores:
             for line, (metric, value) in zip(lines[1:], self.mean.items()):
                 known = metric in published
                 line.append(format_figure(metric, value - published[metric], "+") if known else "")
-        return "\n".join([self.title, format_table(lines)])
+        tables = [self.title, format_table(lines)]
+        if videos := self.videos():
+            rows = [
+                [name, *(format_figure(metric, means[metric]) for metric in self.mean)]
+                for name, means in videos.items()
+            ]
+            tables.append(format_table([["mean of a video", *self.mean], *rows]))
+        return "\n".join(tables)
+
+    def videos(self) -> dict[str, dict[str, float]]:
+        """{video: means over its frames} where the protocol is one of videos."""
+        if not PROTOCOLS[self.protocol].by_video:
+            return {}
+        frames: dict[str, list[dict]] = {}
+        for row in self.rows:
+            frames.setdefault(row["name"].rpartition("/")[0], []).append(row)
+        return {
+            video: {metric: float(np.mean([row[metric] for row in rows])) for metric in self.mean}
+            for video, rows in frames.items()
+            if video
+        }
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -1,16 +1,29 @@
 """Published figures: the rows of a method's tables.yaml, and the runs that repeat them."""
 
-import dataclasses
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from utils.errors import UserError
+from utils.evaluation.blur_variant import UNTOLD
 from utils.evaluation.protocols import PROTOCOLS
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """How figures were computed, for tables; "" and None where it does not apply.
+
+    parameters: of the network. blur: GoPro's variant by the pixels, see blur_variant.py. seconds:
+    per image, with reading and writing.
+    """
+
+    parameters: int | None = None
+    blur: str = ""
+    tiles: str = ""
+    ensemble: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -18,9 +31,12 @@ class PublishedRow:
     """A row of tables.yaml: published figures and the run that repeats them.
 
     dataset, network: the row's name; a table of one network names none. data_path is anchored at
-    the repository, weights at its pretrain_models/; None where there are none. options: further
-    options of test.py. value: {metric: published figure}, None where no text has them. tolerance:
-    {metric: largest difference of a run that repeats it}. ours: {metric: figure measured here}.
+    the repository, weights at its pretrain_models/; None where there are none. parts: several data
+    sets whose means are averaged, instead of data_path. restored_dir: restored files to score
+    against the sharp ones in data_path, without a network. options: further options of test.py.
+    images: how many a whole run scores; parameters: of the network; both None where unknown. value:
+    {metric: published figure}, None where no text has them. tolerance: {metric: largest difference
+    of a run that repeats it}. ours: {metric: figure measured here}.
     """
 
     dataset: str
@@ -29,6 +45,10 @@ class PublishedRow:
     data_path: Path | None = None
     weights: Path | None = None
     network: str = ""
+    parts: tuple[Path, ...] = ()
+    restored_dir: Path | None = None
+    images: int | None = None
+    parameters: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     value: dict[str, float] | None = None
     tolerance: dict[str, float] | None = None
@@ -42,7 +62,29 @@ class PublishedRow:
     @property
     def files(self) -> list[Path]:
         """What a run needs: data and weights, as far as the row has them."""
-        return [path for path in (self.data_path, self.weights) if path]
+        needed = (self.data_path, *self.parts, self.restored_dir, self.weights)
+        return [path for path in needed if path]
+
+    @property
+    def data_paths(self) -> list[Path]:
+        """The data sets of a run, one by one."""
+        return [self.data_path] if self.data_path else list(self.parts)
+
+    def objection(self, count: int, record: RunRecord) -> str:
+        """Why figures of a run over `count` images can't be compared with the row; "" if they
+        can.
+        """
+        if self.images and count != self.images:
+            return f"{count} of {self.images} {PROTOCOLS[self.protocol].unit} were scored"
+        if self.parameters and record.parameters not in (None, self.parameters):
+            return (
+                f"the weights hold a network of {record.parameters:,} parameters, the row's has "
+                f"{self.parameters:,}"
+            )
+        wanted = self.options.get("blur_folder")
+        if record.blur not in ("", UNTOLD, wanted):
+            return f"the pixels say {record.blur}, the row is of {wanted}"
+        return ""
 
     def is_repeated_by(
         self, weights: Path, data_path: Path, protocol: str, options: dict[str, Any]
@@ -62,11 +104,13 @@ class PublishedRow:
 
 def read_tables(path: Path) -> list[PublishedRow]:
     """The rows of METHOD/tables.yaml."""
-    root = _root(path)
+    root = repository(path)
     rows = []
     for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
-        if entry["data_path"]:
-            entry["data_path"] = root / entry["data_path"]
+        entry["parts"] = tuple(root / part for part in entry.get("parts", ()))
+        for name in ("data_path", "restored_dir"):
+            if entry.get(name):
+                entry[name] = root / entry[name]
         if entry["weights"]:
             entry["weights"] = root / "pretrain_models" / entry["weights"]
         rows.append(PublishedRow(**entry))
@@ -94,58 +138,19 @@ def paper_row(
     return max(found, key=lambda row: len(row.options), default=None)
 
 
-def score_as_asked(
-    tables: Path,
-    config: Any,
-    folder: Path,
-    restore_and_score: Callable[[Any], Any],
-    score_folders: Callable[[Any], Any],
-) -> Any:
-    """What test.py of a method does: the published table, files that exist, or a restoration.
-
-    Returns the scores, None for --table (see run_table).
-    """
-    if config.table:
-        run_table(tables, config, folder, restore_and_score)
-        return None
-    if config.restored_dir or config.sharp_dir or config.blurry_dir:
-        return score_folders(config)
-    return restore_and_score(config)
+def compared_row(
+    row: PublishedRow | None, count: int, record: RunRecord
+) -> tuple[PublishedRow | None, str]:
+    """(the row, "") where a run over `count` images can be compared with it, else (None, why)."""
+    objection = row.objection(count, record) if row else ""
+    if not objection:
+        return row, ""
+    return None, f"not compared with the paper: {objection}"
 
 
-def run_table(tables: Path, config: Any, folder: Path, run: Callable[[Any], Any]) -> None:
-    """Run the rows of tables.yaml whose data and weights are there; print paper, ours, difference.
-
-    config.table names the rows: `all`, a data set or a part of a network's name, in any case. run
-    gets the configuration that repeats a row (see _as_published). A difference beyond the row's
-    tolerance is marked by "!". A row that fails says why and does not end the others; at the end
-    UserError is raised for it.
-    """
-    rows = read_tables(tables)
-    chosen = _chosen(rows, config.table)
-    root = _root(tables)
-    heads = ["data set", "metric", "paper", "ours", "difference", "protocol", "remark"]
-    if any(row.network for row in rows):
-        heads.insert(1, "network")
-    lines = [heads]
-    failed = 0
-    for row in chosen:
-        ours: dict[str, float] = {}
-        remark = row.remark
-        missing = [str(path.relative_to(root)) for path in row.files if not path.exists()]
-        if missing:
-            remark = f"not run: needs {' and '.join(missing)}"
-        elif row.value and row.data_path:
-            try:
-                scores = run(_as_published(config, row, folder))
-                ours = scores.mean if scores else {}  # under torchrun the first process scores
-            except UserError as error:
-                failed += 1
-                remark = f"failed: {error}"
-        lines += _table_lines(row, ours, remark)
-    print(format_table(lines))
-    if failed:
-        raise UserError(f"{failed} of {len(chosen)} rows failed, the remarks say why")
+def count_parameters(network: Any) -> int:
+    """Of a torch module."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
@@ -169,53 +174,6 @@ def format_figure(metric: str, value: float | None, sign: str = "") -> str:
     return f"{value:{sign}.{digits}f}"
 
 
-def _root(tables: Path) -> Path:
+def repository(tables: Path) -> Path:
     """The repository of methods/METHOD/tables.yaml."""
     return tables.resolve().parents[2]
-
-
-def _chosen(rows: list[PublishedRow], wanted: str) -> list[PublishedRow]:
-    """The rows that --table names. Raises UserError where there are none."""
-    word = wanted.lower()
-    chosen = [
-        row for row in rows if word in ("all", row.dataset.lower()) or word in row.network.lower()
-    ]
-    if not chosen:
-        names = list(dict.fromkeys(row.dataset for row in rows))
-        raise UserError(
-            f"tables.yaml has no data set or network {wanted!r}: choose from {'; '.join(names)}; "
-            "or part of a network's name"
-        )
-    return chosen
-
-
-def _as_published(config: Any, row: PublishedRow, folder: Path) -> Any:
-    """The configuration that repeats a row: in a folder of its own, in float32 unless told."""
-    names = [re.sub(r"[^\w+.-]+", "_", name).strip("_") for name in row.names]
-    changes = {
-        "data_path": row.data_path,
-        "weights": row.weights,
-        "output_dir": (config.output_dir or folder).joinpath(*names),
-    }
-    if any(field.name == "protocol" for field in dataclasses.fields(config)):
-        changes["protocol"] = row.protocol
-    if config.precision == "auto":
-        changes["precision"] = "fp32"
-    return dataclasses.replace(config, **changes, **row.options)
-
-
-def _table_lines(row: PublishedRow, ours: dict[str, float], remark: str) -> list[list[str]]:
-    """A line per published metric of a row, beside our figures."""
-    published = row.value or dict.fromkeys(PROTOCOLS[row.protocol].metrics)
-    lines = []
-    for metric, paper in published.items():
-        value = ours.get(metric)
-        figures = [format_figure(metric, paper), format_figure(metric, value)]
-        if value is None or paper is None:
-            figures.append("-")
-        else:
-            figures.append(format_figure(metric, value - paper, "+"))
-            if abs(value - paper) > row.tolerance[metric]:
-                figures[-1] += " !"
-        lines.append([*row.names, metric, *figures, row.protocol, remark])
-    return lines

@@ -1,22 +1,14 @@
 import csv
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import yaml
 
 from utils.config import ROOT
 from utils.errors import UserError
 from utils.evaluation.scoring import Triple, score_files, sha256
-from utils.evaluation.tables import (
-    PublishedRow,
-    format_table,
-    paper_row,
-    read_tables,
-    run_table,
-)
+from utils.evaluation.tables import PublishedRow, format_table, read_tables
 from utils.image import write_image
 
 
@@ -61,6 +53,19 @@ def test_files_hold_what_the_screen_says(triples, tmp_path):
     assert f"{mean - 30:+.2f}" in table
 
 
+def test_means_of_every_video_are_shown(triples):
+    """As CDVD-TSP's inference prints them; of single pictures there are none."""
+    named = [replace(triple, name=f"{'ab'[n > 0]}/{n}") for n, triple in enumerate(triples)]
+    scores = score_files(named, "cdvd")
+    psnrs = [row["psnr"] for row in scores.rows]
+    assert scores.videos()["a"]["psnr"] == psnrs[0]
+    assert scores.videos()["b"]["psnr"] == pytest.approx(np.mean(psnrs[1:]))
+    lines = scores.table().splitlines()
+    assert lines[-3].split() == ["mean", "of", "a", "video", "psnr", "ssim"]
+    assert lines[-1].split()[:2] == ["b", f"{np.mean(psnrs[1:]):.2f}"]
+    assert score_files(named, "image").videos() == {}
+
+
 def test_identical_images_are_infinite_in_valid_json(triples, tmp_path):
     same = [Triple(triple.name, triple.sharp, triple.sharp) for triple in triples]
     score_files(same, "image").write(tmp_path)
@@ -75,85 +80,6 @@ def test_other_sizes_and_nothing_are_refused(triples, tmp_path):
         score_files(triples, "cdvd")
     with pytest.raises(UserError, match="nothing to score"):
         score_files([], "cdvd")
-
-
-def test_paper_row_needs_the_same_data_and_weights():
-    from methods.video_deblur.inference import TABLES
-
-    rows = {row.dataset: row for row in read_tables(TABLES)}
-    assert rows["DVD"].value == {"psnr": 32.13, "ssim": 0.9268}
-    assert rows["REDS"].value is None
-    weights = ROOT / "pretrain_models" / "CDVD_TSP_DVD_Convergent.pt"
-    data = ROOT / "dataset" / "DVD" / "test"
-    options = {"border": False}
-    assert paper_row(TABLES, weights, data, "cdvd", options) == rows["DVD"]
-    assert paper_row(TABLES, weights, data.parent, "cdvd", options) is None
-    assert paper_row(TABLES, weights, data, "image", options) is None
-    assert paper_row(TABLES, weights, data, "cdvd", {"border": True}) is None
-    assert paper_row(TABLES, ROOT / "pretrain_models" / "cdvd_tsp.safetensors", data) is None
-
-
-@dataclass(frozen=True)
-class Options:
-    table: str = "all"
-    data_path: Path | None = None
-    weights: Path | None = None
-    output_dir: Path | None = None
-    protocol: str = "auto"
-    precision: str = "auto"
-    ensemble: bool = False
-
-
-def test_every_row_of_a_table_is_a_run_of_its_own(triples, tmp_path, capsys):
-    """Folders apart, float32, the row's options; a row that fails does not end the others."""
-    row = {
-        "dataset": "My set",
-        "data_path": "sharp",
-        "weights": "w.pt",
-        "protocol": "image",
-        "tolerance": {"psnr": 0.01},
-        "remark": "",
-    }
-    rows = [
-        {**row, "network": "A", "value": {"psnr": 20.0}},
-        {
-            **row,
-            "network": "A, eight times",
-            "value": {"psnr": 21.0},
-            "options": {"ensemble": True},
-        },
-        {**row, "network": "B", "value": {"psnr": 22.0}},
-        {**row, "network": "C", "value": {"psnr": 23.0}, "weights": "none.pt"},
-    ]
-    (tmp_path / "methods/some").mkdir(parents=True)
-    (tmp_path / "pretrain_models").mkdir()
-    (tmp_path / "pretrain_models/w.pt").touch()
-    tables = tmp_path / "methods/some/tables.yaml"
-    tables.write_text(yaml.safe_dump(rows))
-    seen = []
-
-    def run(config):
-        seen.append(config)
-        if len(seen) == 2:
-            raise UserError("the frames are unpaired")
-        return score_files(triples, "image")
-
-    with pytest.raises(UserError, match="1 of 4 rows failed"):
-        run_table(tables, Options(), tmp_path / "out", run)
-    folders = [config.output_dir.relative_to(tmp_path / "out").as_posix() for config in seen]
-    assert folders == ["My_set/A", "My_set/A_eight_times", "My_set/B"]
-    assert {config.precision for config in seen} == {"fp32"}
-    assert [config.ensemble for config in seen] == [False, True, False]
-    assert seen[0].protocol == "image"
-    assert seen[0].weights == tmp_path / "pretrain_models/w.pt"
-    lines = capsys.readouterr().out.splitlines()
-    psnr = f"{score_files(triples, 'image').mean['psnr']:.2f}"
-    assert psnr in lines[1]
-    assert "failed: the frames are unpaired" in lines[2]
-    assert psnr in lines[3]
-    assert "not run: needs" in lines[4]
-    run_table(tables, Options(precision="bf16"), tmp_path / "out", run)
-    assert seen[-1].precision == "bf16"
 
 
 @pytest.mark.parametrize(
