@@ -10,7 +10,7 @@ import itertools
 import math
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,11 @@ from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn, degrade
 from data.catalog import Video
+from data.realistic import compressed_clip
 from data.synthesis.camera import NO_RESPONSE, STANDARD, Response
+from data.synthesis.development import Camera
 from data.synthesis.exposure import InBetween, exposure_times
+from data.synthesis.realism import Realism, draw_response
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.image import resize_to
@@ -63,7 +66,9 @@ class ExposedVideos(Dataset):
     rest exposures of 0.5-9 intervals; the time from one exposure to the next is at least its
     length. Every video counts alike, whatever its length, `PER_VIDEO` times per epoch. The ground
     truth is always a real frame. srgb_fraction: of the clips, averages in sRGB space instead of
-    linear light, as in GoPro's `blur`. An item depends only on (seed, epoch, index).
+    linear light, as in GoPro's `blur`. realism: cameras, compression and sharp neighbours as it
+    says (its own fraction of averages in sRGB space holds then); none: mild noise and JPEG, one
+    length of exposure for all frames. An item depends only on (seed, epoch, index).
     """
 
     PER_VIDEO = 32
@@ -77,7 +82,9 @@ class ExposedVideos(Dataset):
         cache: Path,
         max_frames: int = 0,
         srgb_fraction: float = 0.0,
+        realism: Realism | None = None,
     ):
+        self.realism = realism
         self.frames = frames
         self.size = size
         self.seed = seed
@@ -104,15 +111,19 @@ class ExposedVideos(Dataset):
         first = int(rng.integers(reach, video.real_frames - reach - (self.frames - 1) * stride))
         middles = video.rate * (first + stride * np.arange(self.frames))
         window = self._draw_window(rng, video, middles[0] + offsets[0], middles[-1] + offsets[-1])
-        response = STANDARD
-        if self.srgb_fraction and rng.random() < self.srgb_fraction:
-            response = NO_RESPONSE
-        blurry, sharp = self._expose(video, middles, offsets, window, response)  # [T,S,S,3]
+        exposures = [offsets] * self.frames
+        if self.realism and rng.random() < self.realism.sharp_neighbours:
+            exposures = _with_sharp_neighbours(rng, exposures)
+        response = self._draw_response(rng)
+        blurry, sharp = self._expose(rng, video, middles, exposures, window, response)  # [T,S,S,3]
         if rng.random() < 0.5:  # time has no direction in an exposure
             blurry = blurry[::-1]
             sharp = sharp[::-1]
             middles = middles[::-1]
-        blurry = degrade(rng, blurry, noise_fraction=0.3, jpeg_fraction=0.2)
+        if self.realism:
+            blurry = compressed_clip(rng, blurry, self.realism)
+        else:
+            blurry = degrade(rng, blurry, noise_fraction=0.3, jpeg_fraction=0.2)
         sharp = np.round(sharp * 255) / 255
         clips = [torch.from_numpy(np.float32(clip)).permute(0, 3, 1, 2) for clip in (blurry, sharp)]
         blurry, sharp = crop_and_turn(clips, self.size, rng)
@@ -171,23 +182,38 @@ class ExposedVideos(Dataset):
         ]
         return windows[int(np.argmax(changes))]
 
+    def _draw_response(self, rng: np.random.Generator) -> Camera | Response:
+        if self.realism:
+            return draw_response(rng, self.realism)
+        if self.srgb_fraction and rng.random() < self.srgb_fraction:
+            return NO_RESPONSE
+        return STANDARD
+
     def _expose(
         self,
+        rng: np.random.Generator,
         video: HighRateVideo,
         middles: np.ndarray,
-        offsets: np.ndarray,
+        exposures: Sequence[np.ndarray],
         window: tuple[slice, slice],
-        response: Response,
+        response: Camera | Response,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The exposures around the middles and their middle frames, [T,S,S,3] in [0,1]."""
-        linear_of = response.linear(_PIXEL_VALUES)
-        blurry_linear = []
-        sharp_linear = []
-        for middle in middles:
+        """The exposures around the middles and their middle frames, [T,S,S,3] in [0,1].
+
+        exposures: the frames of each, counted from its middle.
+        """
+        camera = response if isinstance(response, Camera) else None
+        curve = camera.curve if camera else response
+        linear_of = curve.linear(_PIXEL_VALUES)
+        blurry = []
+        sharp = []
+        for middle, offsets in zip(middles, exposures, strict=True):
             total = sum(linear_of[video.frames[index][window]] for index in middle + offsets)
-            blurry_linear.append(self._resized(total / len(offsets)))
-            sharp_linear.append(self._resized(linear_of[video.frames[middle][window]]))
-        return response.encoded(np.stack(blurry_linear)), response.encoded(np.stack(sharp_linear))
+            light = self._resized(total / len(offsets))
+            blurry.append(camera.developed(light, rng) if camera else curve.encoded(light))
+            sharp_light = self._resized(linear_of[video.frames[middle][window]])
+            sharp.append(curve.encoded(sharp_light))
+        return np.stack(blurry), np.stack(sharp)
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
         if len(image) == self.size:
@@ -206,8 +232,9 @@ class ExposedFrames(Dataset):
         cache: Path,
         max_frames: int = 0,
         srgb_fraction: float = 0.0,
+        realism: Realism | None = None,
     ):
-        self.clips = ExposedVideos(videos, 1, size, seed, cache, max_frames, srgb_fraction)
+        self.clips = ExposedVideos(videos, 1, size, seed, cache, max_frames, srgb_fraction, realism)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -219,6 +246,29 @@ class ExposedFrames(Dataset):
             "sharp": clip["sharp"][0],
             "name": f"{clip['video']}/{clip['frames'][0]}",
         }
+
+
+def _with_sharp_neighbours(
+    rng: np.random.Generator, exposures: list[np.ndarray]
+) -> list[np.ndarray]:
+    """The exposures of a clip, frames beside its middle without blur or with much less of it.
+
+    At least one neighbour of the middle frame is such a frame.
+    """
+    changed = list(exposures)
+    middle = len(exposures) // 2
+    others = [index for index in range(len(exposures)) if index != middle]
+    if not others:
+        return changed
+    certain = others[int(rng.integers(len(others)))]
+    for index in others:
+        if index != certain and rng.random() < 0.4:
+            continue
+        offsets = exposures[index]
+        fraction = 0.0 if rng.random() < 0.5 else rng.uniform(0.1, 0.5)
+        kept = np.abs(offsets) <= fraction * np.abs(offsets).max()
+        changed[index] = offsets[kept]
+    return changed
 
 
 def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:

@@ -10,7 +10,6 @@ counts; sharp/SCENE.png; labels.csv and records/SCENE.json, every part of each l
 
 import itertools
 import json
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,12 @@ from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn
 from data.catalog import existing_folder
-from data.shot_features import Features, auxiliary_targets_of, detail_of, label_features_of
+from data.shot_features import Features
 from data.synthesis.stack import RATIOS
-from utils.errors import UserError
-from utils.files import natural_key, write_text
+from utils.errors import UserError, reading
+from utils.files import natural_key, read_regular, write_text
 from utils.image import image_size, is_image, read_image, to_tensor
+from utils.schema import SMALL_FILE, fields, items, read_json, text
 
 PARTITIONS = ("train", "val", "test")
 FRACTIONS = (0.7, 0.1, 0.2)  # of the scenes, by partition
@@ -165,37 +165,6 @@ def write_labels(
     write_text(root / SPLITS, json.dumps(partitions, indent=1) + "\n")
 
 
-def read_features(root: Path, shots: Sequence[Shot]) -> Features | None:
-    """The features of shots from the metadata in records/ and the pictures in sharp/.
-
-    None for a data set that generate.py irp did not make.
-    """
-    known = {}  # scene -> its record, the detail of its sharp picture
-    for scene in {shot.scene for shot in shots}:
-        record_path = _record_path(root, scene)
-        sharp_path = root / "sharp" / f"{scene}.png"
-        if not (record_path.is_file() and sharp_path.is_file()):
-            return None
-        record = json.loads(record_path.read_text(encoding="utf-8"))
-        known[scene] = record, detail_of(read_image(sharp_path))
-    targets = []
-    label_features = []
-    for shot in shots:
-        record, detail = known[shot.scene]
-        photons = record["photons"]
-        extent = record.get("extent_px", [math.nan])[0]
-        measured = {row["ratio"]: row for row in record["shots"]}[shot.ratio]
-        quality = measured["input_psnr"], measured["input_ssim"]
-        targets.append(auxiliary_targets_of(photons, extent, shot.ratio, detail))
-        label_features.append(label_features_of(shot.ratio, photons, detail, *quality))
-    return Features(np.stack(targets), np.stack(label_features))
-
-
-def source_of(root: Path, scene: str) -> str:
-    """The picture or video that generate.py irp made a scene of."""
-    return json.loads(_record_path(root, scene).read_text(encoding="utf-8"))["source"]
-
-
 class LabelledShots(Dataset):
     """Training items: K = `bracket` shots of one scene at different ratios, with their labels.
 
@@ -300,10 +269,6 @@ class WholeShots(Dataset):
         return to_tensor(read_image(self.shots[index].path))
 
 
-def _record_path(root: Path, scene: str) -> Path:
-    return root / "records" / f"{scene}.json"
-
-
 def _check_sizes(shots: Sequence[Shot], patch: int) -> None:
     """Raises UserError for sizes that make no batch."""
     sizes = {image_size(shot.path): shot for shot in shots}  # (height, width) -> a shot of it
@@ -351,14 +316,10 @@ def _partitions(root: Path, scenes: list[str]) -> tuple[dict[str, tuple[str, ...
 
 
 def _read_splits(path: Path, scenes: list[str]) -> dict[str, tuple[str, ...]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = {name: tuple(content[name]) for name in PARTITIONS}
-        named = sorted(itertools.chain(*found.values()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} does not list the scenes of {', '.join(PARTITIONS)}: {error}"
-        ) from error
+    names = items(text())
+    content = read_json(path, fields(dict.fromkeys(PARTITIONS, names)))
+    found = {name: tuple(content[name]) for name in PARTITIONS}
+    named = sorted(itertools.chain(*found.values()))
     if named != sorted(scenes):
         odd = sorted(set(map(str, named)) ^ set(scenes))
         raise UserError(
@@ -369,11 +330,10 @@ def _read_splits(path: Path, scenes: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _read_index(path: Path, count: int) -> list[int]:
-    try:
-        words = path.read_text(encoding="utf-8").strip().strip("[],").split(",")
-        order = list(map(int, words))
-    except ValueError as error:
-        raise UserError(f"{path} is no list of numbers separated by commas: {error}") from error
+    words = _words(path).strip().strip("[],").split(",")
+    if not all(word.strip().isdecimal() and len(word) < 20 for word in words):
+        raise UserError(f"{path} is no list of numbers separated by commas: 3,0,2,1")
+    order = list(map(int, words))
     if sorted(order) != list(range(count)):
         raise UserError(
             f"{path} is no permutation of 0 ... {count - 1}, the numbers of the {count} scenes "
@@ -383,8 +343,7 @@ def _read_index(path: Path, count: int) -> list[int]:
 
 
 def _read_labels(path: Path, count: int) -> list[float]:
-    lines = path.read_text(encoding="utf-8").split("\n")
-    values = [line.strip() for line in lines if line.strip()]
+    values = [line.strip() for line in _words(path).split("\n") if line.strip()]
     if len(values) != count:
         raise UserError(
             f"{path} has {len(values)} lines, but there are {count} scenes: one line per scene "
@@ -397,3 +356,8 @@ def _read_labels(path: Path, count: int) -> list[float]:
     if not all(np.isfinite(labels)):
         raise UserError(f"{path} holds a label that is not finite")
     return labels
+
+
+def _words(path: Path) -> str:
+    with reading(path, "text"):
+        return read_regular(path, SMALL_FILE).decode("utf-8-sig")

@@ -22,6 +22,7 @@ from utils.config import ROOT, nearest
 from utils.errors import UserError, reading
 from utils.files import below, write_text
 from utils.image import write_image
+from utils.schema import Mismatch, anything, fields, items, read_json, require, shown, text
 
 FRAMES = 7
 # As stored (two words for it), last frame first, or drawn whenever it is read.
@@ -29,6 +30,8 @@ ORDERS = ("ignore", "keep", "reverse", "random")
 PARTITIONS = ("train", "test", "val")  # in the order that HyperCUT's files have
 _HEADER_KEYS = ("name", "frame_per_seq", "data")
 _FRAME_KEYS = tuple(f"frame{number:03d}_path" for number in range(1, FRAMES + 1))
+_ENTRIES = items(fields({}), minimum=1)
+_METADATA = fields({"name": text(), "frame_per_seq": anything, "data": _ENTRIES})
 
 
 @dataclass(frozen=True)
@@ -236,16 +239,8 @@ def _read_metadata(path: Path) -> tuple[str, list[dict], dict]:
             f"no metadata at {path}: `generate.py sbdd --what sequences` writes sequences with "
             "their metadata.json"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        name, frames, entries = (content[key] for key in _HEADER_KEYS)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{path} is no metadata of sequences (JSON with name, frame_per_seq and data): "
-            f"{error!r}"
-        ) from error
-    if not isinstance(name, str) or "\0" in name:
-        raise UserError(f"{path}: the name {name!r} is no text")
+    content = read_json(path, _METADATA)
+    name, frames, entries = (content[key] for key in _HEADER_KEYS)
     below(Path("dataset"), name, path)
     if frames != FRAMES:
         raise UserError(
@@ -256,12 +251,10 @@ def _read_metadata(path: Path) -> tuple[str, list[dict], dict]:
     return name, entries, others
 
 
-def _check_entries(entries: object, path: Path) -> None:
-    is_list = isinstance(entries, list) and len(entries) > 0
-    if not is_list or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError(f"{path} has no entries under data")
+def _check_entries(entries: list[dict], path: Path) -> None:
     for index, entry in enumerate(entries):
-        _check_entry(entry, f"{path}, entry {entry.get('id', index)}")
+        name = shown(str(entry.get("id", index)))[1:-1]
+        _check_entry(entry, f"{path}, entry {name}")
     ids = Counter(str(entry["id"]) for entry in entries)
     for word, count in ids.items():
         if count > 1:
@@ -280,13 +273,12 @@ def _check_entry(entry: dict, label: str) -> None:
     file_keys = ["blur_path", *_FRAME_KEYS]
     if entry.get("bbox"):
         file_keys.append("bbox")
+    require(fields(dict.fromkeys(file_keys, text())), entry, label)
     for key in file_keys:
-        if not isinstance(entry[key], str) or "\0" in entry[key]:
-            raise UserError(f"{label}: {key} is {entry[key]!r}, not a file name")
         below(Path("the data set's folder"), entry[key], label)
     if not _is_folder_name(entry["id"]):
         raise UserError(
-            f"{label}: the id {entry['id']!r} is no name for a folder of results (below "
+            f"{label}: the id {shown(entry['id'])} is no name for a folder of results (below "
             "others with /, without ..)"
         )
     extra = f"frame{FRAMES + 1:03d}_path"
@@ -299,8 +291,9 @@ def _check_entry(entry: dict, label: str) -> None:
 def _check_word(entry: dict, key: str, known: tuple[str, ...], label: str) -> None:
     if entry[key] not in known:
         suggestion = nearest(str(entry[key]), list(known)) or ":"
+        word = shown(entry[key])
         raise UserError(
-            f"{label}: unknown {key} {entry[key]!r}{suggestion} it is one of {', '.join(known)}"
+            f"{label}: unknown {key} {word}{suggestion} it is one of {', '.join(known)}"
         )
 
 
@@ -308,9 +301,12 @@ def _is_folder_name(name: object) -> bool:
     """Whether an id, as text, stays below the folder that it is appended to."""
     if isinstance(name, (list, dict, type(None))):
         return False
-    text = str(name)
-    parts = text.split("/")  # an empty part: an absolute path, or no name at all
-    return "\0" not in text and not any(part in ("", ".", "..") for part in parts)
+    try:
+        text()(str(name))
+    except Mismatch:
+        return False
+    # an empty part: an absolute path, or no name at all
+    return not any(part in ("", ".", "..") for part in str(name).split("/"))
 
 
 def _sequence(entry: dict, folder: Path) -> FrameSequence:

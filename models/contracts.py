@@ -42,6 +42,13 @@ class ImageNetwork(nn.Module):
         """The sharp images that the results of `forward_scales` are compared with."""
         return [sharp]
 
+    def state_from(self, other: nn.Module) -> dict[str, Tensor]:
+        """The state dict with which a training begins that starts from another network.
+
+        By default the other's own; networks that can begin as another one override it.
+        """
+        return other.state_dict()
+
     def use_local_statistics(self, enabled: bool = True) -> Self:
         """Average over windows of about the training patch's size; most networks average
         nothing.

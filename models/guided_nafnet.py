@@ -43,6 +43,10 @@ class GuidedNAFNet(NAFNet):
         nn.init.zeros_(self.guide[-1].weight)
         nn.init.zeros_(self.guide[-1].bias)
 
+    def state_from(self, other: nn.Module) -> dict[str, Tensor]:
+        """See ImageNetwork; a plain NAFNet starts a guided one, too."""
+        return self.state_dict() | super().state_from(other)
+
     def train(self, mode: bool = True) -> "GuidedNAFNet":
         """As of any module, but the judge stays as it is."""
         super().train(mode)

@@ -85,6 +85,23 @@ class NAFNet(ImageNetwork):
             features = blocks(up(features) + skips.pop())
         return F.pixel_shuffle(self.ending(features), self.downscale)
 
+    def state_from(self, other: nn.Module) -> dict[str, Tensor]:
+        """See ImageNetwork; also of a NAFNet with fewer blocks at the bottom or a level less.
+
+        What is new starts as if it were not there: the result is the same.
+        """
+        state = super().state_from(other)
+        if not isinstance(other, NAFNet):
+            return state
+        own = self.state_dict()
+        levels = len(self.encoders) - len(other.encoders)
+        if levels == 1:
+            state = {_one_level_deeper(key, len(other.encoders)): state[key] for key in state}
+            own["ups.0.0.weight"] = torch.zeros_like(own["ups.0.0.weight"])
+        if levels == 1 or levels == 0 and len(other.middle) < len(self.middle):
+            return own | state
+        return state
+
     def _first_features(self, blurry: Tensor, padded: Tensor) -> Tensor:
         """[B,width,h,w] of the padded images; `blurry` are the same without padding."""
         return self.intro(F.pixel_unshuffle(padded, self.downscale))
@@ -143,6 +160,17 @@ class NAFBlock(nn.Module):
             return multiplied(gated, self.attention(gated.mean((2, 3), keepdim=True)))
         values = self.attention(window_means(gated, self.window))  # [B,C,n_h,n_w]
         return times_windows(gated, values, self.window)
+
+
+def _one_level_deeper(key: str, level: int) -> str:
+    """The name of an entry in a network with another level below its bottom, which is `level`."""
+    part, _, rest = key.partition(".")
+    if part == "middle":
+        return f"encoders.{level}.{rest}"
+    if part in ("ups", "decoders"):
+        index, _, rest = rest.partition(".")
+        return f"{part}.{int(index) + 1}.{rest}"
+    return key
 
 
 def _gate(features: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 from utils.config_files import ROOT, YamlFiles, aliases_of, nearest, values_given
 from utils.errors import UserError
 from utils.files import write_text
+from utils.safe_yaml import read_yaml
 
 _NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number
 
@@ -167,7 +168,10 @@ def keep_config(folder: Path, config: Any, free: Collection[str]) -> None:
     if path.is_file() and any(
         not other.name.startswith(".") for other in folder.iterdir() if other != path
     ):
-        before, now = (yaml.safe_load(words) for words in (path.read_text(encoding="utf-8"), text))
+        before = read_yaml(path)
+        if not isinstance(before, dict):
+            raise UserError(f"{path} must hold `option: value` lines")
+        now = yaml.safe_load(text)
         changed = [name for name in now if before.get(name) != now[name] and name not in free]
         if changed:
             raise UserError(

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from utils.errors import UserError
+from utils.safe_yaml import read_yaml
+from utils.schema import shown
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("train", "test", "inference", "generate")
@@ -63,7 +63,7 @@ class YamlFiles:
             if value is None and type(None) not in get_args(annotation):
                 raise UserError(f"{path}: {key} has no value, which it needs")
             if value is not None and _is_path(annotation):
-                merged[key] = start / value
+                merged[key] = start / _path_word(value, f"{path}: {key}")
         if not base:
             return merged
         beneath = self.read(recipe or str(base), None, above=(*above, path))
@@ -79,10 +79,7 @@ class YamlFiles:
                 f"no configuration {chosen!r}: choose from {', '.join(names)} or give the path "
                 "of a YAML file"
             )
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        values = read_yaml(path) or {}
         sections = [values.get(name) or {} for name in COMMANDS] if isinstance(values, dict) else []
         if not sections or not all(isinstance(section, dict) for section in sections):
             raise UserError(f"{path} must hold `option: value` lines")
@@ -142,6 +139,12 @@ def _other_commands(config_class: type) -> list[list[str]]:
             names.append([field.name for field in fields])
             names += [list(field.metadata["entries"]) for field in fields]
     return names
+
+
+def _path_word(value: object, label: str) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"{label}: {shown(value)}: a path is needed")
+    return value
 
 
 def _is_path(annotation: Any) -> bool:

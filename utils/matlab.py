@@ -11,11 +11,11 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from utils.errors import UserError, reading
+from utils.files import read_regular
 
 # of stored values
 _TYPES = {
@@ -34,6 +34,7 @@ _OTHERS = {
     16: "a function",
     17: "an object",
 }
+MAX_BYTES = 2**30  # of an unpacked array
 _ARRAY = 14
 _COMPRESSED = 15
 _COMPLEX = 0x800
@@ -47,7 +48,7 @@ def read_matlab(path: str | os.PathLike, name: str) -> np.ndarray:
     """
     names = []
     with reading(path, "MATLAB file"):
-        content = Path(path).read_bytes()
+        content = read_regular(path)
         if _HDF in (content[:8], content[512:520]):
             raise UserError(f"{path} is a MATLAB file of version 7.3: save it with -v7")
         order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
@@ -55,7 +56,7 @@ def read_matlab(path: str | os.PathLike, name: str) -> np.ndarray:
             raise ValueError("its header is not that of version 5 to 7")
         for kind, element in _elements(content[128:], order):
             if kind == _COMPRESSED:
-                kind, element = next(_elements(zlib.decompress(element), order))
+                kind, element = next(_elements(_unpacked(element), order))
             if kind != _ARRAY:
                 continue
             parts = _elements(element, order)
@@ -75,6 +76,16 @@ def read_matlab(path: str | os.PathLike, name: str) -> np.ndarray:
             return array.astype(_CLASSES[number]).reshape(shape, order="F")
     held = ", ".join(filter(None, names)) or "nothing"
     raise UserError(f"{path} holds {held}, no array called {name}")
+
+
+def _unpacked(element: bytes) -> bytes:
+    unpacking = zlib.decompressobj()
+    content = unpacking.decompress(element, MAX_BYTES)
+    if unpacking.unconsumed_tail:
+        raise ValueError(f"an array unpacks to more than {MAX_BYTES:,} bytes")
+    if not unpacking.eof:
+        raise ValueError("it ends early")
+    return content
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:

@@ -6,6 +6,7 @@ manner of the simulated hand tremor that SBDD's kernels were made with (exposure
 `walk`, a uniform random walk.
 """
 
+import io
 import tokenize
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ import cv2
 import numpy as np
 
 from utils.errors import UserError, reading
-from utils.files import below, natural_key
+from utils.files import below, natural_key, read_regular
 from utils.matlab import read_matlab
+from utils.schema import SMALL_FILE
 
 Kind = Literal["tremor", "linear", "walk"]
 KINDS: tuple[Kind, ...] = ("tremor", "linear", "walk")
@@ -41,7 +43,8 @@ def load_kernels(source: Path, size: int, folder: Path | None = None) -> dict[st
         paths = sorted(files, key=lambda path: natural_key(str(path)))
     elif source.suffix in (".txt", ".list"):
         with reading(source, "a list of files"):
-            lines = source.read_text(encoding="utf-8").split("\n")
+            words = read_regular(source, SMALL_FILE).decode("utf-8-sig")
+            lines = words.replace("\r\n", "\n").split("\n")
         names = [line.strip() for line in lines if line.strip()]
         paths = [_listed(folder or source.parent, name, source) for name in names]
     else:
@@ -85,13 +88,7 @@ def random_kernel(
     length: rough extent in px; none: what the tremor gives, or U(2, size / 2).
     """
     kind = kind or KINDS[int(rng.integers(len(KINDS)))]
-    if kind == "tremor":
-        points = tremor(rng, exposure_s, focal)
-    elif kind == "linear":
-        angle = rng.uniform(0, 2 * np.pi)
-        points = np.linspace(-0.5, 0.5, PATH_POINTS)[:, None] * (np.cos(angle), np.sin(angle))
-    else:
-        points = _random_walk(rng)
+    points = _path(rng, kind, exposure_s, focal)
     if kind != "tremor" and not length:
         length = rng.uniform(2, size / 2)
     scale = 1.0
@@ -100,6 +97,12 @@ def random_kernel(
     furthest = np.abs(points - points.mean(0)).max()  # the kernel is centred on its mean
     max_scale = (size - 3) / 2 / furthest
     return kernel_of_path(points * min(scale, max_scale), size)
+
+
+def random_path(rng: np.random.Generator, length: float, kind: Kind | None = None) -> np.ndarray:
+    """Positions [PATH_POINTS,2] in px along a random motion of about `length` px."""
+    points = _path(rng, kind or KINDS[int(rng.integers(len(KINDS)))])
+    return points * (length / np.ptp(points, axis=0).max())
 
 
 def tremor(rng: np.random.Generator, exposure_s: float = 0.5, focal: float = 1000) -> np.ndarray:
@@ -168,6 +171,18 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
     return np.repeat(np.vstack(rows)[..., None], 3, 2)
 
 
+def _path(
+    rng: np.random.Generator, kind: Kind, exposure_s: float = 0.5, focal: float = 1000
+) -> np.ndarray:
+    """Positions [PATH_POINTS,2] along a motion of a kind, of any extent."""
+    if kind == "tremor":
+        return tremor(rng, exposure_s, focal)
+    if kind == "linear":
+        angle = rng.uniform(0, 2 * np.pi)
+        return np.linspace(-0.5, 0.5, PATH_POINTS)[:, None] * (np.cos(angle), np.sin(angle))
+    return _random_walk(rng)
+
+
 def _random_walk(rng: np.random.Generator) -> np.ndarray:
     corners = np.cumsum(rng.uniform(-1, 1, (PATH_POINTS // 8, 2)), axis=0)
     return resampled_path(corners, np.linspace(0, 1, PATH_POINTS))
@@ -197,7 +212,8 @@ def _read_kernel(path: Path) -> np.ndarray:
         return np.float64(read_matlab(path, "K"))
     if path.suffix == ".npy":
         with reading(path, "a kernel", tokenize.TokenError):
-            return np.float64(np.load(path, allow_pickle=False))
+            content = io.BytesIO(read_regular(path, SMALL_FILE))
+            return np.float64(np.load(content, allow_pickle=False))
     from utils.image import read_image
 
     kernel = np.float64(read_image(path).mean(-1))

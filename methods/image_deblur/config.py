@@ -146,12 +146,18 @@ class TrainConfig:
     val_pictures: int = option(
         0, "number of pairs to validate on, evenly spread over VAL_PATH; 0 = all"
     )
-    source: Literal["auto", "pairs", "shards", "pictures", "no_blur"] = option(
+    source: Literal["auto", "pairs", "shards", "pictures", "realistic", "no_blur"] = option(
         "auto",
         "kind of the training data; pairs: blurry and sharp pictures on disk; shards: tar files of "
-        "pairs; pictures: sharp pictures, which are blurred during training; no_blur: sharp "
-        "pictures, blurred by six Gaussians as for the No-Blur U-Net; auto: recognised by what "
-        "the folder holds",
+        "pairs; pictures: sharp pictures, which are blurred during training; realistic: the same, "
+        "with camera motion that varies over the frame, noise and development of a camera, "
+        "compression; no_blur: sharp pictures, blurred by six Gaussians as for the No-Blur U-Net; "
+        "auto: recognised by what the folder holds",
+    )
+    realism: dict | None = option(
+        None,
+        "--source realistic: fractions and ranges that differ from those of "
+        "data/synthesis/realism.py, {NAME: VALUE, ...}",
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
     model: str = option(DEFAULT_MODEL, _MODEL, configs=recipe_of, canonical=canonical_model)
@@ -240,8 +246,8 @@ class TrainConfig:
     )
     zoom: list[float] = option(
         [1.0, 1.0],
-        "--source pictures: range MIN MAX of the random factor by which pictures are enlarged "
-        "before they are blurred",
+        "--source pictures, realistic: range MIN MAX of the random factor by which pictures are "
+        "enlarged before they are blurred",
     )
     gamma: float = option(2.2, "--source pictures: camera response, linear = picture^gamma")
     augment_illumination: bool = option(

@@ -20,6 +20,7 @@ from data.pairs import FolderPairs, NoBlurPairs, Variation
 from data.photo_catalog import Picture, find_pairs, find_sharp
 from data.pixel_cache import open_cache
 from data.pixel_file import PixelCache
+from data.realistic import RealisticPairs, realism_of
 from data.sample import sample_folder
 from data.shards import ShardedPairs
 from data.synthesis.camera import gamma_response
@@ -114,9 +115,7 @@ class DeblurTask:
         if irp:
             network.judge.load_state_dict(irp.state_dict())
         if config.weights:
-            state = load(config.weights).state_dict()
-            if irp:  # a plain NAFNet starts a guided one, too
-                state = network.state_dict() | state
+            state = network.state_from(load(config.weights))
             load_strict(network, state, config.weights)
         return network
 
@@ -224,6 +223,9 @@ class DeblurTask:
             return FolderPairs(
                 pictures, size, config.seed, vary, *tiles, self.cache, config.crop_size
             )
+        if source == "realistic":
+            realism = realism_of(config.realism)
+            return RealisticPairs(path, size, realism, config.seed, vary, tuple(config.zoom))
         draw = Draw(
             size=config.kernel_size,
             kernels=load_kernels(config.kernel_path, config.kernel_size)
@@ -248,8 +250,15 @@ class DeblurTask:
         if not config.video_path:
             return pairs
         videos = find_videos(config.video_path, "frames").videos
+        realism = realism_of(config.realism) if config.source == "realistic" else None
         exposed = ExposedFrames(
-            videos, size, config.seed, config.cache_path, config.max_frames, config.srgb_fraction
+            videos,
+            size,
+            config.seed,
+            config.cache_path,
+            config.max_frames,
+            config.srgb_fraction,
+            realism,
         )
         return Mixture(pairs, exposed, config.video_fraction, config.seed)
 

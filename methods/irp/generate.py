@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 from data.catalog import Video, existing_folder, find_videos
 from data.fresh_shots import Scene, SceneDraw, log_uniform
 from data.irp import file_name, write_labels
+from data.irp_records import read_record, record_path
 from data.photo_catalog import find_pictures, pictures_by_name
 from data.sample import pictures_or_sample
 from data.synthesis.exposure import frames_needed
@@ -87,7 +88,7 @@ def _make_all(config: GenerateConfig, jobs: list[Job], remark: str) -> None:
         f"{amount(made, 'scene')} made, {len(own_jobs) - made} already there: "
         f"{config.output_dir}{remark}"
     )
-    missing = [job.scene for job in jobs if not _record_path(config, job.scene).is_file()]
+    missing = [job.scene for job in jobs if not record_path(config.output_dir, job.scene).is_file()]
     if distributed.is_main() and not missing:
         _finish(config, [job.scene for job in jobs])
     elif distributed.is_main():
@@ -124,7 +125,7 @@ def _make(
         **scene.metadata,
         "shots": shots,
     }
-    write_text(_record_path(config, job.scene), json.dumps(record, indent=1) + "\n")
+    write_text(record_path(config.output_dir, job.scene), json.dumps(record, indent=1) + "\n")
 
 
 def _label(
@@ -198,7 +199,8 @@ def _finish(config: GenerateConfig, scenes: list[str]) -> None:
     sources = {}
     rows = []
     for scene in scenes:
-        record = json.loads(_record_path(config, scene).read_text(encoding="utf-8"))
+        record = read_record(config.output_dir, scene)
+        _check_shots(record, record_path(config.output_dir, scene), ratios(config), rows)
         sources[scene] = record["source"]
         labels[scene] = {}
         for shot in record["shots"]:
@@ -211,6 +213,18 @@ def _finish(config: GenerateConfig, scenes: list[str]) -> None:
     contact_sheet_of_rows(config.output_dir / "contact_sheet.png", sheet, width=240)
     _plot(config.output_dir / "labels.png", labels)
     print(f"look at {config.output_dir / 'contact_sheet.png'} and labels.png")
+
+
+def _check_shots(record: dict, path: Path, expected: list[float], others: list[dict]) -> None:
+    """Raises UserError for a record of other ratios, or of other values than `others` have."""
+    shots = record["shots"]
+    own = [shot["ratio"] for shot in shots]
+    rows = [{"scene": "", "source": "", **shot} for shot in shots] + others
+    if own != expected or any(row.keys() != rows[0].keys() for row in rows):
+        raise UserError(
+            f"{path} was made with other options, or it is damaged: delete it, and this command "
+            "makes the scene anew"
+        )
 
 
 def _agreement(rows: list[dict]) -> str:
@@ -320,20 +334,16 @@ def _pictures(config: GenerateConfig) -> tuple[dict[str, Path], int]:
 
 def _is_made(config: GenerateConfig, job: Job) -> bool:
     """Whether a scene is there; raises UserError where another has its name."""
-    path = _record_path(config, job.scene)
+    path = record_path(config.output_dir, job.scene)
     if not path.is_file():
         return False
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_record(config.output_dir, job.scene)
     if (record["source"], record["number"]) != (job.source, job.number):
         raise UserError(
             f"{path} was made from {record['source']}, not from {job.source}: the pictures have "
             "changed, choose another --output_dir"
         )
     return True
-
-
-def _record_path(config: GenerateConfig, scene: str) -> Path:
-    return config.output_dir / "records" / f"{scene}.json"
 
 
 def ratios(config: GenerateConfig) -> list[float]:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from data.fresh_shots import FreshShots, SceneDraw
-from data.irp import LabelledShots, Shot, Stacks, read_features, source_of
+from data.irp import LabelledShots, Shot, Stacks
+from data.irp_records import read_features, source_of
 from data.mixture import Mixture
 from data.photo_catalog import pictures_by_name
 from data.shot_features import AUXILIARY_TARGETS, Features

@@ -132,6 +132,12 @@ class TrainConfig:
         "with --source videos: fraction of the samples whose frames are averaged in sRGB space "
         "instead of linear light, as in GoPro's blur",
     )
+    realism: dict | None = option(
+        None,
+        "with --source videos: noise and development of cameras, H.264 and JPEG, sharp frames "
+        "beside blurry ones, {NAME: VALUE, ...}, see data/synthesis/realism.py; without it: mild "
+        "noise and JPEG, all frames of a clip equally exposed",
+    )
     cached: Cached = option("none", f"--source clips: {CACHED}")
     cache_path: Path = option(
         Path("dataset/cache"),

@@ -17,6 +17,7 @@ from data.exposures import ExposedVideos
 from data.mixture import Mixture
 from data.pictures import MovedPictures
 from data.pixel_cache import open_cache
+from data.realistic import realism_of
 from data.sample import sample_folder
 from losses import LOSSES, weighted_losses
 from losses.pixel import weighted_sum
@@ -198,8 +199,16 @@ class VideoTask:
             cache = open_cache(files, config.cache_path, config.cached)
             return ClipWindows(videos, frames, size, seed, config.max_frames, cache)
         videos = find_videos(path, "frames").videos
+        realism = None if config.realism is None else realism_of(config.realism)
         exposed = ExposedVideos(
-            videos, frames, size, seed, config.cache_path, config.max_frames, config.srgb_fraction
+            videos,
+            frames,
+            size,
+            seed,
+            config.cache_path,
+            config.max_frames,
+            config.srgb_fraction,
+            realism,
         )
         if not config.picture_path:
             return exposed

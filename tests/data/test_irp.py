@@ -10,7 +10,8 @@ from scipy.ndimage import correlate
 
 from data import irp
 from data.fresh_shots import FreshShots, SceneDraw, augmented
-from data.irp import LabelledShots, find_shots, find_stacks, read_features, write_labels
+from data.irp import LabelledShots, find_shots, find_stacks, write_labels
+from data.irp_records import read_features
 from data.synthesis.camera import STANDARD
 from data.synthesis.masks import find_masks
 from data.synthesis.stack import (
@@ -114,7 +115,7 @@ DAMAGES = [
     (lambda root: write_first_labels(root, "good\n"), "a line that is no number"),
     (lambda root: write_first_labels(root, "nan\n"), "not finite"),
     (lambda root: shutil.rmtree(root / "IRP_label"), "no labels in"),
-    (lambda root: (root / "splits.json").write_text("{}"), "does not list the scenes"),
+    (lambda root: (root / "splits.json").write_text("{}"), "not a mapping with train, val, test"),
     (lambda root: (root / "splits.json").write_text(NO_SCENES), "differ: scene1"),
     (lambda root: write_index(root, "0,1,x"), "no list of numbers"),
     (lambda root: write_index(root, "0,1,2"), r"no permutation of 0 \.\.\. 11"),
@@ -249,9 +250,10 @@ def test_features_are_what_the_generator_knows(root):
     """
     shots = find_stacks(root).of("all")
     assert read_features(root, shots) is None
-    rows = [{"ratio": ratio, "input_psnr": 20 + ratio, "input_ssim": 0.5} for ratio in RATIOS]
+    measured = {"label": 0.5, "input_ssim": 0.5}
+    rows = [{"ratio": ratio, "input_psnr": 20 + ratio, **measured} for ratio in RATIOS]
     for scene in {shot.scene for shot in shots}:
-        record = {"photons": 1000.0, "shots": rows}
+        record = {"source": "a", "number": 0, "photons": 1000.0, "shots": rows}
         if scene != "scene2":
             record["extent_px"] = [8.0, 20.0]
         write_text(root / "records" / f"{scene}.json", json.dumps(record))

@@ -1,9 +1,13 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_rle
 
+from data.synthesis import masks
+from data.synthesis.coco import unpacked_counts
 from data.synthesis.masks import Objects, find_masks
 from utils.errors import UserError
 
@@ -151,3 +155,134 @@ def test_no_masks_are_no_objects(tmp_path):
         find_masks(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no weights of the detector"):
         find_masks(None, "detector", tmp_path / "detector.pth")
+
+
+SIDES = (24, 32)
+ONES = np.ones(9)
+SQUARE = [2, 2, 20, 2, 20, 15, 2, 15]
+
+
+def coco_file(folder: Path, *annotations: object, **image: object) -> Path:
+    """An annotation file of one picture `a.png`, whose entry has other values in `image`."""
+    images = [{"id": 1, "file_name": "a.png", "height": SIDES[0], "width": SIDES[1], **image}]
+    path = folder / "masks.json"
+    path.write_text(json.dumps({"images": images, "annotations": list(annotations)}))
+    return path
+
+
+def of_shape(segmentation: object, **more: object) -> dict:
+    return {"id": 7, "image_id": 1, "segmentation": segmentation, **more}
+
+
+def one_mask(path: Path) -> np.ndarray:
+    return find_masks(path, "coco")("a", np.zeros((*SIDES, 3), np.uint8)).masks[0]
+
+
+def random_masks(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    noise = [rng.random(SIDES) < density for density in rng.random(count)]
+    blocks = [np.kron(mask[:6, :8], np.ones((4, 4), bool)) for mask in noise]
+    return [*noise, *blocks, np.zeros(SIDES, bool), np.ones(SIDES, bool)]
+
+
+def test_run_length_codes_are_those_of_pycocotools(tmp_path):
+    for mask in random_masks(20):
+        code = coco_rle.encode(np.asfortranarray(mask))
+        code["counts"] = code["counts"].decode()
+        assert np.array_equal(one_mask(coco_file(tmp_path, of_shape(code))), mask)
+        runs = unpacked_counts(code["counts"], "a")
+        assert sum(runs) == mask.size
+        plain = of_shape({"counts": runs, "size": list(SIDES)})
+        assert np.array_equal(one_mask(coco_file(tmp_path, plain)), mask)
+
+
+def test_polygons_are_those_of_pycocotools(tmp_path):
+    polygons = [SQUARE, [10, 10, 31, 12, 25, 23], [-3, -3, 5, -1, 3, 6]]
+    expected = coco_rle.decode(coco_rle.merge(coco_rle.frPyObjects(polygons, *SIDES)))
+    assert np.array_equal(one_mask(coco_file(tmp_path, of_shape(polygons))), expected)
+    assert expected.sum() > 300
+
+
+@pytest.mark.parametrize(
+    ("annotation", "sentence"),
+    [
+        ("x", r"annotations\[0\] is 'x', not a mapping"),
+        ({"id": 1}, "not a mapping with image_id"),
+        (of_shape(None), "annotation 7: segmentation is None"),
+        (of_shape([]), "segmentation is a list of 0"),
+        (of_shape([[1, 2]]), r"segmentation\[0\] is a list of 2"),
+        (of_shape([[1, 2, 3, 4]]), r"segmentation\[0\] is a list of 4"),
+        (of_shape([[1, 2, 3, 4, 5, 6, 7]]), "a polygon has pairs"),
+        (of_shape([["a", "b"] * 4]), "is 'a', not a number"),
+        (of_shape([[float("nan")] * 8]), "is nan, not a number"),
+        (of_shape([[0, 0, 10**9, 0, 10**9, 10**9]]), "is 1000000000, not a number"),
+        (of_shape([[0, 0, 65, 0, 5, 5]]), "in and around its picture of 32x24"),
+        (of_shape([SQUARE], score="high"), "score is 'high'"),
+        (of_shape([SQUARE], score=float("nan")), "score is nan"),
+        (of_shape({"size": SIDES}), "segmentation is a mapping of 1"),
+        (of_shape({"counts": [4 * 10**9] * 2, "size": SIDES}), "stands for 8,000,000,000 pixels"),
+        (of_shape({"counts": [-5, 773], "size": SIDES}), "segmentation is a mapping of 2"),
+        (of_shape({"counts": [0, 769], "size": SIDES}), "stands for 769 pixels"),
+        (of_shape({"counts": [], "size": SIDES}), "stands for 0 pixels"),
+        (of_shape({"counts": "o" * 20, "size": SIDES}), "no run-length code"),
+        (of_shape({"counts": "X", "size": SIDES}), "cut off"),
+        (of_shape({"counts": "\u00e9\u4e00", "size": SIDES}), "no run-length code"),
+        (of_shape({"counts": "0" * 10, "size": [2**31 - 1] * 2}), "of the size a list of 2"),
+        (of_shape({"counts": [768], "size": 5}), "of the size 5"),
+    ],
+)
+def test_an_annotation_that_coco_does_not_define(tmp_path, annotation, sentence):
+    with pytest.raises(UserError, match=rf"masks\.json: .*{sentence}"):
+        one_mask(coco_file(tmp_path, annotation))
+
+
+@pytest.mark.parametrize("side", [0, -5, 2.5, "a", None, 10**6, 2**70])
+def test_a_picture_of_no_size(tmp_path, side):
+    with pytest.raises(UserError, match=r"masks\.json.*(images\[0\].height|digits)"):
+        one_mask(coco_file(tmp_path, of_shape([SQUARE]), height=side))
+
+
+def test_a_large_picture_is_not_made(tmp_path):
+    path = coco_file(tmp_path, of_shape({"counts": [9] * 9}), height=60_000, width=60_000)
+    with pytest.raises(UserError, match="are 60000x60000, their picture is 32x24"):
+        one_mask(path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"pred_masks": np.ones(SIDES), "scores": np.ones(1)}, "masks of shape"),
+        ({"pred_masks": np.array(5), "scores": np.ones(1)}, "masks of shape"),
+        ({"pred_masks": np.ones((1, *SIDES)), "scores": np.ones((1, 3))}, "scores of shape"),
+        ({"pred_masks": np.ones((1, *SIDES)), "scores": np.array(["x"])}, "can't be read as masks"),
+        ({"pred_masks": np.ones((1, 9, 9)), "scores": np.ones(1)}, "are 9x9"),
+    ],
+)
+def test_arrays_of_another_shape(tmp_path, arrays, sentence):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(UserError, match=rf"a\.npz.*{sentence}"):
+        find_masks(tmp_path, "npz")("a", np.zeros((*SIDES, 3), np.uint8))
+
+
+def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", pred_masks=np.zeros((9, *SIDES), bool), scores=ONES)
+    assert find_masks(tmp_path, "npz")("a", np.zeros((*SIDES, 3), np.uint8)).masks.shape[0] == 9
+    monkeypatch.setattr(masks, "MAX_BYTES", 5000)
+    with pytest.raises(UserError, match=r"a\.npz unpacks to 7,\d+ bytes: at most 5,000"):
+        find_masks(tmp_path, "npz")("a", np.zeros((*SIDES, 3), np.uint8))
+
+
+def test_labels_with_transparency_are_their_grey_values(tmp_path):
+    labels = np.zeros((*SIDES, 2), np.uint8)
+    labels[4:9, 5:20, 0] = 3
+    labels[..., 1] = 255
+    Image.fromarray(labels, "LA").save(tmp_path / "a.png")
+    found = find_masks(tmp_path, "labels")("a", np.zeros((*SIDES, 3), np.uint8))
+    assert np.array_equal(found.masks, labels[None, ..., 0] == 3)
+
+
+def test_a_photo_is_no_label_map(tmp_path):
+    photo = np.random.default_rng(1).integers(0, 256, (400, 500, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="masks of 500x400: .*a photo in place of labels"):
+        find_masks(tmp_path, "labels")("a", photo)

@@ -128,8 +128,8 @@ def test_entries_that_make_no_sense(folder, change, sentence):
     ("change", "sentence"),
     [
         ({"frame_per_seq": 9}, "sequences of 9 frames"),
-        ({"name": 5}, "the name 5 is no text"),
-        ({"data": []}, "no entries"),
+        ({"name": 5}, "name is 5, not text"),
+        ({"data": []}, "data is a list of 0, not a list of at least 1 items"),
     ],
 )
 def test_metadata_that_makes_no_sense(folder, change, sentence):
@@ -140,7 +140,7 @@ def test_metadata_that_makes_no_sense(folder, change, sentence):
 def test_missing_keys_are_named(folder):
     with pytest.raises(UserError, match="entry b: frame007_path is missing"):
         find_sequences(edited(folder, lambda content: content["data"][1].pop("frame007_path")))
-    with pytest.raises(UserError, match="no metadata of sequences"):
+    with pytest.raises(UserError, match="not a mapping with data"):
         find_sequences(edited(folder, lambda content: content.pop("data")))
 
 
@@ -155,10 +155,10 @@ def test_what_is_missing_is_said(folder, tmp_path):
     with pytest.raises(UserError, match=message):
         find_sequences(folder).of("train")
     (folder / "metadata.json").write_text("[" * 100_000)
-    with pytest.raises(UserError, match="no metadata of sequences"):
+    with pytest.raises(UserError, match="metadata.json can't be read as JSON"):
         find_sequences(folder)
     (folder / "metadata.json").write_text("{")
-    with pytest.raises(UserError, match="no metadata of sequences"):
+    with pytest.raises(UserError, match="metadata.json can't be read as JSON"):
         find_sequences(folder)
 
 

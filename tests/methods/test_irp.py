@@ -14,7 +14,8 @@ import torch
 from scipy.ndimage import correlate
 from scipy.stats import spearmanr
 
-from data.irp import find_stacks, source_of
+from data.irp import find_stacks
+from data.irp_records import source_of
 from methods.irp import exposure, generate, inference, sample, test, train
 from methods.irp.config import GenerateConfig, InferenceConfig, TestConfig, TrainConfig
 from methods.irp.restorers import _deconvolve_one, denoise, quality

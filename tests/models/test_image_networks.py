@@ -309,3 +309,31 @@ def test_bf16_stays_near(name):
         with torch.autocast("cpu", torch.bfloat16):
             half = network(image.contiguous(memory_format=torch.channels_last))
     assert largest(half.float() - expected) < 0.05 * max(1.0, largest(expected))
+
+
+@pytest.mark.parametrize(
+    "grown",
+    [
+        {"encoder": (1, 1), "middle": 4, "decoder": (1, 1)},
+        {"encoder": (1, 1, 2), "middle": 3, "decoder": (1, 1, 1)},
+    ],
+)
+def test_a_nafnet_grows_without_changing_its_result(grown):
+    """By blocks at the bottom, or by a level below it; what is new learns from the first step."""
+    torch.manual_seed(0)
+    small = NAFNet(8, (1, 1), 2, (1, 1), downscale=2)
+    for parameter in small.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    large = NAFNet(8, downscale=2, **grown)
+    large.load_state_dict(large.state_from(small))
+    image = torch.rand(1, 3, 48, 32)
+    assert torch.allclose(large(image), small(image), atol=1e-6)
+    large(image).square().mean().backward()
+    new = [large.middle[-1].gamma, large.ups[0][0].weight]
+    assert any(parameter.grad.abs().max() > 0 for parameter in new)
+
+
+def test_a_nafnet_does_not_start_from_one_of_another_width():
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        large = NAFNet(8, (1, 1), 3, (1, 1))
+        large.load_state_dict(large.state_from(NAFNet(4, (1, 1), 2, (1, 1))))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
+from utils import matlab
 from utils.errors import UserError
 from utils.matlab import read_matlab
 
@@ -43,3 +44,11 @@ def test_what_is_no_array_of_numbers_is_said(tmp_path):
             read_matlab(path, name)
     with pytest.raises(UserError, match="holds text, cells, fields, turns, no array called K"):
         read_matlab(path, "K")
+
+
+def test_an_array_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    savemat(tmp_path / "a.mat", {"K": np.zeros((90, 90))}, do_compression=True)
+    assert (tmp_path / "a.mat").stat().st_size < 1000
+    monkeypatch.setattr(matlab, "MAX_BYTES", 60_000)
+    with pytest.raises(UserError, match="a.mat can't be read.*unpacks to more than 60,000 bytes"):
+        read_matlab(tmp_path / "a.mat", "K")
