@@ -327,17 +327,21 @@ def sharpness_prior(previous: Tensor, centre: Tensor, following: Tensor, mask: T
     taken, unlike the paper's eq. 5. No gradient.
     """
     with torch.no_grad(), torch.autocast(centre.device.type, enabled=False):
-        triplet = (previous, centre, following)
-        previous, centre, following = (_mean_5x5(frame.detach().float()) for frame in triplet)
-        squared = (previous - centre) ** 2 + (following - centre) ** 2
+        centre = centre.detach().float()
+        changes = [other.detach().float() - centre for other in (previous, following)]
+        squared = _mean_5x5(torch.cat(changes, 1)) ** 2  # [B,6,H,W]
         difference = squared.sum(1, keepdim=True) / 2
         return torch.exp(-difference.sqrt()) * mask
 
 
 def _mean_5x5(image: Tensor) -> Tensor:
-    """Box mean with zero padding; as a convolution ten times as fast on a CPU as avg_pool2d."""
+    """Box mean with zero padding.
+
+    As a convolution in channels_last ten times as fast on a CPU as avg_pool2d.
+    """
     channels = image.shape[1]
     box = image.new_full((channels, 1, PRIOR_WINDOW, PRIOR_WINDOW), 1 / PRIOR_WINDOW**2)
+    image = image.contiguous(memory_format=torch.channels_last)
     return F.conv2d(image, box, padding=PRIOR_WINDOW // 2, groups=channels)
 
 

@@ -1,12 +1,16 @@
-"""Convolutions with large kernels on a CPU, by Fourier transforms of small tiles (NNPACK).
+"""Convolutions in the forms that are fastest on a CPU.
 
-A 5x5 convolution of 64 channels takes a third to a quarter of the direct one's time, and its
-rounding errors are smaller: tiles of 16x16 px need 3.6 products per pixel and pair of channels
-instead of 25. It computes in contiguous float32 and has no gradients here.
+Large kernels by Fourier transforms of small tiles (NNPACK): a 5x5 convolution of 64 channels takes
+a third to a quarter of the direct one's time, and its rounding errors are smaller. Tiles of 16x16
+px need 3.6 products per pixel and pair of channels instead of 25. It computes in contiguous float32
+and has no gradients here.
 
 NNPACK's own threads wait for each other's turn beside torch's: with two of them SRN took twice the
 time of the direct form, and a process forked after such a call hangs in the next. So it works in
 one thread, and direct convolutions are taken where torch has more than MAX_THREADS.
+
+1x1 kernels in one thread, and convolutions of space-to-depth: PointwiseConv2d and
+unshuffled_convolution.
 """
 
 from functools import cache
@@ -127,3 +131,39 @@ def in_layout_of(features: Tensor, weight: Tensor) -> Tensor:
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or not features.is_contiguous():
         return weight
     return weight.contiguous()
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution as a layer.
+
+    In one thread torch multiplies matrices, after it has written the bias to every pixel, which
+    takes half as long again as oneDNN's kernel. oneDNN gets dilated convolutions in any case, and a
+    kernel of one pixel is the same with every dilation.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
+        super().__init__(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if not _torch_alone(features) or torch.get_num_threads() > 1:
+            return super().forward(features)
+        return F.conv2d(features, self.weight, self.bias, dilation=2)
+
+
+def unshuffled_convolution(image: Tensor, convolution: nn.Conv2d, scale: int) -> Tensor:
+    """A "same" convolution [B,D,H/s,W/s] on s x s space-to-depth of an image [B,C,H,W].
+
+    On a CPU without gradients the pixels stay where they are: the kernels are brought to the
+    image's resolution and applied at every s-th pixel, with the same products.
+    """
+    if torch.is_grad_enabled() or not _torch_alone(image):
+        return convolution(F.pixel_unshuffle(image, scale))
+    weight = F.pixel_shuffle(convolution.weight, scale)  # [D,C,K*s,K*s]
+    padding = scale * (convolution.kernel_size[0] // 2)
+    return F.conv2d(image, weight, convolution.bias, scale, padding)
+
+
+def _torch_alone(features: Tensor) -> bool:
+    """Whether this is computed right now on a CPU, not compiled or exported."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return features.device.type == "cpu" and not traced

@@ -40,12 +40,14 @@ class DISFlow(nn.Module):
 
         The luma is [B,H,W], its sides at least SMALLEST.
         """
-        weights = torch.tensor(LUMA, device=image.device).view(1, 3, 1, 1)
-        luma = (image.float() * weights).sum(1, keepdim=True).clamp(0, 1)
+        red, green, blue = (
+            image[:, index : index + 1].float() * weight for index, weight in enumerate(LUMA)
+        )
+        luma = red.add_(green).add_(blue).clamp_(0, 1)  # [B,1,H,W]
         bottom, right = (max(SMALLEST - side, 0) for side in luma.shape[-2:])
         if bottom or right:
             luma = F.pad(luma, (0, right, 0, bottom), mode="replicate")
-        return [(luma[:, 0] * 255).round().to(torch.uint8).cpu()]
+        return [luma[:, 0].mul_(255).round_().to(torch.uint8).cpu()]
 
     @torch.no_grad()
     def flow_between(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.blocks import ChannelNorm, multiplied
 from models.contracts import ImageNetwork
+from models.convolution import PointwiseConv2d, unshuffled_convolution
 from models.window_mean import times_windows, window_means
 
 TRAINING_SIZE = 256  # side of the published training patches, px
@@ -53,7 +54,7 @@ class NAFNet(ImageNetwork):
         )
         self.middle = _blocks(widths[-1], middle)
         self.ups = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2))
+            nn.Sequential(PointwiseConv2d(channels, 2 * channels, bias=False), nn.PixelShuffle(2))
             for channels in widths[:0:-1]
         )
         self.decoders = nn.ModuleList(
@@ -104,7 +105,7 @@ class NAFNet(ImageNetwork):
 
     def _first_features(self, blurry: Tensor, padded: Tensor) -> Tensor:
         """[B,width,h,w] of the padded images; `blurry` are the same without padding."""
-        return self.intro(F.pixel_unshuffle(padded, self.downscale))
+        return unshuffled_convolution(padded, self.intro, self.downscale)
 
     def use_local_statistics(self, enabled: bool = True) -> "NAFNet":
         """Average channel attention over windows of 1.5 times the training size instead of the
@@ -133,13 +134,13 @@ class NAFBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.norm1 = ChannelNorm(channels, 1e-6)
-        self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv1 = PointwiseConv2d(channels, 2 * channels)
         self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
-        self.attention = nn.Conv2d(channels, channels, 1)
-        self.conv3 = nn.Conv2d(channels, channels, 1)
+        self.attention = PointwiseConv2d(channels, channels)
+        self.conv3 = PointwiseConv2d(channels, channels)
         self.norm2 = ChannelNorm(channels, 1e-6)
-        self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
-        self.conv5 = nn.Conv2d(channels, channels, 1)
+        self.conv4 = PointwiseConv2d(channels, 2 * channels)
+        self.conv5 = PointwiseConv2d(channels, channels)
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.window: int | None = (

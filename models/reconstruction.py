@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import ResidualBlock
+from models.convolution import unshuffled_convolution
 from models.nafnet import NAFNet
 
 
@@ -87,7 +88,7 @@ class AlignedNAFNet(NAFNet):
 
     def forward(self, stacked: Tensor, centre: Tensor) -> Tensor:
         """Restored frame [B,3,H,W] from the channels [B,10 or 13,H,W] and the centre [B,3,H,W]."""
-        return centre + self.correction(self.intro(F.pixel_unshuffle(stacked, self.downscale)))
+        return centre + self.correction(unshuffled_convolution(stacked, self.intro, self.downscale))
 
     def start_from(self, other: NAFNet, blocks: Sequence[int] | None = None) -> None:
         """Begin as another NAFNet of the same width.

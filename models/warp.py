@@ -40,23 +40,30 @@ def warp(
         flow = flow.float()
         columns = torch.arange(width, device=flow.device, dtype=torch.float32)
         rows = torch.arange(height, device=flow.device, dtype=torch.float32)[:, None]
-        x = 2 * (columns + flow[:, 0]) / max(width - 1, 1) - 1  # [B,H,W], -1 .. 1
-        y = 2 * (rows + flow[:, 1]) / max(height - 1, 1) - 1
+        x = _scaled(columns + flow[:, 0], width)  # [B,H,W]
+        y = _scaled(rows + flow[:, 1], height)
         grid = torch.stack((x, y), -1)  # [B,H,W,2]
         warped = F.grid_sample(
             image.float(), grid, "bilinear", padding_mode, align_corners=align_corners
         )
-        mask = _support(x, width, align_corners) * _support(y, height, align_corners) >= valid
+        support = _support(x, width, align_corners).mul_(_support(y, height, align_corners))
+        mask = support >= valid
     return warped.to(image.dtype), mask[:, None].to(image.dtype)
 
 
+def _scaled(position: Tensor, size: int) -> Tensor:
+    """2 position / (size - 1) - 1, -1 .. 1 inside the image; in the memory of `position`."""
+    return position.mul_(2).div_(max(size - 1, 1)).sub_(1)
+
+
+@torch.no_grad()
 def _support(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
     """Fraction of the linear interpolation's weight that falls on pixels 0 .. size-1 of an axis.
 
     coordinate: grid_sample's, -1 .. 1 inside the image.
     """
     if align_corners:
-        position = (coordinate + 1) / 2 * (size - 1)
+        position = (coordinate + 1).div_(2).mul_(size - 1)
     else:
-        position = ((coordinate + 1) * size - 1) / 2
-    return torch.minimum(position + 1, size - position).clamp(0, 1)
+        position = (coordinate + 1).mul_(size).sub_(1).div_(2)
+    return torch.minimum(position + 1, position.neg_().add_(size)).clamp_(0, 1)

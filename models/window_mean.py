@@ -6,27 +6,27 @@ outermost one where there is none. Means are [B,C,n_h,n_w], never enlarged to th
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 16  # rows of a prefix sum: so few that float32 loses no digits
+BLOCK = 16  # steps from one sum to the next: so few that float32 loses no digits
 
 
 def window_means(features: Tensor, window: int) -> Tensor:
     """Means [B,C,n_h,n_w], of the type of features [B,C,H,W], over windows of `window` px.
 
-    Windows are cut to the map per direction. Sums run in float32, in blocks.
+    Windows are cut to the map per direction. Sums run in float32.
     """
     height, width = features.shape[-2:]
     rows = min(window, height)
     columns = min(window, width)
     with torch.autocast(features.device.type, enabled=False):
-        means = features.float()
+        sums = features.float()
         # the axis with relatively fewer windows first: it leaves less to do for the other
         if (height - rows) * width <= (width - columns) * height:
-            means = _means_of_columns(_means_of_rows(means, rows), columns)
+            sums = _sums_of_columns(_sums_of_rows(sums, rows), columns)
         else:
-            means = _means_of_rows(_means_of_columns(means, columns), rows)
+            sums = _sums_of_rows(_sums_of_columns(sums, columns), rows)
+        means = sums / (rows * columns)
     return means.to(features.dtype)
 
 
@@ -65,52 +65,43 @@ def _segments(length: int, windows: int, window: int) -> list[tuple[slice, slice
     return [segment for segment in segments if segment[0].start < segment[0].stop]
 
 
-def _means_of_rows(features: Tensor, window: int) -> Tensor:
+def _sums_of_rows(features: Tensor, window: int) -> Tensor:
     """[B,C,H,W] -> [B,C,n_h,W]."""
     rows = features.permute(0, 2, 3, 1)  # [B,H,W,C], as it lies in channels_last memory
     sums = _sums(rows.flatten(2), window)  # [B,n,W*C]
-    return (sums / window).unflatten(2, rows.shape[2:]).permute(0, 3, 1, 2)
+    return sums.unflatten(2, rows.shape[2:]).permute(0, 3, 1, 2)
 
 
-def _means_of_columns(features: Tensor, window: int) -> Tensor:
+def _sums_of_columns(features: Tensor, window: int) -> Tensor:
     """[B,C,H,W] -> [B,C,H,n_w]."""
     rows = features.permute(0, 2, 3, 1)  # [B,H,W,C]
     sums = _sums(rows.flatten(0, 1), window)  # [B*H,n,C]
-    return (sums / window).unflatten(0, rows.shape[:2]).permute(0, 3, 1, 2)
+    return sums.unflatten(0, rows.shape[:2]).permute(0, 3, 1, 2)
 
 
 def _sums(rows: Tensor, window: int) -> Tensor:
     """Sums [N,n,R] over `window` consecutive ones of rows [N,L,R], float32.
 
-    With k = m b + s, P the sums inside a block of b rows before each row, and T the sums of blocks:
-    S(i) = T(i // b) + ... + T((i + k) // b - 1) + P(i + k) - P(i).
+    The windows that start at a multiple of b are added up from sums of whole blocks of b rows and
+    the rows left. The sum of each of the b - 1 windows after one of them is that of the window
+    before, plus the row that enters, minus the row that leaves.
     """
-    length = rows.shape[1]
-    windows = length - window + 1
+    windows = rows.shape[1] - window + 1
     if windows == 1:
         return rows.sum(1, keepdim=True)
-    blocks = -(-length // BLOCK) + 1
-    padded = F.pad(rows, (0, 0, 0, blocks * BLOCK - length))
-    cut = padded.unflatten(1, (blocks, BLOCK))  # [N,M,b,R]
-    inside = _sums_before(cut)  # P, [N,M,b,R]
-    totals = inside[:, :, -1] + cut[:, :, -1]  # T, [N,M,R]
-    before = inside.flatten(1, 2)  # [N,M*b,R]
-    sums = before[:, window : window + windows] - before[:, :windows]
-    many, left = divmod(window, BLOCK)
+    sums = rows.new_empty(rows.shape[0], windows, rows.shape[2])
+    sums[:, 1:] = rows[:, window:] - rows[:, : windows - 1]  # what enters, minus what leaves
+    many = window // BLOCK
     starts = -(-windows // BLOCK)  # blocks in which a window starts
-    whole = torch.zeros_like(totals[:, :starts])
+    blocks = starts - 1 + many
+    totals = rows[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK)).sum(2)  # [N,blocks,R]
+    first = torch.zeros_like(rows[:, :starts])
     for index in range(many):
-        whole += totals[:, index : index + starts]
-    for index in range(starts):
-        part = sums[:, index * BLOCK : (index + 1) * BLOCK]
-        part += whole[:, index : index + 1]
-        # windows from here on end one block later
-        part[:, BLOCK - left :] += totals[:, index + many : index + many + 1]
+        first += totals[:, index : index + starts]
+    for index in range(many * BLOCK, window):
+        first += rows[:, index::BLOCK][:, :starts]
+    sums[:, ::BLOCK] = first
+    for index in range(1, min(BLOCK, windows)):
+        following = sums[:, index::BLOCK]
+        following += sums[:, index - 1 :: BLOCK][:, : following.shape[1]]
     return sums
-
-
-def _sums_before(cut: Tensor) -> Tensor:
-    """Sums over the rows before each one inside its block, of [N,M,b,R]."""
-    if cut.is_cuda:  # where a matrix product may be computed with fewer digits (TF32)
-        return cut.cumsum(2) - cut
-    return cut.new_ones(BLOCK, BLOCK).tril(-1) @ cut

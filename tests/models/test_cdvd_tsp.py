@@ -56,6 +56,18 @@ def test_sharpness_prior_is_the_authors(golden):
     assert (prior - vectors["luckiness"]).abs().max() <= 1e-5
 
 
+def test_sharpness_prior_of_differences_is_that_of_means():
+    """Against the published order, each frame's mean first, in float64."""
+    triplet = torch.rand(3, 2, 3, 19, 30, generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(2, 1, 19, 30)
+    previous, centre, following = (
+        torch.nn.functional.avg_pool2d(frame.double(), 5, 1, 2) for frame in triplet
+    )
+    squared = (previous - centre) ** 2 + (following - centre) ** 2
+    expected = torch.exp(-(squared.sum(1, keepdim=True) / 2).sqrt())
+    assert (sharpness_prior(*triplet, mask) - expected).abs().max() < 1e-6
+
+
 def test_sharpness_prior_by_hand():
     still = torch.full((1, 3, 9, 9), 0.5)
     ones = torch.ones(1, 1, 9, 9)

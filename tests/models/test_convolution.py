@@ -1,12 +1,13 @@
-"""Convolutions by Fourier transforms against direct ones, and where they are taken."""
+"""The fast forms of convolutions against the plain ones, and where they are taken."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from models import build
 from models.blocks import ResidualBlock
-from models.convolution import same_convolution
+from models.convolution import PointwiseConv2d, same_convolution, unshuffled_convolution
 from utils.errors import UserError
 
 SMALL = {
@@ -134,3 +135,40 @@ def test_exported_networks_hold_plain_convolutions():
     assert any("conv2d" in name for name in names)
     assert not any("nnpack" in name for name in names)
     assert largest(program.module()(image) - network(image)) < 1e-5
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_pointwise_convolutions_are_products_of_matrices(threads, bias, memory):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 6, 5, 70, generator=generator).to(memory_format=memory)
+    layer = PointwiseConv2d(6, 4, bias=bias)
+    products = torch.einsum("dc,bchw->bdhw", layer.weight[:, :, 0, 0], features)
+    if bias:
+        products = products + layer.bias.view(4, 1, 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        result = layer(features)
+        slopes = torch.autograd.grad(result.square().sum(), layer.weight)[0]
+    finally:
+        torch.set_num_threads(before)
+    assert largest(result - products) < 2e-6
+    expected = torch.autograd.grad(products.square().sum(), layer.weight)[0]
+    assert largest(slopes - expected) < 1e-5 * largest(expected)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_convolutions_of_space_to_depth_leave_the_pixels(scale, kernel_size, memory):
+    torch.manual_seed(0)
+    image = torch.rand(2, 5, 4 * scale, 7 * scale).to(memory_format=memory)
+    layer = nn.Conv2d(5 * scale**2, 6, kernel_size, padding=kernel_size // 2)
+    layer = layer.to(memory_format=memory)
+    plain = layer(F.pixel_unshuffle(image, scale))
+    assert torch.equal(unshuffled_convolution(image, layer, scale), plain), "with gradients"
+    with torch.inference_mode():
+        fast = unshuffled_convolution(image, layer, scale)
+    assert fast.shape == plain.shape and largest(fast - plain) < 1e-6

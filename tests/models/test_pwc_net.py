@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.dis_flow import DISFlow
+from models.dis_flow import LUMA, DISFlow
 from models.published import load_published
 
 
@@ -43,3 +43,11 @@ def test_dis_flow_finds_a_shift():
 @pytest.mark.parametrize("size", [(1, 1), (8, 40)])
 def test_dis_flow_takes_small_frames(size):
     assert DISFlow()(torch.rand(2, 3, *size), torch.rand(2, 3, *size)).shape == (2, 2, *size)
+
+
+def test_dis_flow_sees_the_weighted_sum_of_colours():
+    frames = torch.rand(2, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor(LUMA).view(3, 1, 1)
+    luma = ((frames * weights).sum(1).clamp(0, 1) * 255).round().to(torch.uint8)
+    (seen,) = DISFlow().pyramid(frames)
+    assert torch.equal(seen, luma)

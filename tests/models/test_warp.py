@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from models.warp import warp
 
@@ -15,6 +16,24 @@ def test_values_are_the_authors(golden, corners, padding, key):
     )
     assert torch.equal(mask, vectors[f"given_mask_ac{corners}"])
     assert (warped * mask - vectors[f"given_{key}_ac{corners}"]).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("corners", [True, False])
+def test_values_in_place_are_those_of_the_formula(corners):
+    """Bit by bit, and the gradients of the flow."""
+    generator = torch.Generator().manual_seed(2)
+    image = torch.rand(2, 3, 11, 14, generator=generator)
+    flow = (6 * torch.randn(2, 2, 11, 14, generator=generator)).requires_grad_()
+    x = 2 * (torch.arange(14.0) + flow[:, 0]) / 13 - 1
+    y = 2 * (torch.arange(11.0)[:, None] + flow[:, 1]) / 10 - 1
+    grid = torch.stack((x, y), -1)
+    sampled = F.grid_sample(image, grid, "bilinear", "border", align_corners=corners)
+    warped, _ = warp(image, flow, align_corners=corners)
+    assert torch.equal(warped, sampled)
+    slopes, expected = (
+        torch.autograd.grad(result.square().sum(), flow)[0] for result in (warped, sampled)
+    )
+    assert torch.equal(slopes, expected)
 
 
 def test_zero_flow_is_the_identity():
