@@ -329,9 +329,9 @@ def sharpness_prior(previous: Tensor, centre: Tensor, following: Tensor, mask: T
     with torch.no_grad(), torch.autocast(centre.device.type, enabled=False):
         centre = centre.detach().float()
         changes = [other.detach().float() - centre for other in (previous, following)]
-        squared = _mean_5x5(torch.cat(changes, 1)) ** 2  # [B,6,H,W]
-        difference = squared.sum(1, keepdim=True) / 2
-        return torch.exp(-difference.sqrt()) * mask
+        squared = _mean_5x5(torch.cat(changes, 1)).square_()  # [B,6,H,W]
+        difference = squared.sum(1, keepdim=True).div_(2)
+        return difference.sqrt_().neg_().exp_() * mask
 
 
 def _mean_5x5(image: Tensor) -> Tensor:

@@ -145,9 +145,25 @@ class PointwiseConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        if not _torch_alone(features) or torch.get_num_threads() > 1:
-            return super().forward(features)
-        return F.conv2d(features, self.weight, self.bias, dilation=2)
+        return self._convolved(features, self.weight, self.bias)
+
+    def scaled_onto(self, base: Tensor, features: Tensor, scale: Tensor) -> Tensor:
+        """base + scale * convolution, with scale [1,D,1,1], of the type of `base`.
+
+        On a CPU without gradients the weights are scaled instead of every pixel.
+        """
+        alike = base.dtype == features.dtype
+        if torch.is_grad_enabled() or not alike or not _torch_alone(features):
+            own = self(features)
+            return torch.addcmul(base, own, scale.to(own.dtype))
+        weight = self.weight * scale.view(-1, 1, 1, 1)
+        bias = self.bias * scale.flatten()
+        return self._convolved(features, weight, bias).add_(base)
+
+    def _convolved(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if _torch_alone(features) and torch.get_num_threads() == 1:
+            return F.conv2d(features, weight, bias, dilation=2)
+        return F.conv2d(features, weight, bias)
 
 
 def unshuffled_convolution(image: Tensor, convolution: nn.Conv2d, scale: int) -> Tensor:

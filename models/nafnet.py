@@ -150,10 +150,9 @@ class NAFBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C,H,W]."""
         gated = _gate(self.conv2(self.conv1(self.norm1(features))))
-        gated = self.conv3(self._attended(gated))
-        features = torch.addcmul(features, gated, self.beta.to(gated.dtype))
-        gated = self.conv5(_gate(self.conv4(self.norm2(features))))
-        return torch.addcmul(features, gated, self.gamma.to(gated.dtype))
+        features = self.conv3.scaled_onto(features, self._attended(gated), self.beta)
+        gated = _gate(self.conv4(self.norm2(features)))
+        return self.conv5.scaled_onto(features, gated, self.gamma)
 
     def _attended(self, gated: Tensor) -> Tensor:
         """The map times the attention that its means, whole or local, give to each channel."""

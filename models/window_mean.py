@@ -90,7 +90,12 @@ def _sums(rows: Tensor, window: int) -> Tensor:
     if windows == 1:
         return rows.sum(1, keepdim=True)
     sums = rows.new_empty(rows.shape[0], windows, rows.shape[2])
-    sums[:, 1:] = rows[:, window:] - rows[:, : windows - 1]  # what enters, minus what leaves
+    entering = rows[:, window:]
+    leaving = rows[:, : windows - 1]
+    if torch.is_grad_enabled():
+        sums[:, 1:] = entering - leaving
+    else:
+        torch.sub(entering, leaving, out=sums[:, 1:])
     many = window // BLOCK
     starts = -(-windows // BLOCK)  # blocks in which a window starts
     blocks = starts - 1 + many

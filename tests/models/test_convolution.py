@@ -172,3 +172,21 @@ def test_convolutions_of_space_to_depth_leave_the_pixels(scale, kernel_size, mem
     with torch.inference_mode():
         fast = unshuffled_convolution(image, layer, scale)
     assert fast.shape == plain.shape and largest(fast - plain) < 1e-6
+
+
+def test_scaled_weights_are_scaled_results():
+    torch.manual_seed(0)
+    layer = PointwiseConv2d(6, 4)
+    features = torch.randn(2, 6, 9, 5)
+    base = torch.randn(2, 4, 9, 5)
+    scale = torch.randn(1, 4, 1, 1)
+    expected = base + scale * layer(features)
+    assert largest(layer.scaled_onto(base, features, scale) - expected) < 1e-6, "with gradients"
+    with torch.inference_mode():
+        assert largest(layer.scaled_onto(base, features, scale) - expected) < 1e-6
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = layer.scaled_onto(base, features.bfloat16(), scale)
+            half = layer.scaled_onto(base.bfloat16(), features.bfloat16(), scale)
+    assert mixed.dtype == torch.float32 and half.dtype == torch.bfloat16
+    for result in (mixed, half):
+        assert largest(result - expected) < 2**-5 * largest(expected)
