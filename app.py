@@ -7,21 +7,19 @@ and fields.py.
 
 import csv
 import itertools
-import math
 import os
 import signal
 import sys
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from utils.config import option, parse
+from utils.config import parse
 from utils.errors import UserError
-from utils.options import DEVICE
 from utils.web import fields
+from utils.web.config import AppConfig
 from utils.web.page import Events, serve
 from utils.web.results import changed, compared, show, show_shrunk
-from utils.web.uploads import take_clip, take_photo, take_shots
+from utils.web.uploads import take_clip, take_photo, take_shots, whole_number
 from utils.web.visitors import SERVED, Visitor, Visitors, private_folder
 
 if TYPE_CHECKING:
@@ -32,27 +30,6 @@ MAX_OBJECTS = 5  # masks of a picture
 LONGEST_BLUR = 40  # px
 
 
-@dataclass(frozen=True)
-class AppConfig:
-    """A web page that restores clips and photos, selects the best shots and makes blur."""
-
-    host: str = option(
-        "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in, without a password"
-    )
-    port: int = option(7860, "port to listen on")
-    device: str = option("auto", DEVICE)
-    upload_mb: int = option(200, "maximum size of an uploaded file, MB")
-    photo_megapixels: float = option(24.0, "maximum size of a photo, megapixels")
-    burst: int = option(40, "maximum number of pictures in a burst")
-    video_frames: int = option(300, "maximum length of a clip, frames")
-    video_megapixels: float = option(
-        2.1, "maximum size of a clip's frames, megapixels; 1920x1080 has 2.1"
-    )
-    keep_minutes: float = option(
-        60.0, "minutes after which the files of an idle visitor are removed"
-    )
-
-
 def main() -> int:
     """Serve the page until Ctrl-C or SIGTERM; returns the exit status."""
     try:
@@ -61,8 +38,10 @@ def main() -> int:
             # Shells have SIGINT ignored in the background.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.default_int_handler)
-            page = build(config, Visitors(root, config.keep_minutes * 60))
-            serve(page, config.host, config.port, config.upload_mb)
+            visitors = Visitors(root, config.keep_minutes * 60, config.total_gb)
+            page = build(config, visitors)
+            hosts = config.allowed_host or ()
+            serve(page, visitors, config.host, config.port, config.upload_mb, hosts)
             threading.Event().wait()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -91,13 +70,16 @@ def show_frame(config: AppConfig, visitor: Visitor, number: float) -> tuple[str,
     from utils.image import write_image
     from utils.video import VideoFile, is_video
 
+    position = whole_number(number, 0, config.video_frames - 1, "the frame")
     visitor.start("frame")
     targets = []
     for part in ("input", "restored"):
         file = next(filter(is_video, (visitor.work / "video" / part).glob("*")), None)
         if file is None:
             raise UserError("the clip is not kept any more: restore it again")
-        frame = next(itertools.islice(VideoFile(file), int(number), None))
+        frame = next(itertools.islice(VideoFile(file), position, None), None)
+        if frame is None:
+            raise UserError(f"the clip has no frame {position}")
         target = visitor.shown["frame"] / f"{part}.png"
         write_image(target, frame)
         targets.append(str(target))
@@ -108,10 +90,12 @@ def restore_photo(config: AppConfig, visitor: Visitor, upload: str | None, weigh
     """(before and after, downloads)."""
     from methods.image_deblur.config import InferenceConfig
     from methods.image_deblur.inference import main
-    from restoration.image import WEIGHTS_FOLDER
+    from restoration.image import WEIGHTS_FOLDER, image_weights_at_hand
 
     folder = visitor.start("photo")
     photo = take_photo(config, visitor, upload, folder / "input")
+    if weights not in [path.name for path in image_weights_at_hand()]:
+        raise UserError("choose a network of the list")
     results = folder / "restored"
     chosen = {"weights": WEIGHTS_FOLDER / weights, "output_dir": results}
     main(InferenceConfig(photo, report=False, device=config.device, **chosen))
@@ -151,6 +135,7 @@ def pick_shots(
     from methods.irp.config import InferenceConfig
     from methods.irp.inference import main
 
+    count = whole_number(keep, 1, MAX_KEPT, "how many are restored")
     folder = visitor.start("pick")
     shots = take_shots(config, visitor, uploads or [], folder / "input")
     results = folder / "picked"
@@ -159,7 +144,7 @@ def pick_shots(
             shots,
             "select",
             ratio=1.0,
-            keep=str(int(keep)),
+            keep=str(count),
             restore=True,
             output_dir=results,
             device=config.device,
@@ -205,6 +190,8 @@ def make_blur(
     from methods.sbdd.generate import main
 
     masks = masks or []
+    extent = whole_number(length, 1, LONGEST_BLUR, "the length of the blur")
+    seed = whole_number(seed, 0, 2**63 - 1, "the seed")
     folder = visitor.start("blur")
     if len(masks) > MAX_OBJECTS:
         raise UserError(
@@ -223,9 +210,9 @@ def make_blur(
             max_objects=MAX_OBJECTS,
             min_object_area=0,
             min_img_size=0,
-            kernel_size=2 * math.ceil(length) + 5,
-            kernel_length=length,
-            seed=int(seed),
+            kernel_size=2 * extent + 5,
+            kernel_length=extent,
+            seed=seed,
         )
     )
     blurry = results / "blurry" / f"{photo.stem}_0.png"

@@ -32,10 +32,11 @@ from methods.video_deblur import inference as cdvd_tsp
 from methods.video_deblur.config import InferenceConfig as VideoConfig
 from utils.config import ROOT
 from utils.errors import UserError
-from utils.image import read_image, to_tensor, write_image
+from utils.image import encode_image, read_image, to_tensor, write_image
 from utils.video import NewVideo, VideoFile, VideoWriter
 from utils.web import results
 from utils.web.page import handler, plain, serve
+from utils.web.turns import Turns, waiting
 from utils.web.visitors import Visitors, private_folder
 
 gr = pytest.importorskip("gradio", reason="pip install -r requirements-app.txt")
@@ -72,7 +73,7 @@ def site():
         free.close()
         visitors = Visitors(root, 3600)
         page = app.build(CONFIG, visitors)
-        serve(page, "127.0.0.1", port, CONFIG.upload_mb)
+        serve(page, visitors, "127.0.0.1", port, CONFIG.upload_mb)
         yield SimpleNamespace(url=page.local_url, visitors=visitors, root=root, page=page)
         page.close(verbose=False)
 
@@ -427,12 +428,105 @@ def test_files_of_others_are_refused(visit, site, tmp_path):
     for path in (*hidden, "https://example.org/", "http://127.0.0.1/", "file:///etc/passwd"):
         assert httpx.get(f"{site.url}gradio_api/file={path}").status_code == 403, path
     call = f"{site.url}gradio_api/call/restore_photo"
-    refused = (*hidden, "https://example.org/a.png")
-    for path, end in ((shown, "complete"), *((path, "error") for path in refused)):
+    files = {"files": ("a.png", (tmp_path / "mine.png").read_bytes())}
+    uploaded = httpx.post(f"{site.url}gradio_api/upload", files=files).json()[0]
+    link = Path(uploaded).with_name("link.png")
+    link.symlink_to(ROOT / "docs/sample.png")
+    refused = (*hidden, shown, link, "https://example.org/a.png", f"http://{'../' * 30}{shown}")
+    for path, end in ((uploaded, "complete"), *((path, "error") for path in refused)):
         # A client would upload its own file of this name.
-        given = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
-        answer = httpx.post(call, json={"data": [given, "image_deblur.safetensors"]}).json()
-        assert f"event: {end}" in httpx.get(f"{call}/{answer['event_id']}").text, path
+        for more in ({}, {"is_stream": True}):  # which gradio hands on without a look at the path
+            given = {"path": str(path), "meta": {"_type": "gradio.FileData"}, **more}
+            answer = httpx.post(call, json={"data": [given, "image_deblur.safetensors"]}).json()
+            assert f"event: {end}" in httpx.get(f"{call}/{answer['event_id']}").text, path
+
+
+def test_foreign_names_and_pages_are_refused(site, tmp_path):
+    """A name that was pointed at this machine, and what a page of another site sends."""
+    import httpx
+
+    upload = f"{site.url}gradio_api/upload"
+    files = {"files": ("a.png", photo(tmp_path / "a.png").read_bytes())}
+    port = httpx.URL(site.url).port
+    for host, status in ((f"localhost:{port}", 200), (f"[::1]:{port}", 200), ("evil.example", 403)):
+        assert httpx.get(site.url, headers={"host": host}).status_code == status, host
+        assert httpx.post(upload, files=files, headers={"host": host}).status_code == status, host
+    for origin in ("https://evil.example", "null", f"http://127.0.0.1.evil.example:{port}"):
+        answer = httpx.post(upload, files=files, headers={"origin": origin})
+        assert answer.status_code == 403 and "other sites" in answer.text, origin
+    answer = httpx.post(upload, files=files, headers={"sec-fetch-site": "cross-site"})
+    assert answer.status_code == 403
+    own = {"origin": site.url.rstrip("/"), "sec-fetch-site": "same-origin"}
+    assert httpx.post(upload, files=files, headers=own).status_code == 200
+
+
+def test_a_visitor_has_few_jobs_and_others_get_their_turn():
+    """Three of one visitor wait; those of another come between them."""
+    jobs = Turns()
+    for session in "aaab":
+        jobs.append(SimpleNamespace(session_hash=session))
+    jobs.append(SimpleNamespace(session_hash="c"))
+    jobs.append(SimpleNamespace(session_hash="b"))
+    assert "".join(job.session_hash for job in jobs) == "abcaba"
+    running = [SimpleNamespace(session_hash="a", concurrency_id="job")]
+    queue = SimpleNamespace(
+        event_queue_per_concurrency_id={"job": SimpleNamespace(queue=jobs)},
+        active_jobs=[None, running],
+    )
+    assert [waiting(queue, session) for session in "abcd"] == [4, 2, 1, 0]
+
+
+def test_too_many_jobs_of_a_visitor_are_refused(site, monkeypatch):
+    import httpx
+
+    seen = {}
+
+    def block(*_):
+        seen.setdefault("started", threading.Event()).set()
+        seen.setdefault("go_on", threading.Event()).wait(20)
+        raise UserError("done")
+
+    monkeypatch.setattr(image_deblur, "main", block)
+    call = f"{site.url}gradio_api/call/restore_photo"
+    files = {"files": ("a.png", io.BytesIO(encode_image(pixels(), ".png")))}
+    path = httpx.post(f"{site.url}gradio_api/upload", files=files).json()[0]
+    given = {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+    def ask(session: str) -> int:
+        body = {"data": [given, "image_deblur.safetensors"], "session_hash": session}
+        return httpx.post(call, json=body).status_code
+
+    try:
+        assert [ask("greedy") for _ in range(6)] == [200] * 3 + [429] * 3
+        assert ask("modest") == 200
+    finally:
+        seen.setdefault("go_on", threading.Event()).set()
+
+
+def test_equal_uploads_stay_until_all_who_gave_them_have_gone(tmp_path):
+    visitors = Visitors(tmp_path, 3600)
+    upload = tmp_path / "served/content/a.png"
+    photo(upload)
+    for _ in range(2):
+        visitors.uploaded(upload)
+    with visitors.at_work("one") as one:
+        one.claim(str(upload))
+    visitors.leave("one")
+    assert upload.exists()  # the other one has not started yet
+    with visitors.at_work("two") as two:
+        two.claim(str(upload))
+    visitors.leave("two")
+    assert not upload.exists()
+    with visitors.at_work("three") as three, pytest.raises(UserError, match="no upload"):
+        three.claim(str(upload))
+
+
+def test_all_files_together_have_a_limit(tmp_path):
+    visitors = Visitors(tmp_path, 3600, total_gb=1e-5)
+    visitors.check_room()
+    (tmp_path / "served/large").write_bytes(bytes(20_000))
+    with pytest.raises(UserError, match="no room"):
+        visitors.check_room()
 
 
 def test_pages_load_nothing_from_elsewhere(site):
@@ -464,9 +558,9 @@ def test_who_goes_takes_the_files_along(visit, site, tmp_path):
         site.visitors.at_work(visitor.session_hash) as mine,
         site.visitors.at_work(other.session_hash) as theirs,
     ):
-        assert mine._uploads
-        goes = [mine.work, *mine.shown.values(), *mine._uploads]
-        stays = [theirs.work, *theirs.shown.values(), *theirs._uploads]
+        assert mine.uploads()
+        goes = [mine.work, *mine.shown.values(), *mine.uploads()]
+        stays = [theirs.work, *theirs.shown.values(), *theirs.uploads()]
     visitor.close()
     end = time.monotonic() + 10
     while any(path.exists() for path in goes) and time.monotonic() < end:
@@ -502,7 +596,8 @@ def test_mistakes_at_the_start_are_sentences(tmp_path, monkeypatch, capsys):
     ):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        serve(app.build(CONFIG, Visitors(tmp_path, 3600)), "127.0.0.1", taken.getsockname()[1], 1)
+        visitors = Visitors(tmp_path, 3600)
+        serve(app.build(CONFIG, visitors), visitors, "127.0.0.1", taken.getsockname()[1], 1)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

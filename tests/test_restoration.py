@@ -19,7 +19,7 @@ from models import build, load
 from restoration import ImageRestorer, VideoRestorer
 from utils.checkpoint import save_weights
 from utils.image import read_image, to_8bit, to_tensor, write_image
-from utils.web.visitors import SERVED, WORK, Visitor
+from utils.web.visitors import SERVED, WORK, Uploads, Visitor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,9 +63,12 @@ def by_selection(path: Path, weights: Path, folder: Path) -> np.ndarray:
 def by_page(path: Path, weights: Path, folder: Path) -> np.ndarray:
     for name in (WORK, SERVED):
         (folder / name).mkdir(parents=True)
-    visitor = Visitor(folder)
-    upload = folder / path.name
+    uploads = Uploads(folder / SERVED)
+    visitor = Visitor(folder, uploads)
+    upload = folder / SERVED / "content" / path.name
+    upload.parent.mkdir()
     upload.write_bytes(path.read_bytes())
+    uploads.add(upload)
     config = app.AppConfig(device="cpu")
     _, downloads = app.restore_photo(config, visitor, str(upload), weights.name)
     return read_image(downloads[0])

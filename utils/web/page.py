@@ -6,24 +6,22 @@ Gradio is imported when it is needed.
 import html
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.config import ROOT
 from utils.errors import UserError
-from utils.web.visitors import Visitors
+from utils.web.shield import Shield
+from utils.web.turns import JOBS, take_turns, waiting
+from utils.web.visitors import Visitor, Visitors
 
 if TYPE_CHECKING:
     import gradio as gr
 
 MAX_WAITING = 20  # jobs in the queue
-# The page loads nothing that does not come from its own server.
-POLICY = (
-    b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    b"style-src 'self' 'unsafe-inline'"
-)
+MAX_OF_A_VISITOR = 3  # of them, and the one that runs
 
 
 class Events:
@@ -38,16 +36,21 @@ class Events:
     ) -> None:
         """What a button starts; such jobs wait for each other.
 
-        more: the column that is hidden until there are results.
+        more: the column that is hidden until there are results. Files of the inputs become the
+        visitor's as soon as they are uploaded, so that they go with them.
         """
         import gradio as gr
 
+        for field in inputs:
+            if isinstance(field, gr.File):
+                keep = handler(claim, self.visitors)
+                field.upload(keep, field, None, api_visibility="private", show_progress="hidden")
         done = button.click(
             handler(partial(work, self.config), self.visitors),
             inputs,
             outputs,
             api_name=work.__name__,
-            concurrency_id="job",
+            concurrency_id=JOBS,
             concurrency_limit=1,
         )
         done.success(lambda: gr.Column(visible=True), None, more, api_visibility="private")
@@ -82,6 +85,7 @@ def handler(work: Callable, visitors: Visitors) -> Callable:
 
             progress.update = advance_or_stop  # called per frame, shot and tile
             try:
+                visitors.check_room()
                 return work(visitor, *values)
             except UserError as error:
                 message = plain(error, visitors.root)
@@ -95,36 +99,29 @@ def handler(work: Callable, visitors: Visitors) -> Callable:
     return handle
 
 
+def claim(visitor: Visitor, uploads: str | list[str] | None) -> None:
+    """Make uploads a visitor's."""
+    for upload in [uploads] if isinstance(uploads, str) else uploads or []:
+        visitor.claim(upload)
+
+
 def plain(error: UserError, root: Path) -> str:
     """An error's sentence as HTML, without the server's folders."""
     folders = "|".join(re.escape(str(folder)) for folder in (root, ROOT))
     return html.escape(re.sub(rf"(?:{folders})/(?:\S*/)?", "", str(error)))
 
 
-class Shield:
-    """Around the server: neither pages nor the server itself load anything from elsewhere."""
-
-    def __init__(self, app: Callable):
-        self.app = app
-
-    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        async def send_with_policy(message: dict) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"content-security-policy", POLICY)]
-            await send(message)
-
-        if scope["type"] == "http" and re.search(r"/(?:file|proxy)=\s*\w+:", scope["path"]):
-            body = b"This server hands out its own files alone."
-            await send({"type": "http.response.start", "status": 403, "headers": []})
-            await send({"type": "http.response.body", "body": body})
-        else:
-            await self.app(scope, receive, send_with_policy)
-
-
-def serve(page: "gr.Blocks", host: str, port: int, upload_mb: int) -> None:
+def serve(
+    page: "gr.Blocks",
+    visitors: Visitors,
+    host: str,
+    port: int,
+    upload_mb: int,
+    allowed_hosts: Collection[str] = (),
+) -> None:
     """Serve the page to whoever reaches the address, from threads of its own.
 
-    Files of at most upload_mb are taken.
+    Files of at most upload_mb are taken. allowed_hosts: see utils/web/shield.py.
     """
     import gradio as gr
     from starlette.middleware import Middleware
@@ -133,13 +130,24 @@ def serve(page: "gr.Blocks", host: str, port: int, upload_mb: int) -> None:
         font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     )
     page.queue(max_size=MAX_WAITING)
+    queue = page._queue  # gradio has no public name for it
+    for function in page.fns.values():
+        queue.create_event_queue_for_fn(function)
+    take_turns(queue)
+    shield = Middleware(
+        Shield,
+        allowed_hosts=[*allowed_hosts, host],
+        waiting=partial(waiting, queue),
+        max_waiting=MAX_OF_A_VISITOR,
+        uploaded=visitors.uploaded,
+    )
     try:
         page.launch(
             theme=theme,
             server_name=host,
             server_port=port,
             max_file_size=f"{upload_mb}mb",
-            app_kwargs={"middleware": [Middleware(Shield)]},
+            app_kwargs={"middleware": [shield]},
             prevent_thread_lock=True,
             footer_links=[],
             quiet=True,

@@ -17,6 +17,14 @@ class Limits(Protocol):
     video_megapixels: float
 
 
+def whole_number(value: object, lowest: int, highest: int, what: str) -> int:
+    """A field's number; raises UserError for what the field can't give."""
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not usable or not lowest <= value <= highest or value != int(value):
+        raise UserError(f"{what} must be a whole number from {lowest} to {highest}")
+    return int(value)
+
+
 def take_photo(
     limits: Limits, visitor: Visitor, upload: str | None, folder: Path, number: int | None = None
 ) -> Path:
@@ -26,7 +34,7 @@ def take_photo(
     """
     from utils.image import EXTENSIONS, image_size
 
-    if not upload:
+    if not upload or not isinstance(upload, str):
         raise UserError("no photo yet: drop one first")
     photo = visitor.take(upload, folder, EXTENSIONS, number)
     height, width = image_size(photo)
@@ -48,7 +56,7 @@ def take_clip(
     """
     from utils.video import EXTENSIONS, VideoFile
 
-    if not upload:
+    if not upload or not isinstance(upload, str):
         raise UserError("no clip yet: drop one first")
     clip = visitor.take(upload, folder, EXTENSIONS)
     video = VideoFile(clip)

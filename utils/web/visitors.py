@@ -12,12 +12,14 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,13 +57,13 @@ def private_folder() -> Iterator[Path]:
 class Visitor:
     """One visitor's files: `start` a task, `take` uploads, put what is shown into `shown`."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, uploads: "Uploads"):
         self.work = root / WORK / secrets.token_urlsafe(24)
         self.shown: dict[str, Path] = {}  # task -> folder, below ROOT/served
         self.used = time.time()
         self.gone = False
         self._served = root / SERVED
-        self._uploads: set[Path] = set()
+        self._uploads = uploads
 
     def start(self, task: str) -> Path:
         """An empty folder for a task; what it made the last time goes.
@@ -83,7 +85,7 @@ class Visitor:
 
         A number comes before the name, so that no two are the same.
         """
-        source = Path(upload)
+        source = self.claim(upload)
         stem = _safe(source.stem)
         if number is not None:
             stem = f"{number:02d}_{stem}"
@@ -91,31 +93,107 @@ class Visitor:
         if target.suffix not in endings:
             raise UserError(f"{target.name} can't be read here: give one of {' '.join(endings)}")
         folder.mkdir(parents=True, exist_ok=True)
-        self._uploads.add(source)
         try:
             os.link(source, target)
         except FileNotFoundError:
             raise UserError(f"{target.name} is not kept any more: upload it again") from None
         return target
 
+    def claim(self, upload: str) -> Path:
+        """An upload that is this visitor's from now on, and goes with the visitor.
+
+        Raises UserError for a path that is no upload.
+        """
+        return self._uploads.claim(upload, self)
+
+    def uploads(self) -> list[Path]:
+        """What this visitor has claimed."""
+        return self._uploads.of(self)
+
     def remove(self) -> None:
         """Remove all files of the visitor."""
         _remove(self.work, *self.shown.values())
-        for upload in self._uploads:
-            upload.unlink(missing_ok=True)
-            with suppress(OSError):  # another file of the same content lies there
-                upload.parent.rmdir()
+        self._uploads.release(self)
+
+
+class Uploads:
+    """What was uploaded: ROOT/served/FOLDER/NAME, where gradio names the folder by the content.
+
+    So equal uploads are one file, which stays until all who gave it have gone.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._given: Counter[Path] = Counter()  # how often each was uploaded
+        self._claims: dict[Path, list[Visitor]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, path: Path) -> None:
+        """Count an upload."""
+        with self._lock:
+            self._given[path] += 1
+
+    def claim(self, upload: str, visitor: Visitor) -> Path:
+        """See Visitor.claim: a regular file that was uploaded, and no link."""
+        path = Path(upload)
+        with self._lock:
+            known = path in self._given
+            if known and not _is_regular(path):
+                raise UserError(f"{_safe(path.stem)} is not kept any more: upload it again")
+            if not known or path.parent.parent != self.folder:
+                raise UserError("this is no upload: drop the file into its field")
+            claims = self._claims.setdefault(path, [])
+            if visitor not in claims:
+                claims.append(visitor)
+        return path
+
+    def of(self, visitor: Visitor) -> list[Path]:
+        """The uploads of a visitor."""
+        with self._lock:
+            return [path for path, claims in self._claims.items() if visitor in claims]
+
+    def release(self, visitor: Visitor) -> None:
+        """Remove the uploads that were this visitor's alone."""
+        with self._lock:
+            for path, claims in list(self._claims.items()):
+                if visitor not in claims:
+                    continue
+                claims.remove(visitor)
+                self._given[path] -= 1
+                if not claims and self._given[path] <= 0:
+                    self._forget(path)
+
+    def claimed(self) -> set[Path]:
+        """Folders of uploads that are somebody's."""
+        with self._lock:
+            return {path.parent for path, claims in self._claims.items() if claims}
+
+    def forget_folder(self, folder: Path) -> None:
+        """Remove the uploads of a folder that nobody claims."""
+        with self._lock:
+            for path in [path for path in self._given if path.parent == folder]:
+                self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        del self._given[path]
+        self._claims.pop(path, None)
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # another file of the same content lies there
+            path.parent.rmdir()
 
 
 class Visitors:
     """Who is here, by the sessions of the page.
 
-    Files that nobody has used for `keep_s` seconds are removed.
+    Files that nobody has used for `keep_s` seconds are removed. total_gb: of all files, beyond
+    which no work begins.
     """
 
-    def __init__(self, root: Path, keep_s: float):
+    def __init__(self, root: Path, keep_s: float, total_gb: float = math.inf):
         self.root = root
         self.keep_s = keep_s
+        self.total_gb = total_gb
+        self.uploads = Uploads(root / SERVED)
         self._by_session: dict[str, Visitor] = {}
         self._lock = threading.Lock()
         for name in (WORK, SERVED):
@@ -130,7 +208,7 @@ class Visitors:
         """
         with self._lock:
             name = session or secrets.token_hex()
-            visitor = self._by_session.setdefault(name, Visitor(self.root))
+            visitor = self._by_session.setdefault(name, Visitor(self.root, self.uploads))
             visitor.used = math.inf
         try:
             yield visitor
@@ -138,6 +216,10 @@ class Visitors:
             visitor.used = time.time()
             if visitor.gone:
                 visitor.remove()  # once more, as work went on
+
+    def uploaded(self, path: Path) -> None:
+        """Count an upload; without that nobody can use it."""
+        self.uploads.add(path)
 
     def leave(self, session: str | None) -> None:
         """Remove the files of a visitor who goes."""
@@ -154,15 +236,16 @@ class Visitors:
         for session, visitor in visitors.items():
             if visitor.used < oldest:
                 self.leave(session)
-        known: set[Path] = set()
+        known = self.uploads.claimed()
         for visitor in visitors.values():
             known.update(visitor.shown.values())
         for path in set((self.root / SERVED).iterdir()) - known:
             if path.stat().st_mtime >= oldest:
                 continue
+            self.uploads.forget_folder(path)
             if path.is_dir():
                 shutil.rmtree(path)
-            else:
+            elif path.exists():
                 path.unlink()
 
     def _sweep_again(self) -> None:
@@ -171,6 +254,23 @@ class Visitors:
             with suppress(FileNotFoundError):
                 self.sweep()
             time.sleep(min(SWEEP_S, max(self.keep_s, 0.1)))
+
+    def check_room(self) -> None:
+        """Raises UserError where the files of all visitors together are too large."""
+        sizes = {}
+        for path in self.root.rglob("*"):
+            with suppress(FileNotFoundError):  # visitors leave at any time
+                status = path.lstat()
+                sizes[status.st_ino] = status.st_size
+        if sum(sizes.values()) > self.total_gb * 2**30:
+            raise UserError("there is no room for more files now: try again later")
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and path.resolve() == path
+    except OSError:
+        return False
 
 
 def _safe(name: str) -> str:

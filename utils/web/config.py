@@ -1,0 +1,34 @@
+"""Options of the page."""
+
+from dataclasses import dataclass
+
+from utils.config import option
+from utils.options import DEVICE
+
+
+@dataclass(frozen=True)
+class AppConfig:
+    """A web page that restores clips and photos, selects the best shots and makes blur."""
+
+    host: str = option(
+        "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in, without a password"
+    )
+    port: int = option(7860, "port to listen on")
+    allowed_host: list[str] | None = option(
+        None,
+        "names under which this machine may be asked, besides localhost and its plain addresses",
+    )
+    device: str = option("auto", DEVICE)
+    upload_mb: int = option(200, "maximum size of an uploaded file, MB")
+    photo_megapixels: float = option(24.0, "maximum size of a photo, megapixels")
+    burst: int = option(40, "maximum number of pictures in a burst")
+    video_frames: int = option(300, "maximum length of a clip, frames")
+    video_megapixels: float = option(
+        2.1, "maximum size of a clip's frames, megapixels; 1920x1080 has 2.1"
+    )
+    total_gb: float = option(
+        10.0, "maximum size of all files of all visitors, GB; beyond it nobody's work begins"
+    )
+    keep_minutes: float = option(
+        60.0, "minutes after which the files of an idle visitor are removed"
+    )
