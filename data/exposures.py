@@ -27,9 +27,10 @@ from data.synthesis.development import Camera
 from data.synthesis.exposure import InBetween, exposure_times
 from data.synthesis.realism import Realism, draw_response
 from utils.errors import UserError
-from utils.files import atomic_path
+from utils.files import atomic_path, write_text
 from utils.image import resize_to
 from utils.progress import Progress
+from utils.scenes import CutDetector
 from utils.video import FrameFolder, VideoFile
 
 # Frames are shrunk to this side first: compression and a phone's sharpening would not be a sharp
@@ -48,15 +49,25 @@ _PIXEL_VALUES = np.arange(256, dtype=np.uint8)
 
 @dataclass(frozen=True)
 class HighRateVideo:
-    """Frames [N,H,W,3] uint8; every `rate`-th is a real one."""
+    """Frames [N,H,W,3] uint8; every `rate`-th is a real one.
+
+    cuts: indices of the real frames that begin another scene.
+    """
 
     name: str
     frames: np.ndarray
     rate: int
+    cuts: tuple[int, ...] = ()
 
     @property
     def real_frames(self) -> int:
         return (len(self.frames) - 1) // self.rate + 1
+
+    @property
+    def scenes(self) -> list[range]:
+        """The real frames of each scene."""
+        ends = (0, *self.cuts, self.real_frames)
+        return [range(first, last) for first, last in itertools.pairwise(ends)]
 
 
 class ExposedVideos(Dataset):
@@ -65,10 +76,11 @@ class ExposedVideos(Dataset):
     RGB in [0,1]. A fifth of the clips is not blurred, a fifth are means of 3-9 whole frames, the
     rest exposures of 0.5-9 intervals; the time from one exposure to the next is at least its
     length. Every video counts alike, whatever its length, `PER_VIDEO` times per epoch. The ground
-    truth is always a real frame. srgb_fraction: of the clips, averages in sRGB space instead of
-    linear light, as in GoPro's `blur`. realism: cameras, compression and sharp neighbours as it
-    says (its own fraction of averages in sRGB space holds then); none: mild noise and JPEG, one
-    length of exposure for all frames. An item depends only on (seed, epoch, index).
+    truth is always a real frame. A clip lies in one scene; scenes shorter than two frames per frame
+    of the clip are left out. srgb_fraction: of the clips, averages in sRGB space instead of linear
+    light, as in GoPro's `blur`. realism: cameras, compression and sharp neighbours as it says (its
+    own fraction of averages in sRGB space holds then); none: mild noise and JPEG, one length of
+    exposure for all frames. An item depends only on (seed, epoch, index).
     """
 
     PER_VIDEO = 32
@@ -92,12 +104,16 @@ class ExposedVideos(Dataset):
         self.videos = [
             high_rate(video, cache, max_frames) for video in Progress(videos, "raising frame rates")
         ]
+        self._scenes = []  # long enough, of every video
         for video in self.videos:
-            if min(video.frames.shape[1:3]) < size or video.real_frames < 2 * frames:
+            scenes = [scene for scene in video.scenes if len(scene) >= 2 * frames]
+            if min(video.frames.shape[1:3]) < size or not scenes:
+                where = " (its longest scene)" if video.cuts else ""
                 raise UserError(
-                    f"{video.name}: {video.real_frames} frames of "
-                    f"{video.frames.shape[2]}x{video.frames.shape[1]} are not enough"
+                    f"{video.name}: {max(map(len, video.scenes))} frames of "
+                    f"{video.frames.shape[2]}x{video.frames.shape[1]} are not enough{where}"
                 )
+            self._scenes.append(scenes)
 
     def __len__(self) -> int:
         return self.PER_VIDEO * len(self.videos)
@@ -106,10 +122,11 @@ class ExposedVideos(Dataset):
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
         video = self.videos[index % len(self.videos)]
-        offsets, stride = self._draw_exposure(rng, video)
+        scene = self._draw_scene(rng, index % len(self.videos))
+        offsets, stride = self._draw_exposure(rng, video.rate, len(scene))
         reach = -(-int(offsets.max()) // video.rate)  # real frames
-        first = int(rng.integers(reach, video.real_frames - reach - (self.frames - 1) * stride))
-        middles = video.rate * (first + stride * np.arange(self.frames))
+        first = int(rng.integers(reach, len(scene) - reach - (self.frames - 1) * stride))
+        middles = video.rate * (scene[first] + stride * np.arange(self.frames))
         window = self._draw_window(rng, video, middles[0] + offsets[0], middles[-1] + offsets[-1])
         exposures = [offsets] * self.frames
         if self.realism and rng.random() < self.realism.sharp_neighbours:
@@ -134,26 +151,34 @@ class ExposedVideos(Dataset):
             "frames": [str(middle // video.rate) for middle in middles],
         }
 
+    def _draw_scene(self, rng: np.random.Generator, index: int) -> range:
+        """A scene of a video, by its length; nothing is drawn where there is one."""
+        scenes = self._scenes[index]
+        if len(scenes) == 1:
+            return scenes[0]
+        lengths = np.array([len(scene) for scene in scenes])
+        return scenes[int(rng.choice(len(scenes), p=lengths / lengths.sum()))]
+
     def _draw_exposure(
-        self, rng: np.random.Generator, video: HighRateVideo
+        self, rng: np.random.Generator, rate: int, real_frames: int
     ) -> tuple[np.ndarray, int]:
-        """The frames of an exposure and the stride to the next exposure.
+        """The frames of an exposure in a scene and the stride to the next exposure.
 
         The frames are counted at the high rate from the exposure's middle, the stride in real
         frames.
         """
-        longest = (video.real_frames - 2) // self.frames  # all exposures side by side must fit
+        longest = (real_frames - 2) // self.frames  # all exposures side by side must fit
         kind = rng.random()
         if kind < UNBLURRED_FRACTION:
             return np.zeros(1, int), int(rng.integers(1, min(4, longest) + 1))
         if kind < UNBLURRED_FRACTION + PLAIN_FRACTION and longest >= PLAIN_FRAMES[0]:
             exposure = int(rng.choice([count for count in PLAIN_FRAMES if count <= longest]))
-            offsets = (np.arange(exposure) - exposure // 2) * video.rate
+            offsets = (np.arange(exposure) - exposure // 2) * rate
         else:
             logarithm = rng.uniform(math.log(0.5), math.log(min(LONGEST_EXPOSURE, longest)))
             exposure = math.exp(logarithm)
-            half = min(int(exposure * video.rate / 2), MAX_FRAMES_PER_EXPOSURE // 2)
-            times = exposure_times(0, exposure * video.rate, 2 * half + 1)
+            half = min(int(exposure * rate / 2), MAX_FRAMES_PER_EXPOSURE // 2)
+            times = exposure_times(0, exposure * rate, 2 * half + 1)
             offsets = np.round(times).astype(int)
         min_stride = math.ceil(exposure)
         max_stride = min(2 * min_stride, longest)
@@ -274,38 +299,48 @@ def _with_sharp_neighbours(
 def high_rate(video: Video, cache: Path, max_frames: int = 0) -> HighRateVideo:
     """A sharp video with about `STEP` pixels of motion between frames.
 
-    It lies in a file in `cache`, which is written on the first call.
+    It lies in a file in `cache`, which is written on the first call, with its cuts beside it.
     """
     source = video.open()
     path = video.file or video.blurry[0]
     identity = (
         f"{path.resolve()} {path.stat().st_mtime_ns} {source.count} {max_frames} "
-        f"{LONGEST} {STEP} {MAX_RATE}"
+        f"{LONGEST} {STEP} {MAX_RATE} cuts"
     )
     name = f"{video.name}_{zlib.crc32(identity.encode()):08x}"
     cached = next(cache.glob(f"{glob.escape(name)}_x*.npy"), None)
-    if cached is None:
-        count, rate = _survey(source, max_frames)
+    if cached is None or not cached.with_suffix(".cuts").is_file():
+        count, rate, cuts = _survey(source, max_frames)
         cached = cache / f"{name}_x{rate}.npy"
+        write_text(cached.with_suffix(".cuts"), " ".join(map(str, cuts)))
         with atomic_path(cached) as temporary:
             _write_high_rate(temporary, itertools.islice(source, count), count, rate)
     rate = int(cached.stem.rpartition("_x")[2])
-    return HighRateVideo(video.name, np.load(cached, mmap_mode="r", allow_pickle=False), rate)
+    cuts = tuple(map(int, cached.with_suffix(".cuts").read_text().split()))
+    frames = np.load(cached, mmap_mode="r", allow_pickle=False)
+    return HighRateVideo(video.name, frames, rate, cuts)
 
 
-def _survey(source: VideoFile | FrameFolder, max_frames: int) -> tuple[int, int]:
-    """Number of frames to use and the rate their motion asks for, from every eighth pair."""
+def _survey(source: VideoFile | FrameFolder, max_frames: int) -> tuple[int, int, list[int]]:
+    """Number of frames to use, the rate their motion asks for, and where scenes begin.
+
+    The motion is that of every eighth pair.
+    """
     max_motion = 0.0
     previous = None
     count = 0
+    cuts = []
+    begins_scene = CutDetector()
     for pixels in itertools.islice(source, max_frames or None):
+        if begins_scene(pixels):
+            cuts.append(count)
         if count % 8 < 2:
             frame = _prepared(pixels)
-            if count % 8:
+            if count % 8 and count not in cuts:
                 max_motion = max(max_motion, InBetween(previous, frame).motion)
             previous = frame
         count += 1
-    return count, min(max(math.ceil(max_motion / STEP), 1), MAX_RATE)
+    return count, min(max(math.ceil(max_motion / STEP), 1), MAX_RATE), cuts
 
 
 def _write_high_rate(path: Path, source: Iterable[np.ndarray], count: int, rate: int) -> None:

@@ -1,6 +1,7 @@
 """Restore videos frame by frame, in memory that does not grow with their length."""
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from utils.device import (
     inference,
 )
 from utils.errors import UserError
+from utils.scenes import scenes
 from utils.tiling import pad_to_multiple
 
 
@@ -58,7 +60,8 @@ class VideoRestorer:
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Restored frames [H,W,3], as many as come in, of their type (uint8 or uint16).
 
-        Raises UserError for frames that need more memory than is free.
+        Each scene is restored on its own. Raises UserError for frames that need more memory than
+        is free.
         """
         from utils.image import in_depth, to_tensor  # Pillow is not needed for tensors
 
@@ -68,7 +71,7 @@ class VideoRestorer:
             return
         self.plan_memory(first.shape[:2])
         tensors = map(to_tensor, itertools.chain([first], frames))
-        for restored in self.stream(tensors):
+        for restored in self.stream(tensors, cuts=True):
             yield in_depth(restored, first.dtype)
 
     def stream(
@@ -77,15 +80,32 @@ class VideoRestorer:
         ends: bool = True,
         observe: Observer | None = None,
         progress: Callable[[], object] | None = None,
+        cuts: bool = False,
     ) -> Iterator[Tensor]:
         """Restored frames [3,H,W] float32 on the CPU, in order, of a video's frames in [0,1].
 
         ends: also the first and last frames, whose missing neighbours the network stands in for;
         without it `network.lost` fewer come out at each end. A few frames are held in memory,
         however long the video. progress is called per frame; observe(stage, frame index, frame
-        [3,H,W]) with the results of every stage before the last. Raises UserError for frames of
-        different sizes.
+        [3,H,W]) with the results of every stage before the last. cuts: each scene is restored as a
+        video of its own, without `observe`. Raises UserError for frames of different sizes.
         """
+        if not cuts:
+            yield from self._stream_scene(frames, ends, observe, progress)
+            return
+        restored = itertools.chain.from_iterable(
+            self._stream_scene(scene, True, None, progress) for scene in scenes(frames, _as_array)
+        )
+        yield from restored if ends else _without_ends(restored, self.network.lost)
+
+    def _stream_scene(
+        self,
+        frames: Iterable[Tensor],
+        ends: bool,
+        observe: Observer | None,
+        progress: Callable[[], object] | None,
+    ) -> Iterator[Tensor]:
+        """As `stream`, of one scene."""
         network = self.network
         sizes: list[tuple[int, int]] = []
         shift = network.lost if ends else 0
@@ -131,6 +151,19 @@ class VideoRestorer:
         return {
             label: values[..., :height, :width].float().cpu() for label, values in shown.items()
         }
+
+
+def _as_array(frame: Tensor) -> np.ndarray:
+    return frame.movedim(0, -1).contiguous().cpu().numpy()
+
+
+def _without_ends(frames: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+    """The frames but the first and last ones, `count` each."""
+    kept: deque[Tensor] = deque()
+    for frame in itertools.islice(frames, count, None):
+        kept.append(frame)
+        if len(kept) > count:
+            yield kept.popleft()
 
 
 def _check_same_size(size: tuple[int, int], first: tuple[int, int]) -> None:

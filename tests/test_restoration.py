@@ -1,5 +1,6 @@
 """One photo, four ways to restore it, one result; and the library from somebody's own program."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from methods.irp import inference as irp
 from methods.irp.config import InferenceConfig as ShotConfig
 from models import build, load
 from restoration import ImageRestorer, VideoRestorer
+from tests.utils.test_scenes import shot
 from utils.checkpoint import save_weights
 from utils.image import read_image, to_8bit, to_tensor, write_image
 from utils.web.visitors import SERVED, WORK, Uploads, Visitor
@@ -125,6 +127,19 @@ def test_a_video_restorer_gives_as_many_frames_as_it_gets(small_network):
     assert len(restored) == 4
     assert all(frame.shape == (21, 34, 3) and frame.dtype == np.uint8 for frame in restored)
     assert list(restorer([])) == []
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_no_frame_borrows_from_another_scene(small_network, ends):
+    restorer = VideoRestorer.load(small_network(), device="cpu")
+    shots = [list(map(to_tensor, frames)) for frames in (shot(1, 5), shot(2, 1), shot(3, 4))]
+    alone = [frame for frames in shots for frame in restorer.stream(frames)]
+    together = list(restorer.stream(itertools.chain(*shots), ends, cuts=True))
+    lost = 0 if ends else restorer.network.lost
+    assert len(together) == 10 - 2 * lost
+    assert torch.equal(torch.stack(together), torch.stack(alone[lost : 10 - lost]))
+    pixels = restorer(np.concatenate((shot(1, 5), shot(2, 1), shot(3, 4))))
+    assert np.array_equal(np.stack(list(pixels)), np.stack([to_8bit(frame) for frame in alone]))
 
 
 PROGRAM = """

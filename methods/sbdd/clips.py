@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import operator
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from methods.sbdd.config import GenerateConfig
 from methods.sbdd.shared import SHEET_ROWS, Rows, masks, print_summary, progress, response
 from utils.errors import UserError
 from utils.image import read_image
+from utils.scenes import scenes
 
 ClipFrames = Iterator[tuple[str, np.ndarray, np.ndarray]]  # name, blurry, sharp
 SequencePictures = tuple[np.ndarray, list[np.ndarray]]  # blurry, its seven sharp frames
@@ -142,21 +144,22 @@ def _windows(
 ) -> Iterator[tuple[int, list[np.ndarray]]]:
     """(index of the middle frame, the frames of one exposure in [0,1]) every `stride` frames.
 
-    Only as many frames are held as one exposure needs.
+    No exposure goes over a cut. Only as many frames are held as one exposure needs.
     """
     span = frames_needed(config.exposure, config.interpolate)
     stride = config.stride or math.ceil(config.exposure)
-    window: deque[np.ndarray] = deque(maxlen=span)
     found = False
-    for index, pixels in enumerate(video.open()):
-        window.append(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max)
-        if len(window) == span and (index + 1 - span) % stride == 0:
-            found = True
-            yield index - span // 2, list(window)
+    for scene in scenes(enumerate(video.open()), operator.itemgetter(1)):
+        window: deque[np.ndarray] = deque(maxlen=span)
+        for number, (index, pixels) in enumerate(scene, 1):
+            window.append(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max)
+            if len(window) == span and (number - span) % stride == 0:
+                found = True
+                yield index - span // 2, list(window)
     if not found:
         raise UserError(
             f"video {name} is too short: an exposure of {config.exposure:g} intervals needs "
-            f"{span} frames"
+            f"{span} frames without a cut"
         )
 
 

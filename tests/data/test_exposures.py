@@ -9,6 +9,7 @@ from data.exposures import ExposedFrames, ExposedVideos, high_rate
 from data.mixture import Mixture
 from data.synthesis.camera import NO_RESPONSE, STANDARD
 from data.synthesis.exposure import mean_in_linear_light
+from tests.utils.test_scenes import shot
 from utils.errors import UserError
 from utils.image import write_image
 
@@ -119,6 +120,33 @@ def test_the_truth_is_a_real_frame_and_the_blur_a_mean_around_it(
             around = frames[numbers[2] - half : numbers[2] + half + 1][part]
             errors.append(np.abs(mean_in_linear_light(around, response) - blurry).max())
         assert min(errors) < 0.5 / 255 + 1e-4
+
+
+def test_no_exposure_goes_over_a_cut(tmp_path, monkeypatch):
+    """Three shots, of which the second is too short for a clip."""
+    for index, pixels in enumerate([*shot(1, 9), *shot(2, 2), *shot(3, 14)]):
+        write_image(tmp_path / f"sharp/cut/{index:02d}.png", pixels)
+    used = []
+    expose = ExposedVideos._expose
+
+    def recorded(self, rng, video, middles, exposures, *rest):
+        used.append((video, middles + np.array(exposures).T))
+        return expose(self, rng, video, middles, exposures, *rest)
+
+    monkeypatch.setattr(ExposedVideos, "_expose", recorded)
+    clips = make(find_videos(tmp_path / "sharp", "frames").videos, tmp_path, frames=2)
+    for index in range(60):
+        clips[0, index]
+    drawn = set()
+    for video, frames in used:
+        assert video.cuts == (9, 11)
+        first, last = frames.min() / video.rate, frames.max() / video.rate
+        inside = [0 <= first <= last <= 8, 11 <= first <= last <= 24]
+        assert sum(inside) == 1
+        drawn.add(inside.index(True))
+    assert drawn == {0, 1}
+    again = make(find_videos(tmp_path / "sharp", "frames").videos, tmp_path, frames=2)
+    assert again.videos[0].cuts == (9, 11)  # of the cache
 
 
 def test_too_short_or_too_small_videos_are_named(videos, tmp_path):

@@ -22,6 +22,7 @@ from data.synthesised import Draw, PairMaker, SynthesisedPairs
 from methods.sbdd import generate
 from methods.sbdd.config import GenerateConfig
 from methods.sbdd.pairs import pair_maker
+from tests.utils.test_scenes import shot
 from tests.utils.test_video import make_file
 from utils.config import ROOT
 from utils.errors import UserError
@@ -87,6 +88,15 @@ def test_exposures_over_a_video(tmp_path):
     generate.main(replace(config, output_dir=tmp_path / "smooth", exposure=1.0))
     (video,) = find_videos(tmp_path / "smooth").videos
     assert video.frames == [f"{index:05d}" for index in range(1, 11)]
+
+
+def test_no_exposure_goes_over_a_cut(tmp_path):
+    for index, pixels in enumerate([*shot(1, 5), *shot(2, 2), *shot(3, 4)]):
+        write_image(tmp_path / f"in/cut/{index:02d}.png", pixels)
+    config = GenerateConfig(tmp_path / "in", tmp_path / "out", "clips", "videos")
+    generate.main(replace(config, exposure=3.0, stride=1, interpolate=False))
+    (video,) = find_videos(tmp_path / "out").videos
+    assert video.frames == ["00001", "00002", "00003", "00008", "00009"]
 
 
 def test_mistakes_are_sentences(pictures, tmp_path):
