@@ -77,7 +77,8 @@ def show_frame(config: AppConfig, visitor: Visitor, number: float) -> tuple[str,
         file = next(filter(is_video, (visitor.work / "video" / part).glob("*")), None)
         if file is None:
             raise UserError("the clip is not kept any more: restore it again")
-        frame = next(itertools.islice(VideoFile(file), position, None), None)
+        video = VideoFile(file, as_bt709=True)
+        frame = next(itertools.islice(video, position, None), None)
         if frame is None:
             raise UserError(f"the clip has no frame {position}")
         target = visitor.shown["frame"] / f"{part}.png"

@@ -54,8 +54,8 @@ class Video:
         return [path.stem for path in self.blurry]
 
     def open(self) -> VideoFile | FrameFolder:
-        """Its (blurry) frames as pixels, one after the other."""
-        return VideoFile(self.file) if self.file else FrameFolder(self.blurry)
+        """Its (blurry) frames as pixels of common colours, one after the other."""
+        return VideoFile(self.file, as_bt709=True) if self.file else FrameFolder(self.blurry)
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,7 @@ def existing_folder(folder: Path) -> None:
         return
     if folder.exists():
         raise UserError(f"no folder at {folder}: it is a file")
-    from utils.download.table import how_to_get
-
-    raise UserError(f"no folder at {folder}: {how_to_get(folder) or 'check the path'}")
+    raise UserError(f"no folder at {folder}: check the path")
 
 
 def images_in(folder: Path) -> list[Path]:

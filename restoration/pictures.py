@@ -12,11 +12,12 @@ from utils import distributed
 from utils.errors import noting, raise_left_out
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.scoring import Scores, Triple, read_truth
-from utils.image import image_size, in_8bit, read_8bit, to_8bit, to_tensor
+from utils.image import image_size, in_8bit, in_depth, read_8bit, to_tensor
 from utils.photo import Photo, read_photo, write_photo
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, amount, spread
-from utils.video import VideoFile, VideoWriter
+from utils.video import VideoFile
+from utils.video_writer import VideoWriter
 
 
 def run_pictures(
@@ -135,13 +136,13 @@ def _restore_frames(job: Job, restorer: ImageRestorer, source: VideoFile, target
         VideoWriter(target, source, job.lossless) as writer,
         Progress(total=source.count, unit="frame") as bar,
     ):
-        for index, (timestamp, pixels) in enumerate(source.timed()):
-            restored = to_8bit(restorer.restore(to_tensor(pixels)))
-            writer.write(restored, timestamp)
+        for index, (timestamp, duration, pixels) in enumerate(source.timed()):
+            restored = in_depth(restorer.restore(to_tensor(pixels)), pixels.dtype)
+            writer.write(restored, timestamp, duration)
             watch.done += 1
             if index in shown:
                 name = f"{source.path.stem}, frame {index}"
-                results.examples.append(Example(name, pixels, restored))
+                results.examples.append(Example(name, in_8bit(pixels), in_8bit(restored)))
             bar.update()
     results.speed = watch.sentence()
     print(

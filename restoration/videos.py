@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -14,11 +15,13 @@ from utils import distributed
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.scoring import Scores, Triple
-from utils.image import in_8bit, read_8bit, read_image, to_8bit, to_tensor
+from utils.image import in_8bit, in_depth, read_8bit, read_image, to_8bit, to_tensor
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, flow_picture, spread
-from utils.video import FolderWriter, FrameFolder, VideoFile, VideoWriter
+from utils.video import FrameFolder, VideoFile
+from utils.video_writer import FolderWriter, VideoWriter
 
+Key = TypeVar("Key")
 STAGE_PROTOCOL = PROTOCOLS["cdvd"]  # of the PSNR of stages before the last, and beside pictures
 
 
@@ -145,9 +148,11 @@ class _Restoration:
                 figure = STAGE_PROTOCOL.psnr(to_8bit(frame), sharp)
                 self.stage_psnr.setdefault(stage, []).append(figure)
 
-        recent = _Recent(enumerate(source), 2 * self.lost + 3)
+        recent = _Recent(enumerate(source), 2 * self.lost + 4)
         watched = observe if video.sharp else None
-        restored = self.restorer.stream(recent, border, watched, self.bar.update)
+        # a data set's videos are one scene each, as their protocols take them
+        cuts = not video.sharp
+        restored = self.restorer.stream(recent, border, watched, self.bar.update, cuts)
         shown = set(spread(indices, self.shown))
         for index, frame in zip(indices, restored, strict=True):
             pixels = to_8bit(frame)
@@ -169,15 +174,16 @@ class _Restoration:
         border = self.border or (source.count or 2 * self.lost + 1) < 2 * self.lost + 1
         first = 0 if border else self.lost
         shown = set(spread(range(first, (source.count or 300) - first), self.shown))
-        recent = _Recent(source.timed(), 2 * self.lost + 3)
-        restored = self.restorer.stream(recent, border, progress=self.bar.update)
+        recent = _Recent(_keyed(source), 2 * self.lost + 4)
+        restored = self.restorer.stream(recent, border, progress=self.bar.update, cuts=True)
         with VideoWriter(target, source, self.job.lossless) as writer:
             for index, frame in enumerate(restored, first):
-                pixels = to_8bit(frame)
-                writer.write(pixels, recent.keys[index])
+                pixels = in_depth(frame, recent.pixels[index].dtype)
+                writer.write(pixels, *recent.keys[index])
                 self.watch.done += 1
                 if index in shown:
                     name = f"{video.name}, frame {index}"
+                    pixels = in_8bit(pixels)
                     self.examples.append(_example(self.restorer, name, recent, index, pixels))
 
     def _plan_memory(self, video: Video, size: tuple[int, int]) -> None:
@@ -190,13 +196,19 @@ class _Restoration:
             self.bar.write(self.remarks[-1])
 
 
-class _Recent:
+def _keyed(source: VideoFile) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """((timestamp, duration), pixels) of every frame."""
+    for timestamp, duration, pixels in source.timed():
+        yield (timestamp, duration), pixels
+
+
+class _Recent(Generic[Key]):
     """Hands out frames as tensors and remembers the latest: `keys[index]` and `pixels[index]`."""
 
-    def __init__(self, frames: Iterable[tuple[int, np.ndarray]], kept: int):
+    def __init__(self, frames: Iterable[tuple[Key, np.ndarray]], kept: int):
         self._frames = frames
         self._kept = kept
-        self.keys: dict[int, int] = {}
+        self.keys: dict[int, Key] = {}
         self.pixels: dict[int, np.ndarray] = {}
 
     def __iter__(self) -> Iterator[Tensor]:

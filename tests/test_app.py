@@ -33,7 +33,8 @@ from methods.video_deblur.config import InferenceConfig as VideoConfig
 from utils.config import ROOT
 from utils.errors import UserError
 from utils.image import encode_image, read_image, to_tensor, write_image
-from utils.video import NewVideo, VideoFile, VideoWriter
+from utils.video import VideoFile
+from utils.video_writer import NewVideo, VideoWriter
 from utils.web import results
 from utils.web.page import handler, plain, serve
 from utils.web.turns import Turns, waiting

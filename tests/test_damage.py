@@ -263,7 +263,9 @@ def test_a_picture(method, name, run_command, narrow, tmp_path):
 
 def video_frames(out: Path, name: str) -> list[np.ndarray]:
     video = VideoFile(out / name)
-    assert [round(float(time * video.time_base) * 1000) for time, _ in video.timed()] == TIMES
+    assert [
+        round(float(frame.timestamp * video.time_base) * 1000) for frame in video.timed()
+    ] == TIMES
     return list(video)
 
 

@@ -22,7 +22,6 @@ from utils.files import atomic_path
 from utils.tensorflow_checkpoint import is_checkpoint, read_checkpoint
 
 VERSION = "0.2"
-PYTORCH_SUFFIXES = (".pt", ".pth", ".pytorch", ".tar", ".pkl")
 # Names under which published programs put the state dict inside a checkpoint, most wanted first.
 WRAPPERS = (
     "params_ema", "params", "state_dict", "state_dict_G", "model_state_dict", "model_state",
@@ -187,10 +186,10 @@ def _unwritable(path: str | os.PathLike, error: Exception) -> OSError:
 def _existing(path: str | os.PathLike) -> Path:
     path = Path(path)
     if not path.is_file():
-        from utils.download.table import how_to_get  # it reads YAML, which a network needs not
-
-        call = how_to_get(path) or "`python download.py` lists the authors' files"
-        raise UserError(f"no weights file at {path}: {call}")
+        raise UserError(
+            f"no weights file at {path}: pretrain_models/README.md lists every file and where it "
+            "goes"
+        )
     return path
 
 

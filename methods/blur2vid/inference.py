@@ -20,7 +20,7 @@ from utils.files import write_text
 from utils.image import is_image, read_image, resize_to, to_8bit, to_tensor, write_image
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, contact_sheet_of_rows, spread, write_report
-from utils.video import NewVideo, VideoWriter, write_gif
+from utils.video_writer import NewVideo, VideoWriter, write_gif
 
 CENTRE = 3  # index of the middle frame
 MIN_VIDEO_S = 2.0  # an MP4 does not repeat by itself, so its cycle is written until it is this long

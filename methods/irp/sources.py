@@ -15,7 +15,7 @@ from data.irp import find_shots
 from data.photo_catalog import pictures_by_name
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.image import is_image, read_8bit, write_image
+from utils.image import in_8bit, is_image, read_8bit, write_image
 from utils.video import VideoFile, is_video
 
 
@@ -74,14 +74,14 @@ class VideoSource:
     """The frames of a video file, as shots of one exposure ratio."""
 
     def __init__(self, path: Path, ratio: float):
-        self.video = VideoFile(path)
+        self.video = VideoFile(path, as_bt709=True)
         self.ratio = ratio
         self.count = self.video.count
 
     def __iter__(self) -> Iterator[Shot]:
-        for index, (timestamp, pixels) in enumerate(self.video.timed()):
+        for index, (timestamp, _, pixels) in enumerate(self.video.timed()):
             seconds = float(timestamp * self.video.time_base)
-            yield Shot(f"frame_{index:06d}", pixels, self.ratio, time=seconds)
+            yield Shot(f"frame_{index:06d}", in_8bit(pixels), self.ratio, time=seconds)
 
     def pictures(self, wanted: Sequence[JudgedShot]) -> Iterator[tuple[JudgedShot, np.ndarray]]:
         """The wanted shots with their pixels, in the video's order; it is read once more."""

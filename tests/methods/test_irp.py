@@ -25,7 +25,7 @@ from utils.config import parse
 from utils.errors import UserError
 from utils.files import natural_key
 from utils.image import read_image, to_tensor, write_image
-from utils.video import NewVideo, VideoWriter
+from utils.video_writer import NewVideo, VideoWriter
 
 NARROW = {"channels": 16, "widths": [4, 8, 8, 16, 16], "normed": True}
 

@@ -46,7 +46,7 @@ def test_a_clip_with_sound_goes_in_and_comes_out(restore, tmp_path, capsys):
     restore(path)
     again = VideoFile(tmp_path / "out/phone.mp4")
     assert [
-        round(float(moment * again.time_base) * 1000) for moment, _ in again.timed()
+        round(float(frame.timestamp * again.time_base) * 1000) for frame in again.timed()
     ] == times  # every frame, its time
     assert sound_packets(tmp_path / "out/phone.mp4") == sound_packets(path)
     assert (tmp_path / "out/report.html").is_file() and (

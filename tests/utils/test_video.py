@@ -8,7 +8,8 @@ import pytest
 
 from utils.errors import UserError
 from utils.image import write_image
-from utils.video import FrameFolder, VideoFile, VideoWriter
+from utils.video import FrameFolder, VideoFile
+from utils.video_writer import VideoWriter
 
 
 def scene(index: int, size=(48, 64)) -> np.ndarray:
@@ -59,13 +60,13 @@ def make_file(
 
 def copy(source: VideoFile, target: Path, **options) -> None:
     with VideoWriter(target, source, **options) as writer:
-        for timestamp, pixels in source.timed():
-            writer.write(pixels, timestamp)
+        for timestamp, duration, pixels in source.timed():
+            writer.write(pixels, timestamp, duration)
 
 
 def milliseconds(video: VideoFile) -> list[int]:
     """The timestamps of a video."""
-    return [round(float(timestamp * video.time_base) * 1000) for timestamp, _ in video.timed()]
+    return [round(float(frame.timestamp * video.time_base) * 1000) for frame in video.timed()]
 
 
 def sound_packets(path: Path) -> list[bytes]:
@@ -141,7 +142,7 @@ def test_an_interrupted_writer_leaves_a_playable_part(tmp_path):
     )
     (tmp_path / "b.mp4").write_bytes(b"earlier result")
     with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "b.mp4", source) as writer:
-        for index, (timestamp, pixels) in enumerate(source.timed()):
+        for index, (timestamp, _, pixels) in enumerate(source.timed()):
             if index == 6:
                 raise KeyboardInterrupt
             writer.write(pixels, timestamp)

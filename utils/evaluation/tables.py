@@ -36,8 +36,7 @@ class PublishedRow:
     against the sharp ones in data_path, without a network. options: further options of test.py.
     images: how many a whole run scores; parameters: of the network; both None where unknown. value:
     {metric: published figure}, None where no text has them. tolerance: {metric: largest difference
-    of a run that repeats it}. ours: {metric: figure measured here}. download: the name by which
-    download.py gets the data, where it is not that of data_path.
+    of a run that repeats it}. ours: {metric: figure measured here}.
     """
 
     dataset: str
@@ -54,7 +53,6 @@ class PublishedRow:
     value: dict[str, float] | None = None
     tolerance: dict[str, float] | None = None
     ours: dict[str, float] | None = None
-    download: str = ""
 
     @property
     def names(self) -> list[str]:
