@@ -3,13 +3,21 @@
 import difflib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from threading import get_ident
 
 import torch
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from utils.checkpoint import check_fit, load_state, load_strict, read_description
 from utils.errors import UserError, reading
@@ -175,10 +183,12 @@ def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
     description = read_description(path)
     if description is None:
         state = read_state(path)
-        return from_state(identify(state, path), state, path, **options)
+        name, state = identify(state, path)
+        return from_state(name, state, path, **options)
     state = load_state(path)
-    # What a file says of its network may be anything; sizes without end cost nothing on "meta".
-    with torch.device("meta"):
+    # What a file says of its network may be anything: sizes without end cost nothing on "meta",
+    # and layers without end stop at the number of the file's entries.
+    with torch.device("meta"), at_most(len(state), path):
         check_fit(_described(description, path), state, path)
     network = _described(description, path)
     load_strict(network, state, path)
@@ -194,6 +204,34 @@ def _described(description: dict, path: Path) -> nn.Module:
         if str(path) in str(error):
             raise
         raise UserError(f"{path}: {error}") from error
+
+
+@contextmanager
+def at_most(entries: int, path: Path) -> Iterator[None]:
+    """Stops a network's construction, with a UserError, at more layers than a file has entries for.
+
+    It counts what this thread's modules register.
+    """
+    thread = get_ident()
+    counts = Counter()
+
+    def count(kind: str, limit: int, *registered: object) -> None:
+        if get_ident() != thread:
+            return
+        counts[kind] += 1
+        if counts[kind] > limit:
+            raise UserError(f"{path} says of its network more layers than its {entries} entries")
+
+    # weight normalisation registers a parameter twice; layers without parameters stand between
+    hooks = [
+        register_module_parameter_registration_hook(partial(count, "entries", 2 * entries + 64)),
+        register_module_module_registration_hook(partial(count, "layers", 20 * entries + 1000)),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def is_exact_in_bf16(path: Path) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models import NETWORKS, build
-from utils.checkpoint import load_state, load_strict, unwrap
+from utils.checkpoint import PREFIXES, load_state, load_strict, unwrap
 from utils.errors import UserError
 
 # name -> (a key that only this network's files have, prefixes that wrap the whole network in some
@@ -118,11 +118,20 @@ def from_state(
     return network.eval()
 
 
-def identify(state: dict[str, Tensor], source: str | os.PathLike) -> str:
-    """The name of the published network whose keys a state dict has."""
-    for name, (key, prefixes) in PUBLISHED.items():
-        if any(prefix + key in state for prefix in ("", *prefixes)):
-            return name
+def identify(state: dict[str, Tensor], source: str | os.PathLike) -> tuple[str, dict[str, Tensor]]:
+    """The name of the published network whose keys a state dict has, and its entries.
+
+    These are all, or those with one of PREFIXES where a program stored others beside them (its
+    loss's network, a metric).
+    """
+    for common in ("", *PREFIXES):
+        for name, (key, prefixes) in PUBLISHED.items():
+            if any(common + prefix + key in state for prefix in ("", *prefixes)):
+                return name, {
+                    key.removeprefix(common): value
+                    for key, value in state.items()
+                    if key.startswith(common)
+                }
     raise UserError(
         f"{source} holds none of the networks known here ({', '.join(PUBLISHED)}); its first "
         f"entries are {', '.join(list(state)[:3])}"

@@ -12,6 +12,7 @@ from torch import Tensor
 from models import SHIPPED, WEIGHTS_FOLDER, find, is_exact_in_bf16, load_network
 from models import load as load_any
 from models.contracts import ImageNetwork
+from restoration.sanity import checked, range_of
 from utils.device import (
     available_memory,
     choose_device,
@@ -118,7 +119,7 @@ class ImageRestorer:
                 self.device,
                 progress,
             )
-        restored = restored[0].float().cpu()
+        restored = checked(restored[0].float().cpu(), range_of(image), self.weights)
         return restored.clamp(min=0) ** (1 / self.gamma) if self.gamma != 1 else restored
 
     def tile_of(self, size: tuple[int, int]) -> int:

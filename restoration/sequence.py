@@ -11,6 +11,7 @@ from torch import Tensor
 from models import SHIPPED, find, load_network
 from models.contracts import SequenceNetwork
 from restoration.image import ImageRestorer
+from restoration.sanity import checked, range_of
 from utils.device import available_memory, choose_device, choose_precision, inference
 from utils.errors import UserError
 from utils.tiling import OVERLAP, pad_to_multiple, restore_tiled, tile_for
@@ -117,7 +118,8 @@ class SequenceRestorer:
                 progress,
                 backward,
             )
-        return frames[0].unflatten(0, (-1, 3)).cpu()
+        restored = frames[0].unflatten(0, (-1, 3)).cpu()
+        return checked(restored, range_of(image), self.weights)
 
     def _centre(self, image: Tensor, progress: Callable[[], object] | None) -> Tensor:
         if self.deblurrer is None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models import SHIPPED, find, is_exact_in_bf16, load_network
 from models.contracts import Observer, VideoNetwork
+from restoration.sanity import checked, range_of
 from utils.device import (
     available_memory,
     choose_device,
@@ -109,12 +110,14 @@ class VideoRestorer:
         network = self.network
         sizes: list[tuple[int, int]] = []
         shift = network.lost if ends else 0
+        ranges: list[float] = []  # of the frames that went in; the first one comes out `lost` later
 
         def padded() -> Iterator[Tensor]:
             for frame in network.extended(frames) if ends else frames:
                 sizes.append(tuple(frame.shape[-2:]))
                 if len(sizes) > 1:
                     _check_same_size(sizes.pop(), sizes[0])
+                ranges.append(range_of(frame))
                 frame = pad_to_multiple(frame[None], network.multiple).to(self.device)
                 yield frame.contiguous(memory_format=torch.channels_last)
 
@@ -126,8 +129,9 @@ class VideoRestorer:
             observe(stage, index - shift, cut(frame))
 
         stream = map(cut, network.stream(padded(), watch if observe else None))
-        for restored in each_in_inference(stream, self.device, self.dtype):
-            yield restored
+        restored_frames = each_in_inference(stream, self.device, self.dtype)
+        for index, restored in enumerate(restored_frames, network.lost):
+            yield checked(restored, ranges[index], self.weights)
             if progress:
                 progress()
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import app
 from methods.image_deblur import inference as image_deblur
@@ -17,9 +18,11 @@ from methods.image_deblur.config import InferenceConfig as PhotoConfig
 from methods.irp import inference as irp
 from methods.irp.config import InferenceConfig as ShotConfig
 from models import build, load
+from models.contracts import ImageNetwork
 from restoration import ImageRestorer, VideoRestorer
 from tests.utils.test_scenes import shot
 from utils.checkpoint import save_weights
+from utils.errors import UserError
 from utils.image import read_image, to_8bit, to_tensor, write_image
 from utils.web.visitors import SERVED, WORK, Uploads, Visitor
 
@@ -176,3 +179,37 @@ def test_a_folder_with_modules_of_the_same_name_gets_a_sentence(tmp_path, first)
     sentence = done.stderr.splitlines()[-1]
     assert sentence.startswith(f"ImportError: restoration needs {ROOT / 'utils'}, but Python finds")
     assert str(tmp_path / "utils.py") in sentence and "put" in sentence
+
+
+class Constant(ImageNetwork):
+    """Gives one value everywhere."""
+
+    multiple = 1
+    bytes_per_pixel = 100
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value = value
+
+    def forward(self, blurry: Tensor) -> Tensor:
+        return torch.full_like(blurry, self.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (float("nan"), "values that are no finite numbers: its weights .a.pt. may be damaged"),
+        (float("inf"), "values that are no finite numbers"),
+        (-3.0, "is of one colour: its weights .a.pt. may be damaged"),
+        (0.5, "is of one colour"),
+    ],
+)
+def test_a_result_without_a_picture_in_it_is_said(value, sentence):
+    restorer = ImageRestorer(Constant(value), torch.device("cpu"), weights=Path("a.pt"))
+    with pytest.raises(UserError, match=sentence):
+        restorer.restore(torch.linspace(0, 1, 64).expand(3, 48, 64))
+
+
+def test_a_picture_of_one_colour_may_stay_one():
+    restorer = ImageRestorer(Constant(0.25), torch.device("cpu"))
+    assert restorer.restore(torch.full((3, 24, 32), 0.3)).unique().tolist() == [0.25]

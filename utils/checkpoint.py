@@ -9,9 +9,8 @@ networks alone need no more than torch, numpy, scipy and OpenCV.
 import errno
 import json
 import os
-import pickle
-import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,14 +18,23 @@ from torch import Tensor, nn
 
 from utils.errors import UserError, reading
 from utils.files import atomic_path
+from utils.plain_pickle import load_plain
+from utils.schema import either, items, number, parse_json, text, values
 from utils.tensorflow_checkpoint import is_checkpoint, read_checkpoint
 
 VERSION = "0.2"
 # Names under which published programs put the state dict inside a checkpoint, most wanted first.
 WRAPPERS = (
-    "params_ema", "params", "state_dict", "state_dict_G", "model_state_dict", "model_state",
-    "model", "network", "net", "generator", "weights",
+    "params_ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "ema", "params",
+    "state_dict", "state_dict_G", "model_state_dict", "model_state", "model", "network", "net",
+    "generator", "weights",
 )  # fmt: skip
+# What training programs put before all names: DataParallel, torch.compile, Lightning and others.
+PREFIXES = ("module.", "_orig_mod.", "net.", "net_g.", "netG.", "network.", "model.", "generator.")
+_COUNTERS = ("n_averaged",)  # of torch's AveragedModel, beside the weights
+_LEVELS = 8  # of wrappers in each other
+# Arguments of a network as a weights file may state them; the file's entries say the rest.
+_ARGUMENT = number(-(2**16), 2**16)
 
 
 def save_weights(
@@ -72,10 +80,20 @@ def read_description(path: str | os.PathLike) -> dict | None:
             description = dict(file.metadata() or {})
         if "network" not in description:
             return None
-        arguments = json.loads(description["arguments"])
-        if not isinstance(arguments, dict):
-            raise ValueError(f"the arguments of its network are {arguments!r}")
+        if "arguments" not in description:
+            raise ValueError("it names a network without arguments")
+    arguments = parse_json(description["arguments"], values(_argument), path)
     return {**description, "arguments": arguments}
+
+
+def _argument(value: object) -> None:
+    """The schema of one argument: text, true, false, null, a bounded number, or lists of them."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        items(_argument)(value)
+    elif value is not None and not isinstance(value, bool):
+        either(text(), _ARGUMENT)(value)
 
 
 def load_state(path: str | os.PathLike) -> dict[str, Tensor]:
@@ -92,30 +110,61 @@ def load_state(path: str | os.PathLike) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         read_description(path)  # raises for a damaged file
-        return load_file(path)
+        return without_prefixes(load_file(path))
     return unwrap(load_checkpoint(path), str(path))
 
 
 def unwrap(content: object, source: str = "the checkpoint") -> dict[str, Tensor]:
-    """The state dict inside a loaded checkpoint."""
-    while isinstance(content, dict) and not _is_state(content):
-        content = {_text(key): value for key, value in content.items()}
-        inner = [name for name in WRAPPERS if isinstance(content.get(name), dict)]
-        inner = inner or [name for name, value in content.items() if _is_state(value)]
-        if not inner:
-            raise UserError(f"{source} holds no state dict, only {_listed(map(str, content))}")
-        content = content[inner[0]]
-    if not isinstance(content, dict):
+    """The state dict inside a loaded checkpoint, without the prefixes that all its names have.
+
+    Of several the averaged one (EMA) is taken, and that is said.
+    """
+    found = _find_state(content, source, _LEVELS)
+    if found is None and isinstance(content, dict):
+        raise UserError(f"{source} holds no state dict, only {_listed(map(_text, content))}")
+    if found is None:
         raise UserError(f"{source} holds no state dict but a {type(content).__name__}")
-    state = {_text(key): torch.as_tensor(value) for key, value in content.items()}
-    while all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return without_prefixes({_text(key): value for key, value in found.items()})
+
+
+def without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without those of PREFIXES that all its names have, one after the other."""
+    while prefix := next(filter(partial(_all_have, state), PREFIXES), ""):
+        state = {key.removeprefix(prefix): state[key] for key in state if key not in _COUNTERS}
     return state
+
+
+def _all_have(state: dict[str, Tensor], prefix: str) -> bool:
+    keys = state.keys() - set(_COUNTERS)
+    return bool(keys) and all(key.startswith(prefix) for key in keys)
+
+
+def _find_state(content: object, source: str, levels: int) -> dict | None:
+    """The state dict in a checkpoint, at most so many levels below; None where there is none."""
+    if _is_state(content):
+        return content
+    if not isinstance(content, dict) or not levels:
+        return None
+    named = {_text(key): value for key, value in content.items()}
+    order = [name for name in WRAPPERS if name in named]
+    order += [name for name, value in named.items() if _is_state(value) and name not in order]
+    found = {}
+    for name in order:
+        state = _find_state(named[name], source, levels - 1)
+        if state is not None:
+            found[name] = state
+    if not found:
+        return None
+    chosen, *others = found
+    if others and "ema" in chosen:
+        print(f"note: of {', '.join(found)} in {source} {chosen} is taken, the averaged weights")
+    return found[chosen]
 
 
 def load_strict(network: nn.Module, state: dict[str, Tensor], source: str | os.PathLike) -> None:
     """Copy a state dict into a network; every entry must exist on both sides in the same shape."""
     check_fit(network, state, source)
+    check_finite(state, source)
     own = network.state_dict()
     network.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
 
@@ -142,6 +191,16 @@ def check_fit(network: nn.Module, state: dict[str, Tensor], source: str | os.Pat
         )
 
 
+def check_finite(state: dict[str, Tensor], source: str | os.PathLike) -> None:
+    """Raises UserError for weights that hold NaN or infinite numbers."""
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise UserError(
+                f"{source}: {key} holds values that are no finite numbers: the file is damaged, or "
+                "its training failed"
+            )
+
+
 def save_checkpoint(path: str | os.PathLike, content: dict) -> None:
     """Write a training checkpoint (tensors and plain containers only), whole or not at all."""
     with atomic_path(path) as temporary:
@@ -153,18 +212,7 @@ def save_checkpoint(path: str | os.PathLike, content: dict) -> None:
 
 def load_checkpoint(path: str | os.PathLike) -> dict:
     """Read a PyTorch file onto the CPU without executing anything it may contain."""
-    try:
-        with reading(path, "a PyTorch weights file"):
-            return torch.load(_existing(path), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)|(?:class|global) ([\w.]+)", str(error))
-        if found is None:
-            raise UserError(f"{path} is not a PyTorch weights file, or it is damaged") from error
-        name = found.group(1) or found.group(2)
-        raise UserError(
-            f"{path} holds a {name}, not only tensors: such a file could run code and is "
-            "refused. Save its state_dict() alone."
-        ) from error
+    return load_plain(_existing(path))
 
 
 def _as(value: Tensor, dtype: torch.dtype) -> Tensor:

@@ -106,7 +106,7 @@ def values(of: Schema) -> Schema:
         if not isinstance(value, dict):
             raise Mismatch(value, "a mapping of names to values")
         for name, item in value.items():
-            _step(of, item, f".{shown(name)}")
+            _step(of, item, f".{shown(name)[1:-1]}")
 
     return check
 

@@ -1,10 +1,11 @@
 import pickle
+from threading import Thread
 
 import pytest
 import torch
 
 import models
-from models import WEIGHTS_FOLDER, build, load
+from models import WEIGHTS_FOLDER, at_most, build, load
 from models.cdvd_tsp import CDVDTSP
 from models.published import load_published
 from utils.checkpoint import load_state, save_weights
@@ -82,3 +83,48 @@ def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
 )
 def test_shipped_weights_are_finite(path):
     assert all(torch.isfinite(value).all() for value in load(path).state_dict().values())
+
+
+SMALL = {"width": 4, "encoder": [1], "middle": 1, "decoder": [1]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"encoder": [60_000]}, "more layers than its 61 entries"),
+        ({"encoder": [10**9]}, "is 1000000000, not a number from"),
+        ({"width": 10**9}, "is 1000000000, not a number from"),
+        ({"width": 60_000}, "does not fit NAFNet"),
+        ({"width": float("nan")}, "width is nan, not a number"),
+        ({"encoder": [1] * 40, "decoder": [1] * 40}, "more layers than its 61 entries"),
+        ({"width": -4}, "can't be read as a network.*negative dimension -4"),
+        ({"width": "wide"}, "can't be read as a network"),
+        ({"width": [[[4]]]}, "can't be read as a network"),
+    ],
+)
+def test_a_network_is_no_larger_than_its_file(arguments, sentence, tmp_path):
+    path = tmp_path / "bad.safetensors"
+    save_weights(path, build("nafnet", **SMALL), "nafnet", {**SMALL, **arguments}, "image_deblur")
+    with pytest.raises(UserError, match=f"bad.safetensors.*{sentence}"):
+        load(path)
+
+
+def test_other_threads_build_what_they_like(tmp_path):
+    built = []
+    with at_most(1, tmp_path):
+        thread = Thread(target=lambda: built.append(build("nafnet", **SMALL)))
+        thread.start()
+        thread.join()
+        with pytest.raises(UserError, match="more layers than its 1 entries"):
+            build("nafnet", **SMALL, downscale=1)
+            build("nafnet", **SMALL)
+    assert len(built) == 1
+    build("nafnet", **SMALL)
+
+
+def test_a_network_beside_others_in_a_checkpoint(golden, tmp_path):
+    """As Lightning stores a module with its loss."""
+    state = {f"net.{key}": value for key, value in golden("pwc").state().items()}
+    content = {"state_dict": {**state, "loss.scale": torch.ones(1)}, "epoch": 3}
+    torch.save(content, tmp_path / "a.ckpt")
+    assert type(load(tmp_path / "a.ckpt")).__name__ == "PWCNet"

@@ -1,10 +1,16 @@
+import io
 import os
+import pickle
 import struct
+import tarfile
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from models import NETWORKS, build
 from utils.checkpoint import (
     VERSION,
     load_checkpoint,
@@ -14,6 +20,7 @@ from utils.checkpoint import (
     save_checkpoint,
     save_weights,
     unwrap,
+    without_prefixes,
 )
 from utils.errors import UserError
 
@@ -124,3 +131,93 @@ def test_what_half_precision_cannot_hold_stays_as_it_is(tmp_path):
     state = load_state(tmp_path / "w.safetensors")
     assert torch.equal(state["running_var"], network.running_var)
     assert state["weight"].dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "net.", "net_g.", "model.", "module._orig_mod.module."]
+)
+def test_prefixes_of_training_programs_are_taken_off(prefix, tmp_path):
+    prefixed = {prefix + key: value for key, value in STATE.items()}
+    torch.save({"state_dict": prefixed, "epoch": 3}, tmp_path / "w.ckpt")
+    save_file(prefixed, tmp_path / "w.safetensors")
+    torch.save({"n_averaged": torch.tensor(9), **prefixed}, tmp_path / "averaged.pt")
+    for name in ("w.ckpt", "w.safetensors", "averaged.pt"):
+        assert equal(load_state(tmp_path / name), STATE), name
+
+
+def test_no_network_of_ours_has_a_prefix_alone():
+    with torch.device("meta"):
+        for name in NETWORKS:
+            state = build(name).state_dict()
+            assert without_prefixes(state).keys() == state.keys(), name
+
+
+def test_numpy_numbers_beside_the_weights(tmp_path):
+    numbers = {
+        "a": np.float64(31.25), "b": np.float32(0.5), "c": np.int64(-7), "d": np.bool_(True),
+        "e": np.float16(2.5), "f": np.uint8(200),
+    }  # fmt: skip
+    for zipped in (True, False):
+        path = tmp_path / "w.pt"
+        torch.save({"state_dict": STATE, **numbers}, path, _use_new_zipfile_serialization=zipped)
+        content = load_checkpoint(path)
+        assert {name: content[name] for name in numbers} == numbers
+        assert equal(load_state(path), STATE)
+    older = path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    path.write_bytes(older)
+    assert load_checkpoint(path)["a"] == 31.25
+
+
+def test_numpy_values_of_other_kinds_are_refused(tmp_path):
+    for name, value in {
+        "object": np.array([STATE], object)[0:1],
+        "text": np.str_("a"),
+        "array": np.ones(3),
+    }.items():
+        torch.save({"state_dict": STATE, "other": value}, tmp_path / f"{name}.pt")
+        with pytest.raises(UserError, match=rf"{name}\.pt"):
+            load_checkpoint(tmp_path / f"{name}.pt")
+
+
+@pytest.mark.parametrize("average", ["model_ema", "params_ema", "ema", "state_dict_ema"])
+def test_averaged_weights_are_taken_and_that_is_said(average, capsys):
+    raw = {key: value * 2 for key, value in STATE.items()}
+    wrapped = {"model": raw, "state_dict": raw, average: {"decay": 0.9, "module": STATE}}
+    assert equal(unwrap(wrapped, "w.pt"), STATE)
+    assert f"in w.pt {average} is taken, the averaged weights" in capsys.readouterr().out
+    assert equal(unwrap({"model": raw, "epoch": 1}), raw)
+    assert capsys.readouterr().out == ""
+
+
+def test_settings_under_the_name_of_weights_are_passed_over():
+    assert equal(unwrap({"model": {"name": "NAFNet", "width": 32}, "weights": STATE}), STATE)
+
+
+def test_a_container_that_holds_itself_has_no_state(tmp_path):
+    content: dict = {}
+    content["state_dict"] = content
+    torch.save(content, tmp_path / "itself.pt")
+    with pytest.raises(UserError, match="itself.pt holds no state dict, only state_dict"):
+        load_state(tmp_path / "itself.pt")
+
+
+def test_older_kinds_of_pytorch_files_are_named(tmp_path):
+    with tarfile.open(tmp_path / "old.tar", "w") as target:
+        for name in ("storages", "tensors", "pickle"):
+            content = pickle.dumps({} if name == "pickle" else 10**9, 2)
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            target.addfile(entry, io.BytesIO(content))
+    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "script.pt")
+    for name in ("old.tar", "script.pt"):
+        with pytest.raises(UserError, match=f"{name} is a PyTorch file of a kind") as caught:
+            load_state(tmp_path / name)
+        assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value):
+    state = nn.Linear(3, 2).state_dict()
+    state["weight"][1, 2] = value
+    with pytest.raises(UserError, match="w.pt: weight holds values that are no finite numbers"):
+        load_strict(nn.Linear(3, 2), state, "w.pt")
