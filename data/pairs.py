@@ -145,7 +145,7 @@ class NoBlurPairs(Dataset):
     GAUSSIANS = ((5, 5.0), (9, 0.0), (3, 20.0), (5, 0.0), (3, 20.0), (11, 0.0))
 
     def __init__(self, folder: Path, size: int, seed: int, vary: Variation):
-        self.pictures = find_sharp(folder)
+        self.pictures = find_sharp(folder, training=True)
         self.size = size
         self.seed = seed
         self.vary = vary

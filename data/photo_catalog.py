@@ -5,30 +5,36 @@ are the same picture. So these are read as they are downloaded: GoPro
 (VIDEO/{blur,blur_gamma,sharp}), REDS ({train,val}_{blur,blur_jpeg,sharp}/VIDEO), DVD
 (VIDEO/{input,GT}), HIDE, RealBlur and GoPro as Restormer and NAFNet repackage them
 ({input,target}/NAME), RealBlur (sceneN/{blur,gt}, or a list file of two paths per line), Koehler,
-pairs made by generate.py sbdd, and any {blurry,blur,input}/... beside {sharp,gt,target}/...
+pairs made by generate.py sbdd, and any {blurry,blur,input,lq}/... beside {sharp,gt,target,hq}/...,
+also as blur_crops/ beside sharp_crops/. Links to folders are followed.
 """
 
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 from data.catalog import check_partners, existing_folder, images_in
+from data.picture_names import (
+    BLURRY_FOLDERS,
+    EXACT_FOLDERS,
+    SHARP_FOLDERS,
+    by_key,
+    is_sharp,
+    kind_of,
+    of_training,
+    pair_key,
+)
 from utils.errors import UserError, reading
 from utils.evaluation.scoring import Triple, check_paired
-from utils.files import below, natural_key
+from utils.files import below, files_below, natural_key, read_regular
 from utils.image import is_image
+from utils.schema import SMALL_FILE
 from utils.video import is_video
 
 CONTACT_SHEET = "contact_sheet.png"  # what we write beside results is no picture
-# They say what a picture is, not which; REDS puts train_ or val_ before.
-BLURRY_FOLDERS = ("blur", "blur_gamma", "blur_jpeg", "blurry", "input")
-# They say how the blur was made: another one is never taken instead.
-EXACT_FOLDERS = ("blur", "blur_gamma", "blur_jpeg")
-SHARP_FOLDERS = ("sharp", "gt", "target")
 # The published sets of single pictures, recognised by their number of pairs.
 PUBLISHED_PAIRS = (
     ("GoPro train", 2103),
@@ -69,7 +75,7 @@ class Pictures:
 def find_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, in natural order of their relative paths."""
     existing_folder(folder)
-    found = [path for path in folder.rglob("*") if is_image(path) and path.is_file()]
+    found = [path for path in files_below(folder) if is_image(path) and path.is_file()]
     if not found and any(map(is_video, folder.iterdir())):
         raise UserError(f"no pictures in {folder}, only videos: give one of them")
     if not found:
@@ -91,12 +97,13 @@ def pictures_by_name(folder: Path, leave_out: Path | None = None) -> dict[str, P
     return _by_path(found, folder)
 
 
-def find_sharp(folder: Path) -> list[Path]:
+def find_sharp(folder: Path, training: bool = False) -> list[Path]:
     """The sharp pictures below a folder: of pairs the sharp ones, else all.
 
-    Raises UserError where all are blurry by their folders.
+    For `training` those of a data set's validation and test are left out (see of_training). Raises
+    UserError where all are blurry by their folders.
     """
-    groups = _groups(folder)
+    groups = _groups(folder, training=training)
     sharp = _sharp_of(groups)
     if sharp:
         return sharp
@@ -105,7 +112,7 @@ def find_sharp(folder: Path) -> list[Path]:
             f"{folder} holds blurry pictures alone (by the names of its folders): sharp ones are "
             "needed"
         )
-    return find_pictures(folder)
+    return list(itertools.chain(*groups.values()))
 
 
 def find_pairs(
@@ -113,12 +120,14 @@ def find_pairs(
     blur_folder: str | None = None,
     need_sharp: bool = False,
     leave_out: Path | None = None,
+    training: bool = False,
 ) -> Pictures:
     """The pictures below a folder (or in a list file, or one picture) with their ground truth.
 
     blur_folder: which to take where there are several; none: blur, or the only one. What lies below
-    `leave_out` (earlier results) is not looked at, nor are contact sheets. Raises UserError, naming
-    the picture, for an empty or missing folder, for two pictures of one name and for one without
+    `leave_out` (earlier results) is not looked at, nor are contact sheets; for `training` neither
+    is what a data set holds for validation and test (see of_training). Raises UserError, naming the
+    picture, for an empty or missing folder, for two pictures of one name and for one without
     partner.
     """
     if root.suffix == ".txt":
@@ -128,7 +137,8 @@ def find_pairs(
         sharp = {}
         kind = ""
     else:
-        kind, blurry, sharp = _by_kind(root, blur_folder, leave_out)
+        groups = _groups(root, leave_out, training)
+        kind, blurry, sharp = _by_kind(root, groups, blur_folder)
     if need_sharp and not sharp:
         raise UserError(
             f"no ground truth in {root}: folders called {', '.join(BLURRY_FOLDERS)} and "
@@ -178,31 +188,6 @@ def find_results(
     return [Triple(name, restored[name], path, blurry.get(name)) for name, path in sharp.items()]
 
 
-def pair_key(path: Path, root: Path) -> str:
-    """What the files of one picture have in common below their folders in every data set.
-
-    The folders hold blurry, sharp or restored pictures. GoPro VIDEO/blur/F = VIDEO/sharp/F =
-    VIDEO_F; RealBlur sceneN/blur/blur_M = sceneN/gt/gt_M = sceneN_blur_M (results of scene244
-    belong to scene244_reflect); Koehler Blurry1_4 = GroundTruth1_4; else the relative path.
-    """
-    folders = [part for part in path.relative_to(root).parts[:-1] if _kind(part) is None]
-    name = re.sub(r"^(?:Blurry|GroundTruth)(?=\d+_\d+)", "", path.stem)
-    key = "_".join([*folders, name])
-    key = re.sub(r"(^|_)(?:blur|gt)_(?=\d+$)", r"\1", key)
-    return re.sub(r"^scene244_reflect", "scene244", key)
-
-
-def by_key(paths: Iterable[Path], root: Path) -> dict[str, Path]:
-    """Files by their pair_key; raises UserError for two of one key."""
-    found: dict[str, Path] = {}
-    for path in paths:
-        key = pair_key(path, root)
-        if key in found:
-            raise UserError(f"{found[key]} and {path} are the same picture {key} by their names")
-        found[key] = path
-    return found
-
-
 def find_truths(folder: Path) -> dict[str, Path]:
     """Koehler's ground truth by pair_key: a .mat file, a folder of pictures, or a picture each."""
     existing_folder(folder)
@@ -216,27 +201,22 @@ def find_truths(folder: Path) -> dict[str, Path]:
     return by_key(sorted(found, key=lambda path: natural_key(path.name)), folder)
 
 
-def _kind(folder: str) -> str | None:
-    """What the name of a folder says its pictures are (train_blur: blur), None if nothing."""
-    plain = re.sub(r"^(?:train|val|test)_(?=blur|sharp)", "", folder.lower())
-    if plain in BLURRY_FOLDERS or plain in SHARP_FOLDERS:
-        return plain
-    return None
-
-
-def _groups(root: Path, leave_out: Path | None = None) -> dict[str | None, list[Path]]:
+def _groups(
+    root: Path, leave_out: Path | None = None, training: bool = False
+) -> dict[str | None, list[Path]]:
     """The pictures below a folder by what their innermost telling folder says they are."""
     if leave_out == root:
         leave_out = None
     groups: dict[str | None, list[Path]] = {}
-    for path in find_pictures(root):
+    paths = find_pictures(root)
+    for path in of_training(paths, root) if training else paths:
         if path.name == CONTACT_SHEET:
             continue
         if leave_out and path.is_relative_to(leave_out):
             continue
         group = None
         for folder in path.relative_to(root).parts[:-1]:
-            group = _kind(folder) or group
+            group = kind_of(folder) or group
         groups.setdefault(group, []).append(path)
     if not groups:
         raise UserError(f"no pictures in {root} but earlier results")
@@ -258,13 +238,12 @@ def _results_by_key(folder: Path, leave_out: Path | None) -> dict[str, Path]:
 
 
 def _by_kind(
-    root: Path, blur_folder: str | None, leave_out: Path | None
+    root: Path, groups: dict[str | None, list[Path]], blur_folder: str | None
 ) -> tuple[str, dict[str, Path], dict[str, Path]]:
     """(the blurry folder, blurry and sharp pictures by their keys).
 
     All are blurry where no folders tell them apart.
     """
-    groups = _groups(root, leave_out)
     blurs = [kind for kind in groups if kind in BLURRY_FOLDERS]
     if not blurs:
         return "", _by_path(list(itertools.chain(*groups.values())), root), {}
@@ -323,9 +302,9 @@ def _list_file(path: Path) -> Pictures:
     if not path.is_file():
         raise UserError(f"no list file at {path}")
     with reading(path, "a list of files"):
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path, SMALL_FILE).decode("utf-8-sig").splitlines()
     pictures = [
-        _listed_pair(path.parent, line.split(), f"{path}, line {number}")
+        _listed_pair(path.parent, _listed_words(line), f"{path}, line {number}")
         for number, line in enumerate(lines, 1)
         if line.strip()
     ]
@@ -334,9 +313,20 @@ def _list_file(path: Path) -> Pictures:
     return Pictures(tuple(pictures), _pairs_remark(len(pictures)))
 
 
+def _listed_words(line: str) -> list[str]:
+    """The paths of a line, apart by blanks, or by tabs where it has some; quoted, or with the
+    backslashes of Windows.
+    """
+    if "\t" in line:
+        words = [word.strip().strip('"') for word in line.split("\t") if word.strip()]
+    else:
+        words = [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', line)]
+    return [word.replace("\\", "/") for word in words]
+
+
 def _listed_pair(folder: Path, paths: list[str], where: str) -> Picture:
-    blurry = [path for path in paths if not _is_sharp(path)]
-    sharp = [path for path in paths if _is_sharp(path)]
+    blurry = [path for path in paths if not is_sharp(path)]
+    sharp = [path for path in paths if is_sharp(path)]
     if len(blurry) != 1 or len(sharp) != 1:
         raise UserError(
             f"{where}: two paths are expected, one of them below a folder "
@@ -348,10 +338,6 @@ def _listed_pair(folder: Path, paths: list[str], where: str) -> Picture:
         if not file.is_file():
             raise UserError(f"{where}: there is no {file}")
     return Picture(pair_key(blurry_file, folder), blurry_file, sharp_file)
-
-
-def _is_sharp(path: str) -> bool:
-    return any(_kind(part) in SHARP_FOLDERS for part in Path(path).parts)
 
 
 def _pairs_remark(count: int) -> str:

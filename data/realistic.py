@@ -36,7 +36,7 @@ class RealisticPairs(Dataset):
         vary: Callable = crop_and_turn,
         zoom: tuple[float, float] = (1.0, 1.0),
     ):
-        self.pictures = find_sharp(folder)
+        self.pictures = find_sharp(folder, training=True)
         self.size = size
         self.realism = realism
         self.seed = seed

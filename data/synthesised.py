@@ -71,8 +71,9 @@ class PairMaker:
         settings: PairSettings,
         seed: int,
         min_side: int = 0,
+        training: bool = False,
     ):
-        pictures = find_sharp(folder)
+        pictures = find_sharp(folder, training)
         self.pictures = {str(path.relative_to(folder).with_suffix("")): path for path in pictures}
         if len(self.pictures) < len(pictures):
             raise UserError(f"{folder} holds pictures that differ only in their ending")

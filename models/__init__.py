@@ -188,7 +188,7 @@ def load(path_or_name: str | os.PathLike, **options) -> nn.Module:
     state = load_state(path)
     # What a file says of its network may be anything: sizes without end cost nothing on "meta",
     # and layers without end stop at the number of the file's entries.
-    with torch.device("meta"), at_most(len(state), path):
+    with torch.device("meta"), limited_layers(len(state), path):
         check_fit(_described(description, path), state, path)
     network = _described(description, path)
     load_strict(network, state, path)
@@ -207,7 +207,7 @@ def _described(description: dict, path: Path) -> nn.Module:
 
 
 @contextmanager
-def at_most(entries: int, path: Path) -> Iterator[None]:
+def limited_layers(entries: int, path: Path) -> Iterator[None]:
     """Stops a network's construction, with a UserError, at more layers than a file has entries for.
 
     It counts what this thread's modules register.

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,26 @@ def keep_apart(results: Path, material: Path) -> None:
             f"results in {results} would become material, as they lie in {material}: choose "
             "another --output_dir"
         )
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every path but folders below a folder.
+
+    Links to folders are followed; each folder is visited once, by its own path where it has one
+    below `folder`, so that no circle of links is without end.
+    """
+    seen: set[str] = set()
+    waiting = deque([folder])
+    while waiting:
+        for root, folders, names in os.walk(waiting.popleft()):
+            real = os.path.realpath(root)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            links = filter(Path.is_symlink, (Path(root, name) for name in sorted(folders)))
+            waiting.extend(links)
+            yield from (Path(root, name) for name in names)
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from utils.errors import UserError, reading
-from utils.files import below, natural_key, read_regular
+from utils.files import below, files_below, natural_key, read_regular
 from utils.matlab import read_matlab
 from utils.schema import SMALL_FILE
 
@@ -39,7 +39,7 @@ def load_kernels(source: Path, size: int, folder: Path | None = None) -> dict[st
     than `size`.
     """
     if source.is_dir():
-        files = [path for path in source.rglob("*") if _is_kernel(path)]
+        files = list(filter(_is_kernel, files_below(source)))
         paths = sorted(files, key=lambda path: natural_key(str(path)))
     elif source.suffix in (".txt", ".list"):
         with reading(source, "a list of files"):

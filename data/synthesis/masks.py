@@ -30,7 +30,7 @@ from data.synthesis.objects import (
     stored_values,
 )
 from utils.errors import UserError, reading
-from utils.files import check_regular
+from utils.files import check_regular, files_below
 
 KINDS = ("auto", "npz", "folders", "labels", "coco", "panoptic", "detector")
 DETECTOR = "maskrcnn_resnet50_fpn_v2_coco.pth"  # torchvision's weights under a plain name
@@ -170,7 +170,7 @@ def _detect_kind(source: Path) -> str:
         return "panoptic" if is_panoptic(source) else "coco"
     if not source.is_dir():
         raise UserError(f"no masks at {source}")
-    if next(source.rglob("*.npz"), None):
+    if any(path.suffix == ".npz" for path in files_below(source)):
         return "npz"
     if any(path.suffix == ".png" for path in source.iterdir()) or _has_videos(source):
         return "labels"

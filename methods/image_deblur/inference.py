@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from data.photo_catalog import CONTACT_SHEET, EXACT_FOLDERS, Pictures, find_pairs, matching
+from data.photo_catalog import CONTACT_SHEET, Pictures, find_pairs, matching
+from data.picture_names import EXACT_FOLDERS
 from data.sample import sample_folder
 from methods.image_deblur.config import InferenceConfig, TestConfig, chosen_model
 from models import RUNS_FOLDER, build, find, sizes

@@ -17,7 +17,8 @@ from data.catalog import find_videos
 from data.exposures import ExposedFrames
 from data.mixture import Mixture
 from data.pairs import FolderPairs, NoBlurPairs, Variation
-from data.photo_catalog import Picture, find_pairs, find_sharp
+from data.photo_catalog import Picture, find_pairs, find_pictures, find_sharp
+from data.picture_names import held_out_in, pairs_line, sharp_line
 from data.pixel_cache import open_cache
 from data.pixel_file import PixelCache
 from data.realistic import RealisticPairs, realism_of
@@ -82,6 +83,8 @@ class DeblurTask:
         _check(config, self.restorer, self.phases)
         sizes = {size for size, _, _ in self.phases}
         self.sets = {size: self._with_videos(self._training_set(size), size) for size in sizes}
+        if distributed.is_main():
+            print(material_line(config))
         length = len(next(iter(self.sets.values())))
         self.epoch = self._sampler(length, config.batch_size).steps_per_epoch
         self.steps = config.epochs * self.epoch or config.steps
@@ -214,7 +217,7 @@ class DeblurTask:
         if source == "no_blur":
             return NoBlurPairs(path, size, config.seed, vary)
         if source == "pairs":
-            found = find_pairs(path, config.blur_folder, need_sharp=True)
+            found = find_pairs(path, config.blur_folder, need_sharp=True, training=True)
             pictures = found.pictures
             if self.cache is None:  # one for the patches of all sizes
                 files = [path for pair in pictures for path in (pair.blurry, pair.sharp)]
@@ -239,7 +242,12 @@ class DeblurTask:
             gamma_response(config.gamma), illumination=3.0 if config.augment_illumination else 1.0
         )
         maker = PairMaker(
-            path, find_masks(config.mask_path, config.mask_kind), draw, settings, config.seed
+            path,
+            find_masks(config.mask_path, config.mask_kind),
+            draw,
+            settings,
+            config.seed,
+            training=True,
         )
         return SynthesisedPairs(
             maker, size, config.noise_fraction, config.jpeg_fraction, vary, tuple(config.zoom)
@@ -316,6 +324,27 @@ def source_of(path: Path) -> str:
         return "pairs"
     find_sharp(path)  # blurry pictures alone are refused
     return "pictures"
+
+
+def material_line(config: TrainConfig) -> str:
+    """What the training data are read as, and what of them is left out."""
+    path = config.data_path or sample_folder()
+    source = source_of(path) if config.source == "auto" else config.source
+    if source == "shards":
+        return f"training on pairs in shards in {path}"
+    if source == "pairs":
+        pairs = find_pairs(path, config.blur_folder, need_sharp=True, training=True).pictures
+        used = [picture.blurry for picture in pairs]
+        line = pairs_line(used, [picture.sharp for picture in pairs])
+    else:
+        used = find_sharp(path, training=True)
+        line = sharp_line(used, path)
+    if not path.is_dir() or held_out_in(used[:1], path):
+        return f"training on {line}"
+    left_out = held_out_in(find_pictures(path), path)
+    folders = sorted({f"{file.relative_to(path).parts[0]}/" for file in left_out})
+    remark = f"; {len(left_out):,} pictures in {', '.join(folders)} are left out"
+    return f"training on {line}{remark if left_out else ''}"
 
 
 def _check(config: TrainConfig, network: nn.Module, phases: list[tuple[int, int, int]]) -> None:

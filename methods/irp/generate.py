@@ -33,7 +33,7 @@ from methods.irp.restorers import Restorer, denoise, find_restorers, quality
 from utils import distributed
 from utils.config import keep_config
 from utils.errors import UserError
-from utils.files import keep_apart, write_table, write_text
+from utils.files import files_below, keep_apart, write_table, write_text
 from utils.image import image_size, is_image, read_8bit, read_image, write_image
 from utils.progress import Progress
 from utils.report import amount, contact_sheet_of_rows, spread
@@ -288,7 +288,7 @@ def _jobs(config: GenerateConfig) -> tuple[list[Job], str]:
         sources |= _videos(config)
     too_small = 0
     if config.source == "pictures" or (
-        config.source == "auto" and any(map(is_image, config.data_path.rglob("*")))
+        config.source == "auto" and any(map(is_image, files_below(config.data_path)))
     ):
         pictures, too_small = _pictures(config)
         sources |= pictures
@@ -312,7 +312,7 @@ def _videos(config: GenerateConfig) -> dict[str, Video]:
         videos = find_videos(config.data_path, "frames").videos
         return {f"video {video.name}": video for video in videos}
     found = {}
-    for path in sorted(filter(is_video, config.data_path.rglob("*"))):
+    for path in sorted(filter(is_video, files_below(config.data_path))):
         name = path.relative_to(config.data_path).with_suffix("")
         found[f"video {name}"] = Video(path.stem, file=path)
     return found

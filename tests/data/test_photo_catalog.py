@@ -79,7 +79,7 @@ def test_what_has_no_partner_is_named(write):
 def test_needed_ground_truth_is_asked_for(write):
     with pytest.raises(
         UserError,
-        match="no ground truth in .*: folders called blur, .* and sharp, gt, target are looked for",
+        match="no ground truth in .*: folders called blur, .* and sharp, gt, target, hq are",
     ):
         find_pairs(write("photos/a.png"), need_sharp=True)
     with pytest.raises(UserError, match="no folder at .*nothing"):

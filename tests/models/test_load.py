@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import models
-from models import WEIGHTS_FOLDER, at_most, build, load
+from models import WEIGHTS_FOLDER, build, limited_layers, load
 from models.cdvd_tsp import CDVDTSP
 from models.published import load_published
 from utils.checkpoint import load_state, save_weights
@@ -111,7 +111,7 @@ def test_a_network_is_no_larger_than_its_file(arguments, sentence, tmp_path):
 
 def test_other_threads_build_what_they_like(tmp_path):
     built = []
-    with at_most(1, tmp_path):
+    with limited_layers(1, tmp_path):
         thread = Thread(target=lambda: built.append(build("nafnet", **SMALL)))
         thread.start()
         thread.join()
