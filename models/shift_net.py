@@ -38,6 +38,12 @@ TILE_OVERLAP = 128  # px
 BYTES_OF_A_PIXEL = 12  # of a frame, float32
 
 
+STREAM_REMARK = (
+    "Shift-Net-s wraps round the ends of a clip; a video is restored as a stream here, which does "
+    "not, so that its first and last 24 frames differ from those of a whole clip as published"
+)
+
+
 @dataclass(frozen=True)
 class Variant:
     """What the two published networks differ in.
@@ -112,6 +118,8 @@ class ShiftNet(VideoNetwork):
                 f"{form.divisor}"
             )
         self.form = form
+        if form.wraps:
+            self.stream_remark = STREAM_REMARK
         self.past_frames = past_frames
         self.future_frames = future_frames
         self.multiple = 2 ** len(form.encoder) if form.wraps else 8
