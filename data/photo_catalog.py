@@ -30,7 +30,7 @@ from data.picture_names import (
 from utils.errors import UserError, reading
 from utils.evaluation.scoring import Triple, check_paired
 from utils.files import below, files_below, natural_key, read_regular
-from utils.image import is_image
+from utils.image import is_image, left_out
 from utils.schema import SMALL_FILE
 from utils.video import is_video
 
@@ -73,9 +73,18 @@ class Pictures:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """All pictures below a folder, in natural order of their relative paths."""
+    """All pictures below a folder, in natural order of their relative paths.
+
+    A note names pictures of kinds that are not read.
+    """
     existing_folder(folder)
-    found = [path for path in files_below(folder) if is_image(path) and path.is_file()]
+    files = list(files_below(folder))
+    found = [path for path in files if is_image(path) and path.is_file()]
+    others = left_out(files)
+    if others and not found:
+        raise UserError(f"no pictures in {folder} that are read here, only {others}")
+    if others:
+        print(f"note: {folder}: left out are {others}")
     if not found and any(map(is_video, folder.iterdir())):
         raise UserError(f"no pictures in {folder}, only videos: give one of them")
     if not found:

@@ -5,20 +5,27 @@ On disk: any of EXTENSIONS, 8 or 16 bits, grey, palette, RGB or RGBA. In memory:
 """
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from utils.decode import HEIF_EXTENSIONS, RAW_EXTENSIONS, check_kind, decode, orientation_of
 from utils.errors import UserError
-from utils.files import atomic_path, read_regular
-from utils.open_picture import PNG, damage_as_sentence, decode_with_opencv, open_picture
+from utils.files import atomic_path, check_regular, read_regular
+from utils.open_picture import TIFF, damage_as_sentence, open_picture
+from utils.tiff import only_page
 
-ORIENTATION = 0x0112  # the EXIF tag
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+EXTENSIONS = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
+    ".pnm", ".jp2", ".avif", *HEIF_EXTENSIONS,
+)  # fmt: skip
+# Pictures that are not read, for the note that names them.
+OTHER_PICTURES = (".gif", ".psd", ".svg", ".jxl", ".exr", ".hdr", ".tga", ".ico", ".eps", ".dds")
 
 
 def is_image(path: Path) -> bool:
@@ -26,10 +33,22 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
+def left_out(paths: Iterable[Path]) -> str:
+    """What the pictures among files are that are not read, with their numbers; "" for none."""
+    counts = Counter(path.suffix.lower() for path in paths if not path.name.startswith("."))
+    raw = [ending for ending in sorted(counts) if ending in RAW_EXTENSIONS]
+    words = []
+    if raw:
+        total = sum(counts[ending] for ending in raw)
+        words.append(f"{total} raw files of cameras ({', '.join(raw)}: develop them first)")
+    words += [f"{counts[ending]} {ending}" for ending in OTHER_PICTURES if counts[ending]]
+    return ", ".join(words)
+
+
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Pixels [H,W,3] of an image file, RGB, upright by its EXIF orientation.
 
-    They are uint8 or, of 16-bit PNG and TIFF, uint16. Grey becomes RGB, transparency is dropped.
+    They are uint8 or, of files with 16 bits, uint16. Grey becomes RGB, transparency is dropped.
     Raises UserError for a missing, foreign, truncated, corrupt or animated file.
     """
     with damage_as_sentence(path):
@@ -44,31 +63,29 @@ def read_8bit(path: str | os.PathLike) -> np.ndarray:
 def decode_image(data: bytes, name: str | os.PathLike) -> np.ndarray:
     """As read_image, of a file's content; `name` is for the error's sentence."""
     with damage_as_sentence(name):
-        if _may_have_16_bits(data):
-            return _decode_16bit(data)
-        return _decode_8bit(data, name)
+        return decode(data, name).pixels
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """(height, width) of an image file as read_image returns it.
-
-    It is read from the header alone where PIL knows the format.
-    """
+    """(height, width) of an image file as read_image returns it, read from its header."""
     with damage_as_sentence(path):
-        try:
-            with open_picture(path) as image:
-                width, height = image.size
-                file_format = image.format
-                # PIL decodes a whole PNG to look for EXIF behind the pixels; `info` has what stands
-                # before them.
-                has_exif = file_format != "PNG" or "exif" in image.info
-                orientation = image.getexif().get(ORIENTATION, 1) if has_exif else 1
-        except UnidentifiedImageError:  # a 16-bit TIFF, for one
-            return read_image(path).shape[:2]
-    # orientations 5 .. 8 exchange the axes; of a TIFF PIL has done so
-    if orientation >= 5 and file_format != "TIFF":
-        return width, height
-    return height, width
+        head = _first_bytes(path)
+        check_kind(head, path)
+        if head.startswith(TIFF):
+            return only_page(read_regular(path), path).size
+        with open_picture(path) as image:
+            width, height = image.size
+            # PIL decodes a whole PNG to look for EXIF behind the pixels; `info` has what stands
+            # before them.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            orientation = orientation_of(image) if has_exif else 1
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+def _first_bytes(path: str | os.PathLike) -> bytes:
+    check_regular(path)
+    with open(path, "rb") as file:
+        return file.read(64)
 
 
 def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
@@ -138,28 +155,3 @@ def resize_to(pixels: np.ndarray, longest: int) -> np.ndarray:
         return pixels
     size = [max(round(side * scale), 1) for side in pixels.shape[1::-1]]
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-
-
-def _decode_8bit(data: bytes, name: str | os.PathLike) -> np.ndarray:
-    with open_picture(data) as image:
-        if image.format in ("GIF", "PNG", "WEBP") and getattr(image, "is_animated", False):
-            raise UserError(
-                f"{name} is an animation of {image.n_frames} pictures: make a video file (.mp4) "
-                "or single pictures of it"
-            )
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-
-
-def _decode_16bit(data: bytes) -> np.ndarray:
-    if data.startswith(PNG):
-        # OpenCV returns half a picture where a PNG ends early; this raises
-        with open_picture(data) as image:
-            image.load()
-    pixels = decode_with_opencv(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError("no 8- or 16-bit image inside")
-    return np.ascontiguousarray(pixels[..., ::-1])
-
-
-def _may_have_16_bits(data: bytes) -> bool:
-    return (data.startswith(PNG) and data[24:25] == b"\x10") or data[:4] in (b"II*\0", b"MM\0*")

@@ -5,6 +5,7 @@ formats that start other programs (PostScript) or are seldom tried with hostile 
 of a user's goes through `open_picture` or `decode_with_opencv`, which know the formats below alone.
 """
 
+import functools
 import io
 import os
 import warnings
@@ -18,14 +19,14 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from utils.errors import DAMAGE, UserError, out_of_memory
 from utils.files import MAX_BYTES, check_regular
 
-# Pillow's names. HEIF is there where a plugin has registered it, AVIF where Pillow was built so.
+# Pillow's names. HEIF is there where its plugin is installed, AVIF where Pillow was built so.
 FORMATS = (
     "JPEG", "MPO", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF",
 )  # fmt: skip
 MAX_PIXELS = 2**28  # 16,384 x 16,384: above every camera's; as float32 in colour it takes 3.2 GB
 PNG = b"\x89PNG\r\n\x1a\n"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
-_PORTABLE = (b"P5", b"P6")  # PGM and PPM, binary
+PORTABLE = (b"P5", b"P6")  # PGM and PPM, binary
 # `open_picture` refuses at this size; Pillow would warn from it on and raise at twice as many.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -42,7 +43,7 @@ def open_picture(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
         source = io.BytesIO(source)
     else:
         check_regular(source, MAX_BYTES)
-    with Image.open(source, formats=_available()) as image:
+    with Image.open(source, formats=available()) as image:
         check_pixels(*image.size)
         yield image
 
@@ -55,7 +56,7 @@ def decode_with_opencv(data: bytes, flags: int) -> np.ndarray:
     if data.startswith(TIFF):
         tags = tiff_tags(data)
         size = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
-    elif data.startswith((PNG, *_PORTABLE)):
+    elif data.startswith((PNG, *PORTABLE)):
         with open_picture(data) as image:
             size = image.size
     else:
@@ -77,12 +78,27 @@ def tiff_tags(data: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
 
     Of a damaged file it raises what DAMAGE lists.
     """
-    big = data[2:4] in (b"+\0", b"\0+")
-    tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if big else 8])
-    file = io.BytesIO(data)
-    file.seek(tags.next)
-    tags.load(file)
+    _, tags = next(tiff_pages(data))
     return tags
+
+
+def tiff_pages(
+    data: bytes,
+) -> Iterator[tuple[int, TiffImagePlugin.ImageFileDirectory_v2]]:
+    """(offset, tags) of every page of a TIFF or BigTIFF file's content; errors as tiff_tags."""
+    if data.startswith(b"MM\0+"):
+        raise UserError("a big-endian BigTIFF file isn't read: save it as an ordinary TIFF")
+    header = data[: 16 if data[2:4] in (b"+\0", b"\0+") else 8]
+    file = io.BytesIO(data)
+    offset = TiffImagePlugin.ImageFileDirectory_v2(header).next
+    seen: set[int] = set()
+    while offset and offset not in seen:
+        seen.add(offset)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(header)
+        file.seek(offset)
+        tags.load(file)
+        yield offset, tags
+        offset = tags.next
 
 
 def check_pixels(width: int, height: int) -> None:
@@ -105,7 +121,7 @@ def damage_as_sentence(path: str | os.PathLike) -> Iterator[None]:
         raise UserError(f"no such image: {path}") from None
     except UnidentifiedImageError:
         raise UserError(
-            f"{path} is not an image this program can read ({', '.join(_available())})"
+            f"{path} is not an image this program can read ({', '.join(available())})"
         ) from None
     except UserError as error:
         if str(path) in str(error):
@@ -118,6 +134,17 @@ def damage_as_sentence(path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
-def _available() -> list[str]:
+def available() -> list[str]:
+    """Those of FORMATS that are read here."""
     Image.init()
+    _register_heif()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+@functools.cache
+def _register_heif() -> None:
+    try:
+        import pi_heif  # optional: requirements-heif.txt
+    except ImportError:
+        return
+    pi_heif.register_heif_opener()

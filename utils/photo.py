@@ -1,12 +1,14 @@
 """Photos as people have them.
 
-A restored copy keeps bit depth, transparency, greyness, colour profile and the camera's notes.
+A restored copy keeps bit depth, transparency, greyness, colour profile, resolution and the camera's
+notes.
 """
 
+import io
 import os
+import re
 import struct
 import zlib
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -14,29 +16,33 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from utils import tiff
+from utils.decode import ORIENTATION, decode
+from utils.errors import DAMAGE
 from utils.files import atomic_path, read_regular
-from utils.image import ORIENTATION, decode_image, in_depth
-from utils.open_picture import damage_as_sentence, decode_with_opencv, open_picture
+from utils.image import in_depth
+from utils.open_picture import PNG, TIFF, damage_as_sentence, open_picture
 
-_GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
-# EXIF orientation -> how often to turn by 90 degrees, and whether to mirror left-right before
-_TURNS = {
-    2: (0, True),
-    3: (2, False),
-    4: (2, True),
-    5: (1, True),
-    6: (3, False),
-    7: (3, True),
-    8: (1, False),
-}
+# What a PNG says of its colours besides a profile, and we repeat: gamma, primaries, sRGB, the code
+# points of ITU-T H.273, mastering display, light levels.
+_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
+_HEADER_BYTES = 33  # of a PNG: signature 8, header chunk 25
+_EXIF_IFD = 0x8769
+_GPS_IFD = 0x8825
+# Of a TIFF's tags those that describe a photo: description, maker, model, program, date, artist,
+# host, copyright. The others say how its data lie.
+_TIFF_NOTES = (270, 271, 272, 305, 306, 315, 316, 33432)
+_MAX_XMP_BYTES = 2**20
+_INCH_M = 0.0254
 
 
 class Photo(NamedTuple):
     """A photo file's upright pixels [H,W,3], uint8 or uint16, and what a restored copy keeps.
 
     alpha: transparency [H,W] of the pixels' type, or None. grey: whether the file holds no colours.
-    profile: its ICC profile, None for CMYK, as the pixels are RGB. exif: the camera's notes without
-    the orientation; None also where they are damaged.
+    profile: its ICC profile where that is one of the pixels' colours. exif, xmp: the camera's and
+    the editor's notes without the orientation; None also where they are damaged. dpi: dots per inch
+    (x, y). colour_chunks: those of a PNG that say what its values mean, as they are.
     """
 
     pixels: np.ndarray
@@ -44,21 +50,30 @@ class Photo(NamedTuple):
     grey: bool = False
     profile: bytes | None = None
     exif: bytes | None = None
+    xmp: str | None = None
+    dpi: tuple[float, float] | None = None
+    colour_chunks: bytes = b""
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
     """Read a photo; errors as in utils/image.py: read_image."""
     with damage_as_sentence(path):
         data = read_regular(path)
-        pixels = decode_image(data, path)
+        decoded = decode(data, path)
+        photo = Photo(decoded.pixels, decoded.alpha, decoded.grey)
+        if data.startswith(TIFF):
+            data = tiff.only_page(data, path).data
         try:
             with open_picture(data) as image:
-                transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-                alpha = _alpha(image, data, pixels.dtype) if transparent else None
-                profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
-                return Photo(pixels, alpha, image.mode in _GREY, profile, _notes(image))
+                return photo._replace(
+                    profile=_profile(image, decoded.grey),
+                    exif=_exif(image),
+                    xmp=_xmp(image),
+                    dpi=_dpi(image),
+                    colour_chunks=_colour_chunks(data),
+                )
         except UnidentifiedImageError:  # a 16-bit TIFF in colour, which OpenCV alone reads
-            return Photo(pixels)
+            return photo
 
 
 def write_photo(path: str | os.PathLike, image: Tensor, photo: Photo) -> None:
@@ -69,60 +84,108 @@ def write_photo(path: str | os.PathLike, image: Tensor, photo: Photo) -> None:
         pixels = np.round(pixels.mean(-1, keepdims=True)).astype(pixels.dtype)
     if photo.alpha is not None:
         pixels = np.concatenate((pixels, photo.alpha[..., None]), -1)
+    png = _deep_png(pixels) if deep else _png(pixels)
     with atomic_path(path) as temporary:
-        if deep:
-            temporary.write_bytes(_deep_png(pixels, photo))
-        else:
-            _write_png(temporary, pixels, photo)
+        temporary.write_bytes(png[:_HEADER_BYTES] + _notes(photo) + png[_HEADER_BYTES:])
 
 
-def _write_png(path: Path, pixels: np.ndarray, photo: Photo) -> None:
-    """Write pixels [H,W,1-4] uint8 as PNG with the photo's profile and notes."""
-    notes = {}
-    if photo.profile:
-        notes["icc_profile"] = photo.profile
-    if photo.exif:
-        notes["exif"] = photo.exif
-    if pixels.shape[2] == 1:
-        pixels = pixels.squeeze(-1)
-    Image.fromarray(pixels).save(path, "PNG", **notes)
+def _png(pixels: np.ndarray) -> bytes:
+    """A PNG file's content of pixels [H,W,1-4] uint8."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()
 
 
-def _deep_png(pixels: np.ndarray, photo: Photo) -> bytes:
-    """A PNG file's content of pixels [H,W,1-4] uint16.
-
-    PIL has no 16-bit colours: OpenCV encodes them, and the notes are put behind the header.
-    """
+def _deep_png(pixels: np.ndarray) -> bytes:
+    """A PNG file's content of pixels [H,W,1-4] uint16, which PIL has not in colour."""
     order = {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]
-    png = cv2.imencode(".png", np.ascontiguousarray(pixels[..., order]))[1].tobytes()
-    chunks = b""
+    return cv2.imencode(".png", np.ascontiguousarray(pixels[..., order]))[1].tobytes()
+
+
+def _notes(photo: Photo) -> bytes:
+    """The chunks of a PNG file with all that the photo keeps."""
+    chunks = photo.colour_chunks
     if photo.profile:
         chunks += _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(photo.profile))
+    if photo.dpi:
+        per_metre = [round(dots / _INCH_M) for dots in photo.dpi]
+        chunks += _chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
     if photo.exif:
         chunks += _chunk(b"eXIf", photo.exif.removeprefix(b"Exif\0\0"))
-    return png[:33] + chunks + png[33:]  # signature 8, header chunk 25
+    if photo.xmp:
+        chunks += _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + photo.xmp.encode())
+    return chunks
 
 
-def _alpha(image: Image.Image, data: bytes, dtype: np.dtype) -> np.ndarray:
-    """Transparency [H,W], upright."""
-    if dtype == np.uint16:
-        decoded = decode_with_opencv(data, cv2.IMREAD_UNCHANGED)  # not turned
-        alpha = decoded[..., -1]
-    else:
-        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-    turns, mirror = _TURNS.get(image.getexif().get(ORIENTATION, 1), (0, False))
-    if mirror:
-        alpha = alpha[:, ::-1]
-    return np.ascontiguousarray(np.rot90(alpha, turns))
+def _profile(image: Image.Image, grey: bool) -> bytes | None:
+    """The ICC profile if it is one for the pixels, which are RGB or grey; of CMYK and Lab none."""
+    if image.mode in ("CMYK", "LAB"):
+        return None
+    profile = image.info.get("icc_profile") or b""
+    return profile if profile[16:20] == (b"GRAY" if grey else b"RGB ") else None
 
 
-def _notes(image: Image.Image) -> bytes | None:
-    exif = image.getexif()
-    exif.pop(ORIENTATION, None)
+def _exif(image: Image.Image) -> bytes | None:
     try:
+        exif = image.getexif()
+        if image.format == "TIFF":
+            exif = _without_structure(exif)
+        exif.pop(ORIENTATION, None)
         return exif.tobytes() if len(exif) else None
-    except (AttributeError, TypeError, ValueError, struct.error):
+    except DAMAGE:
         return None  # PIL can't write back what it read from a damaged or odd tag
+
+
+def _without_structure(exif: Image.Exif) -> Image.Exif:
+    """The notes among a TIFF's tags."""
+    notes = Image.Exif()
+    for tag in _TIFF_NOTES:
+        if tag in exif:
+            notes[tag] = exif[tag]
+    for tag in (_EXIF_IFD, _GPS_IFD):
+        inner = exif.get_ifd(tag)
+        if inner:
+            notes[tag] = dict(inner)
+    return notes
+
+
+def _xmp(image: Image.Image) -> str | None:
+    try:
+        xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+        text = xmp if isinstance(xmp, str) else xmp.decode()
+    except DAMAGE:
+        return None
+    text = text.strip("\0")
+    if not text or len(text) > _MAX_XMP_BYTES:
+        return None
+    # the pixels are upright
+    return re.sub(r"(tiff:Orientation(?:=\"|>))\d", r"\g<1>1", text)
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    try:
+        x, y = (float(dots) for dots in image.info["dpi"])
+    except DAMAGE:
+        return None
+    return (x, y) if 1 <= x < 1e6 and 1 <= y < 1e6 else None
+
+
+def _colour_chunks(data: bytes) -> bytes:
+    """The chunks of _COLOUR_CHUNKS of a PNG file's content, of others nothing."""
+    if not data.startswith(PNG):
+        return b""
+    found = b""
+    position = len(PNG)
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        if kind == b"IDAT":
+            break
+        end = position + length + 12
+        if kind in _COLOUR_CHUNKS and end <= len(data):
+            found += data[position:end]
+        position = end
+    return found
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.catalog import Video, find_videos
 from data.clips import write_clip
-from data.photo_catalog import find_pictures, pictures_by_name
+from data.photo_catalog import pictures_by_name
 from data.sequences import FRAMES, collect_metadata, write_sequence
 from data.synthesis.exposure import exposed_frame, frames_needed
 from data.synthesis.masks import MaskSource
@@ -72,7 +72,7 @@ def _sources(config: GenerateConfig) -> dict[str, Path] | dict[str, Video]:
         return {video.name: video for video in find_videos(config.data_path, "frames").videos}
     pictures = pictures_by_name(config.data_path)
     named = {name.replace("/", "_"): path for name, path in pictures.items()}
-    if len(named) < len(find_pictures(config.data_path)):
+    if len(named) < len(pictures):
         raise UserError(
             f"{config.data_path} holds two pictures whose results would have one name: a/b "
             "and a_b, for one"

@@ -35,7 +35,6 @@ def main(config: InferenceConfig) -> Scores | None:
 def restore(config: Config, found: Videos, border: bool, protocol: str | None) -> Scores | None:
     """Restore videos, score by a protocol (None: there is no ground truth) and report."""
     restorer = load(config)
-    window = getattr(config, "window", 0)
     job = Job(
         config.data_path,
         config.output_dir,
@@ -44,11 +43,10 @@ def restore(config: Config, found: Videos, border: bool, protocol: str | None) -
         found.remark,
         protocol,
         TABLES,
-        {"border": border, "blur_folder": config.blur_folder, "window": window},
+        {"border": border, "blur_folder": config.blur_folder},
         config.skip_existing,
         getattr(config, "lossless", False),
         config.report,
-        window,
     )
     return run_videos(job, restorer, found.videos, border)
 
