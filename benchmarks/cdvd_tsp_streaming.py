@@ -4,8 +4,9 @@
 
 The network has the published size (random weights: the work is the same) unless said otherwise.
 Prints: seconds per output and their ratio in steady state, operations per output, frames/s at
-640x360 and 1280x720 of the published and of the shipped network, the bf16 ratio, and the peak
-memory of a process that restores 30 and 300 frames.
+640x360 and 1280x720 of the published and of the shipped network in float32 and bf16, their
+operations per second relative to a matrix product of the same type in the same run (`of peak`), and
+the peak memory of a process that restores 30 and 300 frames.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.timing import append, hardware
+from benchmarks.timing import append, clock_of, hardware, peak_flops
 from models.cdvd_tsp import CDVDTSP
 from restoration.video import VideoRestorer
 from utils.evaluation.tables import format_table
@@ -105,12 +105,14 @@ def speed_row(
     restorer = VideoRestorer(network, torch.device(device), dtype)
     clip = list(torch.rand(4, 3, *size))
     stream = restorer.stream(_endless(clip), ends=False)
+    operations = _operations(partial(next, stream))
     seconds = _seconds_per_call(partial(next, stream), outputs, device)
     return {
         "network": name,
         "size": f"{size[1]}x{size[0]}",
         "dtype": str(dtype).removeprefix("torch."),
         "frames/s": 1 / seconds,
+        "of peak": operations / seconds / peak_flops(device, dtype),
     }
 
 
@@ -150,11 +152,12 @@ def _endless(clip: list[Tensor]) -> Iterator[Tensor]:
 def _seconds_per_call(function: Callable[[], object], calls: int, device: str) -> float:
     function()
     _wait(device)
-    start = time.perf_counter()
+    clock = clock_of(device)
+    start = clock()
     for _ in range(calls):
         function()
     _wait(device)
-    return (time.perf_counter() - start) / calls
+    return (clock() - start) / calls
 
 
 def _operations(function: Callable[[], object]) -> int:

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.timing import append, hardware, median_s
+from benchmarks.timing import append, hardware, median_s, peak_flops
 from models import build, sizes
 from models.contracts import ImageNetwork
 from utils.device import autocast, keep_memory
@@ -146,13 +146,6 @@ def measure(
     row["best"] = min(times, key=times.get)
     row["best frames/s"] = 1e3 / times[row["best"]]
     return row
-
-
-def peak_flops(device: str, dtype: torch.dtype, side: int = 4096) -> float:
-    """Operations per second of a square matrix product, the best of several."""
-    matrix = torch.rand(side, side, device=device, dtype=dtype)
-    product = partial(torch.matmul, matrix, matrix)
-    return 2 * side**3 / min(median_s(product, 1, device) for _ in range(4))
 
 
 def _ms(function: Callable[[], object], runs: int, device: str) -> float:

@@ -8,6 +8,7 @@ background and two objects, 65x65 kernels.
 
 import argparse
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from data.synthesis.blend import blend
 from data.synthesis.camera import Response
 from data.synthesis.kernels import random_kernel
 from data.synthesis.pair import make_pair, to_file
+from data.synthesis.realism import Realism, developed_pair, side_needed
 from utils.image import write_image
 
 HEIGHT, WIDTH, SIZE = 720, 1280, 65
@@ -63,6 +65,19 @@ def main() -> None:
         "pairs_per_s_with_files": 1 / with_files,
     }
     append("synthesis of a 1280x720 pair", device, [figures | parts])
+    _realistic(rng)
+
+
+def _realistic(rng: np.random.Generator, size: int = 256, pairs: int = 40) -> None:
+    """CPU time of pairs as cameras take them (data/synthesis/realism.py), without reading files."""
+    side = side_needed(size)
+    pictures = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(2)]
+    start = time.process_time()
+    for _ in range(pairs):
+        developed_pair(rng, *pictures, size, Realism())
+    each = (time.process_time() - start) / pairs
+    print(f"realistic pairs of {size} px: {each * 1000:.0f} ms, {1 / each:.0f} per second and core")
+    append(f"realistic pairs of {size} px", "cpu", [{"cpu_s": each}])
 
 
 def parts_of_a_pair(

@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,8 +19,7 @@ def median_s(function: Callable[[], object], runs: int = 5, device: str = "cpu")
     Waits for the GPU before each reading of the clock. On a CPU in one thread they are CPU seconds,
     which other programs on the machine change little.
     """
-    alone = device == "cpu" and torch.get_num_threads() == 1
-    clock = time.process_time if alone else time.perf_counter
+    clock = clock_of(device)
     function()
     seconds = []
     for _ in range(runs):
@@ -29,6 +29,19 @@ def median_s(function: Callable[[], object], runs: int = 5, device: str = "cpu")
         _wait(device)
         seconds.append(clock() - start)
     return statistics.median(seconds)
+
+
+def clock_of(device: str = "cpu") -> Callable[[], float]:
+    """CPU seconds of this process on a CPU in one thread, seconds otherwise."""
+    alone = device == "cpu" and torch.get_num_threads() == 1
+    return time.process_time if alone else time.perf_counter
+
+
+def peak_flops(device: str, dtype: torch.dtype, side: int = 4096) -> float:
+    """Operations per second of a square matrix product, the best of several."""
+    matrix = torch.rand(side, side, device=device, dtype=dtype)
+    product = partial(torch.matmul, matrix, matrix)
+    return 2 * side**3 / min(median_s(product, 1, device) for _ in range(4))
 
 
 def hardware(device: str = "cpu") -> str:

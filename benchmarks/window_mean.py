@@ -7,7 +7,7 @@ its largest difference from pooling in float64.
 * running sums: cumulative sums in float64 and a value per pixel, as up to version 0.1
 * banded products: a matrix product per axis, a value per window
 * box filter: OpenCV's
-* blocks: models/window_mean.py, a value per window
+* steps: models/window_mean.py, a value per window
 """
 
 import argparse
@@ -117,7 +117,7 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "running sums": running_sums,
     "banded products": banded_products,
     "box filter": box_filter,
-    "blocks": partial(window_means, window=WINDOW),
+    "steps": partial(window_means, window=WINDOW),
 }
 
 

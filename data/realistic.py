@@ -14,7 +14,7 @@ from data.compression import h264, jpeg
 from data.photo_catalog import find_sharp
 from data.synthesis.realism import Realism, developed_pair, side_needed
 from utils.errors import UserError
-from utils.image import read_image
+from utils.image import in_8bit, read_image
 
 JPEG_OFFSET = 16  # px more than a patch, so that the blocks of JPEG begin anywhere
 
@@ -63,8 +63,7 @@ class RealisticPairs(Dataset):
         """A random square part of a picture for a pair of `size` px, enlarged."""
         side = side_needed(size)
         picture = read_image(path)
-        if picture.dtype != np.uint8:
-            picture = np.uint8(np.round(picture / 257))
+        picture = in_8bit(picture)
         shortest = min(picture.shape[:2])
         factor = math.exp(rng.uniform(*np.log(self.zoom)))
         source = round(side / factor)  # before it is enlarged

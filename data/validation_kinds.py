@@ -28,7 +28,7 @@ from data.synthesis.exposure import mean_in_linear_light
 from data.synthesis.realism import Realism, developed_pair, side_needed
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.image import read_image, resize_to, write_image
+from utils.image import in_8bit, read_image, resize_to, write_image
 
 PLAIN = Realism(camera=0, srgb=0, highlights=0, night=0, turning=0, layers=0, jpeg=0, max_length=64)
 
@@ -134,8 +134,7 @@ def _pairs(
 
 def _crop(rng: np.random.Generator, picture: np.ndarray, side: int) -> np.ndarray:
     """The part [side,side,3] of a picture, of four random ones, with most detail."""
-    if picture.dtype != np.uint8:
-        picture = np.uint8(np.round(picture / 257))
+    picture = in_8bit(picture)
     height, width = picture.shape[:2]
     if min(height, width) < side:
         raise UserError(f"validation pictures have at least {side} px, one is {width}x{height}")

@@ -63,9 +63,11 @@ class VideoNetwork(nn.Module):
     will do. lost: frames at each end of a clip that have too few neighbours to be restored.
     context: frames on each side that influence a restored frame, None where there is no end to
     them. bytes_per_pixel: an upper bound of what `stream` needs at its peak in float32.
+    stream_remark: how results of `stream` differ from those of `restore_clip`, if they do.
     """
 
     kind = "network for videos"
+    stream_remark = ""
     multiple = 1
     frames: int
     longer_clips = False

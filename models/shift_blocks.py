@@ -45,7 +45,7 @@ class ChannelAttention(nn.Module):
         self.excite = conv(hidden, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        means = features.mean((2, 3), keepdim=True)
+        means = frame_means(features)
         return self.excite(self.squeeze(means).relu()).sigmoid()
 
 
@@ -63,7 +63,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, features: Tensor, slope: Tensor) -> Tensor:
         inner = self.conv2(F.prelu(self.conv1(features), slope))
-        return torch.addcmul(features, inner, self.attention(inner).to(inner.dtype))
+        return plus_scaled(features, inner, self.attention(inner).to(inner.dtype))
 
 
 class AttentionBlocks(nn.ModuleList):
@@ -93,7 +93,7 @@ class Up(nn.Module):
         self.conv = conv(in_channels, out_channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        narrow = self.conv(features)
+        narrow = pointwise(features, self.conv.weight)
         return F.interpolate(narrow, scale_factor=2, mode="bilinear", align_corners=False)
 
 
@@ -206,18 +206,23 @@ class Body(nn.Module):
         self.project = conv(channels, channels, 1)
 
     def forward(self, features: Tensor, residual: Tensor, beta: Tensor) -> Tensor:
-        """residual + beta * correction, of the features."""
-        local = self.local
-        inner = self.expand(features)  # [N,2C,H,W]
-        inner = F.conv2d(inner, plus_identity(local.weight), padding=1, groups=local.groups)
-        first, second = inner.chunk(2, 1)
-        inner = first * second  # [N,C,H,W]
+        """residual + beta * correction, of the features.
+
+        The two halves are computed apart, which keeps every map dense.
+        """
+        halves = zip(self.expand.weight.chunk(2), plus_identity(self.local.weight).chunk(2))
+        first, second = (_local(features, *weights) for weights in halves)
+        inner = multiplied(first, second)  # [N,C,H,W]
         kernel = plus_identity(self.wide.weight + F.pad(self.near.weight, (1, 1, 1, 1)))
         inner = F.conv2d(inner, kernel, padding=2, groups=self.wide.groups)
-        first, second = self.gate(inner).chunk(2, 1)
-        inner = multiplied(second.sigmoid(), first)
-        correction = self.project(multiplied(inner, self.attention(inner)))
-        return torch.addcmul(residual, correction, beta)
+        first, second = (pointwise(inner, weight) for weight in self.gate.weight.chunk(2))
+        inner = multiplied(first, second.sigmoid())
+        inner = multiplied(inner, self.attention(inner).to(inner.dtype))
+        return residual + pointwise(inner, self.project.weight * beta.view(-1, 1, 1, 1))
+
+
+def _local(features: Tensor, expand: Tensor, local: Tensor) -> Tensor:
+    return F.conv2d(pointwise(features, expand), local, padding=1, groups=len(local))
 
 
 def plus_identity(weight: Tensor) -> Tensor:
@@ -225,6 +230,48 @@ def plus_identity(weight: Tensor) -> Tensor:
     channels, group, size, _ = weight.shape
     own = torch.eye(group, dtype=weight.dtype, device=weight.device).repeat(channels // group, 1)
     return weight + F.pad(own[:, :, None, None], [size // 2] * 4)
+
+
+def _by_pixel(features: Tensor) -> bool:
+    """Whether a map lies in memory pixel after pixel (channels_last) and not also otherwise."""
+    by_pixel = features.is_contiguous(memory_format=torch.channels_last)
+    return by_pixel and not features.is_contiguous()
+
+
+def pointwise(features: Tensor, weight: Tensor) -> Tensor:
+    """A 1x1 convolution.
+
+    On one thread torch takes a slow path for fewer than 16 images, so that rows become images.
+    """
+    if not _by_pixel(features):
+        return F.conv2d(features, weight)
+    rows = features.permute(0, 2, 3, 1)  # [N,H,W,C]
+    images = rows.flatten(0, 1)[:, None].permute(0, 3, 1, 2)  # [N*H,C,1,W]
+    result = F.conv2d(images, weight).permute(0, 2, 3, 1)
+    return result.reshape(*rows.shape[:3], len(weight)).permute(0, 3, 1, 2)
+
+
+def frame_means(features: Tensor) -> Tensor:
+    """Means [N,C,1,1] over each frame; in channels_last memory as sums of whole rows first."""
+    if not _by_pixel(features):
+        return features.mean((2, 3), keepdim=True)
+    count, channels, height, width = features.shape
+    rows = features.permute(0, 2, 3, 1).flatten(2)  # [N,H,W*C]
+    sums = rows.sum(1).view(count, width, channels)
+    return (sums.mean(1) / height).view(count, channels, 1, 1)
+
+
+def plus_scaled(features: Tensor, inner: Tensor, factors: Tensor) -> Tensor:
+    """features + inner * factors [N,C,1,1]; in channels_last memory with factors for a whole row,
+    since few channels make short loops.
+    """
+    if not (_by_pixel(features) and _by_pixel(inner)):
+        return torch.addcmul(features, inner, factors)
+    count, channels, height, width = inner.shape
+    of_row = factors.view(count, 1, channels).repeat(1, 1, width)
+    rows = [map_.permute(0, 2, 3, 1).flatten(2) for map_ in (features, inner)]  # [N,H,W*C]
+    result = torch.addcmul(*rows, of_row)
+    return result.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 class ShiftStep(nn.Module):
@@ -253,16 +300,17 @@ class ShiftStep(nn.Module):
         wraps: a neighbour beyond an end is the frame at the other end; else the frame keeps its own
         features there.
         """
-        first, second = features.unflatten(0, (-1, frames)).chunk(2, 2)  # [B,T,C/2,H,W]
-        if self.backward:
-            last = first[:, :1] if wraps else second[:, -1:]
-            moved = torch.cat((first[:, 1:], last), 1)
-            own = second if wraps else torch.cat((second[:, :-1], first[:, -1:]), 1)
-        else:
-            start = second[:, -1:] if wraps else first[:, :1]
-            moved = torch.cat((start, second[:, :-1]), 1)
-            own = first if wraps else torch.cat((second[:, :1], first[:, 1:]), 1)
-        return self._fused(own.flatten(0, 1), moved.flatten(0, 1))
+        own: list[Tensor] = []
+        moved: list[Tensor] = []
+        for clip in features.split(frames):
+            first, second = clip.chunk(2, 1)  # [T,C/2,H,W]
+            if self.backward:
+                own += [second] if wraps else [second[:-1], first[-1:]]
+                moved += [first[1:], first[:1] if wraps else second[-1:]]
+            else:
+                own += [first] if wraps else [second[:1], first[1:]]
+                moved += [second[-1:] if wraps else first[:1], second[:-1]]
+        return self._fused(torch.cat(own), torch.cat(moved))
 
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """The same frame by frame, ends without wrapping; a backward step waits for a frame.
@@ -300,9 +348,9 @@ class ShiftStep(nn.Module):
         """[N,C,H,W] of the halves that a frame keeps and that come from its neighbour."""
         halves = (own, moved) if self.backward else (moved, own)
         shifted = self.smooth(spatial_shift(moved))
-        trunk = torch.cat(halves, 1)
-        features = self.norm1(torch.cat((*halves, shifted), 1))
-        features = self.body1(features, trunk, self.beta1)
+        features = torch.cat((*halves, shifted), 1)
+        trunk = features[:, : 2 * own.shape[1]]
+        features = self.body1(self.norm1(features), trunk, self.beta1)
         return self.body2(self.norm2(features), features, self.beta2)
 
 

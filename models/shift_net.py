@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import added
-from models.contracts import Observer, VideoNetwork
+from models.contracts import Observer, VideoNetwork, too_large
 from models.shift_blocks import (
     AttentionBlock,
     AttentionBlocks,
@@ -31,7 +31,17 @@ from models.shift_blocks import (
 )
 from models.shift_net_keys import our_entries
 from utils.checkpoint import load_strict
-from utils.tiling import pad_to_multiple
+from utils.errors import UserError
+from utils.tiling import MEMORY_FRACTION, pad_to_multiple, restore_tiled, tile_for
+
+TILE_OVERLAP = 128  # px
+BYTES_OF_A_PIXEL = 12  # of a frame, float32
+
+
+STREAM_REMARK = (
+    "Shift-Net-s wraps round the ends of a clip; a video is restored as a stream here, which does "
+    "not, so that its first and last 24 frames differ from those of a whole clip as published"
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,7 @@ class ShiftNet(VideoNetwork):
     frames = 3
     longer_clips = True
     bytes_per_pixel = 5200
+    window = 56  # frames that are restored at a time in tiles
     tile = 0  # side of spatial tiles, px; 0 = whole frames
 
     def __init__(
@@ -107,6 +118,8 @@ class ShiftNet(VideoNetwork):
                 f"{form.divisor}"
             )
         self.form = form
+        if form.wraps:
+            self.stream_remark = STREAM_REMARK
         self.past_frames = past_frames
         self.future_frames = future_frames
         self.multiple = 2 ** len(form.encoder) if form.wraps else 8
@@ -137,7 +150,7 @@ class ShiftNet(VideoNetwork):
         """All frames [B,T,3,H,W] of clips [B,T,3,H,W]; of `small`, as published, each end sees the
         other one.
         """
-        return self._restore(clip, 0, 0)
+        return self._tiled(clip) if self.tile else self._restore(clip, 0, 0)
 
     def training_outputs(self, clip: Tensor) -> list[tuple[Tensor, slice]]:
         """All frames but the first and the last, as published."""
@@ -191,24 +204,58 @@ class ShiftNet(VideoNetwork):
         Each shift step holds half a frame or one, the frames themselves wait for their results;
         x0, r and f are computed once more instead of being held. Equal to `restore_clip`, but at
         the ends of a video also `small` keeps a frame's own features, so that its first and last 24
-        frames differ.
+        frames differ. In tiles (see plan_memory) windows of frames go through `_tiled`.
         """
-        if self.tile:
-            return super().stream(frames, observe)  # windows, by restore_clip in tiles
-        return self._stream(frames)
+        return super().stream(frames, observe) if self.tile else self._stream(frames)
 
     def _stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         waiting: deque[Tensor] = deque()
 
         def coarse(frame: Tensor) -> Tensor:
             waiting.append(frame)
-            return self.fusion.shrink(self.features(frame)[2])
+            padded = pad_to_multiple(frame, self.multiple)
+            return self.fusion.shrink(self.features(padded)[2])
 
         def finished(coarse: Tensor) -> Tensor:
             frame = waiting.popleft()
-            return self._restored(frame, *self.features(frame), coarse)
+            height, width = frame.shape[-2:]
+            padded = pad_to_multiple(frame, self.multiple)
+            restored = self._restored(padded, *self.features(padded), coarse)
+            return restored[..., :height, :width]
 
         return map(finished, self.fusion.stream(map(coarse, frames)))
+
+    def _tiled(self, clip: Tensor) -> Tensor:
+        """All frames of a clip [B,T,3,H,W], tile after tile, each as a stream of its own."""
+
+        def restored(part: Tensor) -> Tensor:
+            frames = part.unflatten(1, (-1, 3)).unbind(1)
+            return torch.cat(list(self._stream(frames)), 1)  # [B,T*3,h,w]
+
+        stacked = clip.flatten(1, 2)
+        stacked = restore_tiled(restored, stacked, self.tile, TILE_OVERLAP, self.multiple)
+        return stacked.unflatten(1, (-1, 3))
+
+    def plan_memory(self, size: tuple[int, int], available: float | None) -> str:
+        """Let the network work in tiles where whole frames need more memory than is free.
+
+        Tiles need windows of frames, `context` of which on each side are computed twice.
+        """
+        self.tile = 0
+        pixels = size[0] * size[1]
+        if available is None or self.bytes_per_pixel * pixels <= MEMORY_FRACTION * available:
+            return ""
+        frames = pixels * BYTES_OF_A_PIXEL * (2 * self.window + 2 * self.context)
+        left = available - frames / MEMORY_FRACTION
+        try:
+            self.tile = tile_for(size, self.bytes_per_pixel, left, TILE_OVERLAP, self.multiple)
+        except UserError:
+            raise too_large(size, frames, available, " for a window of frames alone") from None
+        return (
+            f"frames of {size[1]}x{size[0]} are restored in tiles of {self.tile} px, as "
+            f"{available / 2**30:.1f} GB are free; this takes about three times as long, and the "
+            "attention sees tiles instead of whole frames, which changes the result a little"
+        )
 
 
 class Fusion(nn.Module):

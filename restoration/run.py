@@ -38,7 +38,8 @@ class Job:
     title: of the report. config: the resolved configuration as YAML, for config.yaml. remark: what
     is to be known about the data. protocol: how results are compared with the ground truth, None
     where there is none. tables, options: a method's tables.yaml, and what its rows are recognised
-    by. skip_existing: results that exist stay. lossless: video files in RGB H.264 (.mkv).
+    by. skip_existing: results that exist stay. lossless: video files in RGB H.264 (.mkv). window:
+    frames that each window restores, with a protocol of windows.
     """
 
     data_path: Path
@@ -52,6 +53,7 @@ class Job:
     skip_existing: bool = False
     lossless: bool = False
     report: bool = True
+    window: int = 0
 
 
 @dataclass

@@ -135,6 +135,40 @@ class VideoRestorer:
             if progress:
                 progress()
 
+    def windows(
+        self,
+        frames: Iterable[Tensor],
+        length: int,
+        margin: int,
+        progress: Callable[[], object] | None = None,
+    ) -> Iterator[Tensor]:
+        """Restored frames [3,H,W] of windows, as some networks for videos are published.
+
+        A window of `length` + 2 * `margin` frames restores those in between; the next one starts
+        `length` frames later. The first `margin` frames and what is left after the last whole
+        window are not restored. progress is called per restored frame. Raises ValueError where the
+        network loses more frames than the margin.
+        """
+        lost = self.network.lost
+        if lost > margin:
+            raise ValueError(f"a margin of {margin} frames, but the network loses {lost}")
+
+        def restored() -> Iterator[Tensor]:
+            window: list[Tensor] = []
+            for frame in frames:
+                window.append(frame)
+                if len(window) == length + 2 * margin:
+                    height, width = frame.shape[-2:]
+                    clip = pad_to_multiple(torch.stack(window)[None], self.network.multiple)
+                    result = self.network.restore_clip(clip.to(self.device))[0, margin - lost :]
+                    yield from result[:length, :, :height, :width]
+                    del window[:length]
+
+        for frame in each_in_inference(restored(), self.device, self.dtype):
+            yield frame.float().cpu()
+            if progress:
+                progress()
+
     def plan_memory(self, size: tuple[int, int]) -> str:
         """Prepare for frames of a size (height, width); returns what the user should know, or "".
 

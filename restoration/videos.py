@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from utils import distributed
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.scoring import Scores, Triple
-from utils.image import in_8bit, in_depth, read_8bit, read_image, to_8bit, to_tensor
+from utils.image import in_8bit, in_depth, read_8bit, read_image, to_8bit, to_16bit, to_tensor
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, flow_picture, spread
 from utils.video import FrameFolder, VideoFile
@@ -34,7 +35,8 @@ def run_videos(
     own. Returns the scores, under torchrun in the first process.
     """
     left_out = 0
-    if job.protocol and not border:
+    windows = bool(job.protocol) and PROTOCOLS[job.protocol].windows
+    if job.protocol and (windows or not border):
         left_out = PROTOCOLS[job.protocol].video_ends
         left_out = left_out and max(left_out, restorer.network.lost)
         border = not left_out
@@ -44,11 +46,21 @@ def run_videos(
             return None
         if not job.protocol:
             print("no ground truth, so no metrics were computed")
+        if windows and not results.triples:
+            raise UserError(
+                f"no video has the {job.window + 2 * left_out} frames of a window: give a smaller "
+                "--window"
+            )
         scores = score(job, restorer, results)
         if scores and results.details:
             results.details = [_stage_sentence(results.details, scores)]
         finish(job, restorer, results, scores)
     return scores
+
+
+def window_frames(count: int, length: int, margin: int) -> range:
+    """The frames of a video that whole windows restore, see VideoRestorer.windows."""
+    return range(margin, margin + max(count - 2 * margin, 0) // length * length)
 
 
 def scored_frames(count: int, ends: int) -> range:
@@ -64,6 +76,9 @@ def _restore_all(
     left_out: frames at each end of a video that will not be scored (see scored_frames). Under
     torchrun every process restores its shard; frames to show and figures of stages are of the own.
     """
+    remark = restorer.network.stream_remark
+    if remark and distributed.is_main() and not (job.protocol and PROTOCOLS[job.protocol].windows):
+        print(f"note: {remark}")
     shard = distributed.shard(list(videos))
     shown = max(MAX_PANELS // len(videos), 1)
     with distributed.synchronized():
@@ -115,23 +130,21 @@ class _Restoration:
     def __post_init__(self) -> None:
         self.watch = Stopwatch("frame", self.restorer.device)
         self.lost = self.restorer.network.lost
+        protocol = PROTOCOLS.get(self.job.protocol or "")
+        self.windows = bool(protocol and protocol.windows)
+        # 16 bits for protocols that compare unrounded values
+        self.deep = bool(protocol and protocol.windows)
 
     def folder(self, video: Video) -> None:
         """Frames as picture files."""
         count = len(video.blurry)
-        border = self.border or count <= 2 * max(self.lost, self.left_out)  # too short: all of it
-        indices = range(count) if border else range(self.lost, count - self.lost)
+        indices, scored = self._frames(count)
         names = [video.blurry[index].stem for index in indices]
         writer = FolderWriter(self.job.output_dir / video.name, names)
-        scored = scored_frames(count, self.left_out)
         if video.sharp:
-            for index, path in zip(indices, writer.paths):
-                if index in scored:
-                    name = f"{video.name}/{path.stem}"
-                    files = (path, video.sharp[index], video.blurry[index])
-                    self.triples.append(Triple(name, *files))
-        if self.job.skip_existing and all(path.is_file() for path in writer.paths):
-            self.bar.write(f"{video.name}: all {len(indices)} results exist, skipped")
+            self._note_scored(video, zip(indices, writer.paths), scored)
+        if reason := self._why_skipped(count, writer):
+            self.bar.write(f"{video.name}: {reason}")
             self.bar.update(count)
             return
         if count == 1:
@@ -148,20 +161,63 @@ class _Restoration:
                 figure = STAGE_PROTOCOL.psnr(to_8bit(frame), sharp)
                 self.stage_psnr.setdefault(stage, []).append(figure)
 
-        recent = _Recent(enumerate(source), 2 * self.lost + 4)
-        watched = observe if video.sharp else None
-        # a data set's videos are one scene each, as their protocols take them
-        cuts = not video.sharp
-        restored = self.restorer.stream(recent, border, watched, self.bar.update, cuts)
+        recent = _Recent(enumerate(source), self._kept())
+        if self.windows:
+            window = self.job.window
+            restored = self.restorer.windows(recent, window, self.left_out, self.bar.update)
+        else:
+            watched = observe if video.sharp else None
+            ends = len(indices) == count
+            # a data set's videos are one scene each, as their protocols take them
+            cuts = not video.sharp
+            restored = self.restorer.stream(recent, ends, watched, self.bar.update, cuts)
         shown = set(spread(indices, self.shown))
         for index, frame in zip(indices, restored, strict=True):
             pixels = to_8bit(frame)
-            writer.write(pixels)
+            writer.write(to_16bit(frame) if self.deep else pixels)
             self.watch.done += 1
             if index in shown:
                 name = f"{video.name}/{video.blurry[index].stem}"
                 sharp = read_8bit(video.sharp[index]) if video.sharp else None
                 self.examples.append(_example(self.restorer, name, recent, index, pixels, sharp))
+
+    def _note_scored(
+        self, video: Video, results: Iterable[tuple[int, Path]], scored: range
+    ) -> None:
+        """Remember those of a video's results (frame index, file) that will be scored."""
+        for index, path in results:
+            if index in scored:
+                name = f"{video.name}/{path.stem}"
+                files = (path, video.sharp[index], video.blurry[index])
+                self.triples.append(Triple(name, *files))
+
+    def _why_skipped(self, count: int, writer: FolderWriter) -> str:
+        """Why nothing is restored of a video of so many frames; "" if something is."""
+        if not writer.paths:
+            needed = self.job.window + 2 * self.left_out
+            return f"left out, as its {count} frames are fewer than the {needed} of a window"
+        if self.job.skip_existing and all(path.is_file() for path in writer.paths):
+            return f"all {len(writer.paths)} results exist, skipped"
+        return ""
+
+    def _frames(self, count: int) -> tuple[range, range]:
+        """(those of a video's frames that are restored, those that are scored)."""
+        if self.windows:
+            frames = window_frames(count, self.job.window, self.left_out)
+            return frames, frames
+        scored = scored_frames(count, self.left_out)
+        border = self.border or count <= 2 * max(self.lost, self.left_out)  # too short: all of it
+        return (range(count) if border else range(self.lost, count - self.lost)), scored
+
+    def _kept(self) -> int:
+        """How many frames back the input is needed while results come out of the network."""
+        network = self.restorer.network
+        if self.windows:
+            return self.job.window + 2 * self.left_out + 4
+        delay = 2 * network.lost
+        if network.context is not None:
+            delay = max(delay, network.window + network.context + network.lost)
+        return delay + 4
 
     def file(self, video: Video) -> None:
         """A video file, with its frame times and sound."""
@@ -174,7 +230,7 @@ class _Restoration:
         border = self.border or (source.count or 2 * self.lost + 1) < 2 * self.lost + 1
         first = 0 if border else self.lost
         shown = set(spread(range(first, (source.count or 300) - first), self.shown))
-        recent = _Recent(_keyed(source), 2 * self.lost + 4)
+        recent = _Recent(_keyed(source), self._kept())
         restored = self.restorer.stream(recent, border, progress=self.bar.update, cuts=True)
         with VideoWriter(target, source, self.job.lossless) as writer:
             for index, frame in enumerate(restored, first):

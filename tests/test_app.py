@@ -27,6 +27,7 @@ from methods.blur2vid import inference as blur2vid
 from methods.blur2vid.config import InferenceConfig as UnfoldConfig
 from methods.image_deblur import inference as image_deblur
 from methods.image_deblur.config import InferenceConfig as PhotoConfig
+from methods.irp.judge import mixed_score
 from methods.irp.predict import load as load_irp
 from methods.video_deblur import inference as cdvd_tsp
 from methods.video_deblur.config import InferenceConfig as VideoConfig
@@ -189,10 +190,10 @@ def test_pick_of_a_burst(visit, tmp_path):
         [handle_file(shot) for shot in shots], 2, api_name="/pick_shots"
     )
     predictor = load_irp(None, "cpu", "auto")
-    potential = {
-        f"{number:02d}_shot": predictor(to_tensor(read_image(shot)))
-        for number, shot in enumerate(shots, 1)
-    }
+    potential = {}
+    for number, shot in enumerate(shots, 1):
+        picture = read_image(shot)
+        potential[f"{number:02d}_shot"] = mixed_score(predictor(to_tensor(picture)), picture)
     ranked = sorted(potential, key=potential.get, reverse=True)
     assert [row[1] for row in table["data"]] == ranked
     assert [float(row[2]) for row in table["data"]] == pytest.approx(

@@ -178,6 +178,11 @@ class InferenceConfig:
         "exposure for every stack",
     )
     weights: Path | None = option(None, _WEIGHTS)
+    judge: Literal["mixed", "network"] = option(
+        "mixed",
+        "score, select: mixed: the network's potential and plain sharpness, which ranks clean "
+        "shots of a burst or clip better, in 0..1; network: the potential alone, as published",
+    )
     ratio: float | None = option(
         None,
         "exposure ratio: the factor by which the stored shots are too dark (in linear light); "

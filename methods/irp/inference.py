@@ -14,6 +14,7 @@ import numpy as np
 
 from methods.irp.config import InferenceConfig
 from methods.irp.exposure import recommend
+from methods.irp.judge import mixed_score
 from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve, squared
 from methods.irp.predict import Predictor, load
 from methods.irp.sample import sample_stacks
@@ -24,7 +25,7 @@ from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.errors import UserError
 from utils.files import write_table, write_text
-from utils.image import to_tensor, write_image
+from utils.image import in_8bit, to_tensor, write_image
 from utils.photo import read_photo
 from utils.progress import Progress
 from utils.report import contact_sheet_of_rows, spread
@@ -70,7 +71,7 @@ def rank(
     judged = []
     with Progress(desc="judging", total=source.count, unit="shot") as bar:
         for shot in source:
-            judged.append(_judge(predictor, shot))
+            judged.append(_judge(predictor, shot, config.judge == "mixed"))
             bar.update()
     ranked = sorted(judged, key=lambda shot: -shot.potential)
     kept = ranked[: keep_count(config.keep, len(ranked))] if selecting else []
@@ -105,11 +106,13 @@ def keep_count(text: str, count: int) -> int:
     return min(count, int(value))
 
 
-def _judge(predictor: Predictor, shot: Shot) -> JudgedShot:
+def _judge(predictor: Predictor, shot: Shot, mixed: bool) -> JudgedShot:
     try:
         potential = predictor(to_tensor(shot.pixels), shot.ratio)
     except UserError as error:
         raise UserError(f"{shot.path or shot.name}: {error}") from None
+    if mixed:
+        potential = mixed_score(potential, in_8bit(as_bright(shot.pixels, shot.ratio)))
     return JudgedShot(shot.name, potential, shot.ratio, shot.path, shot.time)
 
 

@@ -66,7 +66,8 @@ ALIASES = {
 
 Layout = Literal["auto", "clips", "gopro", "dvd", "reds", "frames"]
 BlurFolder = Literal["blur", "blur_gamma"]
-MODELS = ("CDVD-TSP",)  # the published sizes, see PUBLISHED_SIZES of the networks in models/
+# The published sizes, see PUBLISHED_SIZES of the networks in models/; "Shift-Net" is Shift-Net+.
+MODELS = ("CDVD-TSP", "Shift-Net+", "Shift-Net-s")
 # CDVD-TSP's arguments that were options of their own
 _ENTRIES = {
     "stages": (int, 1), "width": (int, 1), "blocks": (int, 0), "kernel_size": (int, 1),
@@ -186,9 +187,11 @@ class TrainConfig:
     flow_lr: float = option(1e-6, "learning rate of the flow network, if it is a learned one")
     schedule: Literal["step", "cosine"] = option(
         "step",
-        "schedule of both learning rates; step: drops, as published; cosine: decay to 0 over all "
-        "epochs",
+        "schedule of both learning rates; step: drops, as published with CDVD-TSP; cosine: decay "
+        "to --lr_min over all epochs",
     )
+    lr_min: float = option(0.0, "cosine: learning rate at the end")
+    beta2: float = option(0.999, "decay of the mean of squared gradients (Adam)")
     lr_decay: int = option(200, "step: epochs between two drops of both learning rates", minimum=1)
     lr_gamma: float = option(0.5, "step: factor by which both learning rates drop")
     loss: str = option(
@@ -273,8 +276,14 @@ class TestConfig:
     layout: Layout = option("auto", _LAYOUT)
     blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
     border: bool = option(False, "also restore and score the first and last two frames")
-    protocol: Literal["cdvd", "cdvd_train", "image", "image_float"] = option(
+    protocol: Literal["cdvd", "cdvd_train", "image", "image_float", "shift_net"] = option(
         "cdvd", "how pictures are compared, see Protocols in docs/conventions.md"
+    )
+    window: int = option(
+        48,
+        "with --protocol shift_net: frames that each window restores, from four more; published: "
+        "48 for Shift-Net+, 96 for Shift-Net-s",
+        minimum=1,
     )
     table: str | None = option(None, TABLE, bare="all")
     blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, to score the input as well")

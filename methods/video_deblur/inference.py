@@ -35,6 +35,7 @@ def main(config: InferenceConfig) -> Scores | None:
 def restore(config: Config, found: Videos, border: bool, protocol: str | None) -> Scores | None:
     """Restore videos, score by a protocol (None: there is no ground truth) and report."""
     restorer = load(config)
+    window = getattr(config, "window", 0)
     job = Job(
         config.data_path,
         config.output_dir,
@@ -43,10 +44,11 @@ def restore(config: Config, found: Videos, border: bool, protocol: str | None) -
         found.remark,
         protocol,
         TABLES,
-        {"border": border, "blur_folder": config.blur_folder},
+        {"border": border, "blur_folder": config.blur_folder, "window": window},
         config.skip_existing,
         getattr(config, "lossless", False),
         config.report,
+        window,
     )
     return run_videos(job, restorer, found.videos, border)
 

@@ -83,8 +83,9 @@ class VideoTask:
         groups = self.network.parameter_groups(config.lr, {"flow": config.flow_lr})
         self.base_rates = [group["lr"] for group in groups]
         self.unused_parameters = bool(config.warm_start and len(groups) > 1)
+        betas = (0.9, config.beta2)
         on_gpu = self.device.type == "cuda"
-        self.optimizer = torch.optim.Adam(groups, config.lr, (0.9, 0.999), fused=on_gpu)
+        self.optimizer = torch.optim.Adam(groups, config.lr, betas, fused=on_gpu)
 
     def schedule(self, step: int) -> Phase:
         config = self.config
@@ -92,7 +93,8 @@ class VideoTask:
             factor = 0.5 * (1 + math.cos(math.pi * step / (config.epochs * self.steps_per_epoch)))
         else:
             factor = config.lr_gamma ** (step // self.steps_per_epoch // config.lr_decay)
-        rates = tuple(factor * rate for rate in self.base_rates)
+        floor = config.lr_min if config.schedule == "cosine" else 0.0
+        rates = tuple(floor + factor * (rate - floor) for rate in self.base_rates)
         if step < config.warm_start:
             return Phase(rates, config.warm_batch_size, config.patch_size)
         return Phase(rates, config.batch_size, config.patch_size, since=config.warm_start)

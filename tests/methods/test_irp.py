@@ -372,7 +372,7 @@ def judging(path, weights, tmp_path, task, **changes):
 
 
 def test_score_ranks_a_folder_and_knows_stacks(stacks, weights, tmp_path):
-    inference.main(judging(stacks / "scene2", weights, tmp_path, "score"))
+    inference.main(judging(stacks / "scene2", weights, tmp_path, "score", judge="network"))
     rows = read_rows(tmp_path / "score/scores.csv")
     by_name = sorted(rows, key=lambda row: natural_key(row["name"]))
     assert [float(row["ratio"]) for row in by_name] == [1, 5, 50]

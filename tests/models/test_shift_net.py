@@ -6,27 +6,13 @@ from torch import nn
 from torch.autograd import gradcheck
 
 from benchmarks.shift_net_reference import restore_literally
-from models import build, load
+from models import load
 from models.published import load_published
 from models.shift_blocks import ShiftStep, UNet, shift_groups, spatial_shift
 from models.shift_net import ShiftNet
+from tests.models.shift_nets import NARROW, narrow
 from utils.checkpoint import save_weights
 from utils.errors import UserError
-
-NARROW = {
-    "plus": {"variant": "plus", "width": 4, "growth": 4, "channels": 16, "unets": 1},
-    "small": {"variant": "small", "width": 3, "growth": 2, "channels": 16, "unets": 1},
-}
-
-
-def narrow(variant: str, **changes) -> ShiftNet:
-    """A narrow network whose frames depend on each other strongly."""
-    torch.manual_seed(0)
-    network = build("shift_net", **NARROW[variant] | changes).eval()
-    for name, parameter in network.named_parameters():
-        if "beta" in name:
-            torch.nn.init.normal_(parameter, std=2.0)
-    return network
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from utils.evaluation.metrics import psnr, ssim, ssim3d
+from utils.evaluation.metrics import psnr, ssim, ssim3d, ssim_volume
 from utils.image import to_8bit
 
-_SSIMS = {"ssim": ssim, "ssim3d": ssim3d}
+_SSIMS = {"ssim": ssim, "ssim3d": ssim3d, "ssim_volume": ssim_volume}
+_OF_PSNR_VALUES = ("ssim_volume",)  # the others compare 8-bit values
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Protocol:
 
     details: further figures that a run may have, those of single frames. border: pixels cut off on
     each side. video_ends: frames at each end of a video that are not scored (unless --border).
-    psnr_values: 8bit (rounded), clipped, or raw (neither). psnr_cap: the highest PSNR.
+    psnr_values: 8bit (rounded), clipped, or raw (neither). psnr_cap: the highest PSNR. windows: a
+    video is restored in windows of frames, `video_ends` at their ends and what is left after the
+    last whole window are not scored.
 
     aligned: compared after registration, by utils/evaluation/registration.py instead of `score`.
     by_video: means of every video are shown, too, as CDVD-TSP's program prints them.
@@ -36,13 +39,15 @@ class Protocol:
     psnr_cap: float = float("inf")
     aligned: bool = False
     by_video: bool = False
+    windows: bool = False
     unit: str = "images"
 
     def score(self, restored: Tensor | np.ndarray, sharp: Tensor | np.ndarray) -> dict[str, float]:
         """Metrics of one image: tensors [3,H,W] in [0,1] or pixels [H,W,3], both of one size."""
         scores = {"psnr": self.psnr(restored, sharp)}
         for name in self.metrics[1:]:
-            scores[name] = _SSIMS[name](self._crop(_pixels(restored)), self._crop(_pixels(sharp)))
+            values = self._values if name in _OF_PSNR_VALUES else _pixels
+            scores[name] = _SSIMS[name](self._crop(values(restored)), self._crop(values(sharp)))
         return scores
 
     def psnr(self, restored: Tensor | np.ndarray, sharp: Tensor | np.ndarray) -> float:
@@ -94,6 +99,10 @@ _ALL = (
     Protocol("cdvd", ("psnr", "ssim"), border=4, video_ends=2, by_video=True),
     # validation while CDVD-TSP is trained
     Protocol("cdvd_train", ("psnr",), border=4, psnr_values="raw", psnr_cap=100),
+    # Shift-Net's own script: windows of frames, values without rounding
+    Protocol(
+        "shift_net", ("psnr", "ssim_volume"), video_ends=2, psnr_values="clipped", windows=True
+    ),
     # GoPro, REDS and HIDE as single images
     Protocol("image", ("psnr", "ssim", "ssim3d")),
     # MIMO-UNet's own script: PSNR without rounding, SSIM of 8-bit values

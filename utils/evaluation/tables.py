@@ -36,7 +36,8 @@ class PublishedRow:
     against the sharp ones in data_path, without a network. options: further options of test.py.
     images: how many a whole run scores; parameters: of the network; both None where unknown. value:
     {metric: published figure}, None where no text has them. tolerance: {metric: largest difference
-    of a run that repeats it}. ours: {metric: figure measured here}.
+    of a run that repeats it}. ours: {metric: figure measured here}. source: of the figures, a text
+    or a picture of a table.
     """
 
     dataset: str
@@ -53,6 +54,7 @@ class PublishedRow:
     value: dict[str, float] | None = None
     tolerance: dict[str, float] | None = None
     ours: dict[str, float] | None = None
+    source: str = "text"
 
     @property
     def names(self) -> list[str]:
