@@ -165,7 +165,9 @@ def existing_folder(folder: Path) -> None:
         return
     if folder.exists():
         raise UserError(f"no folder at {folder}: it is a file")
-    raise UserError(f"no folder at {folder}: check the path")
+    from utils.download.table import how_to_get
+
+    raise UserError(f"no folder at {folder}: {how_to_get(folder) or 'check the path'}")
 
 
 def images_in(folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.config import ROOT, nearest
+from utils.download.table import how_to_get
 from utils.errors import UserError, reading
 from utils.files import below, write_text
 from utils.image import write_image
@@ -95,10 +96,11 @@ def find_sequences(
         folder = None
     if folder is not None and not folder.is_dir():
         if dataset_name or not metadata:
-            raise UserError(
-                f"there is no folder {folder}: give the folder of the sequences as --data_path, or "
-                "its name in dataset/ as --dataset_name"
+            give = (
+                "give the folder of the sequences as --data_path, or its name in dataset/ as "
+                "--dataset_name"
             )
+            raise UserError(f"there is no folder {folder}: {how_to_get(folder) or give}")
         print(f"note: there is no folder {folder}, the pictures are looked for by {metadata} alone")
         folder = None
     file = metadata or folder / "metadata.json"

@@ -5,6 +5,8 @@ Nothing heavy is imported here, so that help is instant.
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple
 
@@ -74,15 +76,17 @@ METHODS = {
 
 
 def run(command: str) -> int:
-    """Run a command with the command line of this process; returns the exit status.
-
-    Mistakes of the user become one sentence.
-    """
+    """Run a command with the command line of this process; returns the exit status."""
     if os.environ.get("RANK", "0") != "0":
         # of the processes that torchrun starts only the first one talks
         sys.stdout = open(os.devnull, "w")
+    return guarded(partial(_run, command, sys.argv[1:]))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """The exit status of a command's work; mistakes of the user become one sentence."""
     try:
-        return _run(command, sys.argv[1:])
+        return work()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -132,6 +136,10 @@ def _run(command: str, arguments: list[str]) -> int:
         import_module(f"methods.{owner}.config"), f"{command.capitalize()}Config"
     )
     config = parse(config_class, owner, command, rest, preset, name)
+    if "--download" in rest:
+        from methods.download import get_missing
+
+        get_missing(config, config_class.__module__)
     import_module(module).main(config)
     return 0
 

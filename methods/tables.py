@@ -11,6 +11,7 @@ import shlex
 
 from methods import METHODS
 from utils.config import ROOT
+from utils.download.table import find_path
 from utils.evaluation.tables import PublishedRow, read_tables
 from utils.files import write_text
 
@@ -75,6 +76,8 @@ def _cells(method: str, row: PublishedRow) -> list[str]:
     measured = "not run here"
     if row.ours:
         measured = _figures(row.ours)
+    elif row.weights and (entry := find_path(row.weights)) and entry.never_published:
+        measured += ": its weights were never published as far as known"
     elif row.files:
         needs = " and ".join(f"`{path.relative_to(ROOT)}`" for path in row.files)
         measured += f": needs {needs}"

@@ -19,7 +19,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from utils.checkpoint import check_fit, load_state, load_strict, read_description
+from utils.checkpoint import PYTORCH_SUFFIXES, check_fit, load_state, load_strict, read_description
 from utils.errors import UserError, reading
 from utils.tensorflow_checkpoint import is_checkpoint
 
@@ -129,24 +129,38 @@ def find(path_or_name: str | os.PathLike) -> Path:
         WEIGHTS_FOLDER / path_or_name,
         WEIGHTS_FOLDER / f"{path_or_name}.safetensors",
         RUNS_FOLDER / path_or_name,
+        *_with_extension(path_or_name),
     ]
     for candidate in candidates:
         if candidate.is_file() or is_checkpoint(candidate):
             return candidate
         if candidate.is_dir():
             return candidate if parts_of(candidate) else _latest(candidate)
-    raise UserError(f"no weights at {path_or_name}{_what_is_there(Path(path_or_name).parent)}")
+    raise UserError(f"no weights at {path_or_name}{_what_is_there(Path(path_or_name))}")
 
 
-def _what_is_there(folder: Path) -> str:
-    """The end of a sentence about missing weights: those beside them, or those that are shipped."""
+def _with_extension(name: str | os.PathLike) -> list[Path]:
+    """The authors' files in pretrain_models/ that have this name before their extension."""
+    if Path(name).parent != Path() or not WEIGHTS_FOLDER.is_dir():
+        return []
+    files = sorted(WEIGHTS_FOLDER.iterdir())
+    return [path for path in files if path.suffix in PYTORCH_SUFFIXES and path.stem == str(name)]
+
+
+def _what_is_there(path: Path) -> str:
+    """The end of a sentence about missing weights: how to get them, or which others are there."""
+    from utils.download.table import how_to_get  # it reads YAML, which a network needs not
+
+    if call := how_to_get(path):
+        return f": {call}"
+    folder = path.parent
     if folder != Path():
         beside = sorted(path.name for path in folder.glob("*.safetensors"))
         if beside:
             return f"; there are {', '.join(beside)}"
     shipped = sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
     return (
-        f". Shipped by name: {', '.join(shipped) or 'none'}; pretrain_models/README.md lists the "
+        f". Shipped by name: {', '.join(shipped) or 'none'}; `python download.py` lists the "
         "authors' files"
     )
 

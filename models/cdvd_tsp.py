@@ -296,10 +296,12 @@ class CDVDTSP(VideoNetwork):
             return []
         path = files.get("flow")
         if path is None or not path.is_file():
+            from utils.download.table import how_to_get  # it reads YAML
+
             return [
                 f"no published PWC-Net weights at {path}, so the flow network starts from random "
                 "values. Training without a trained flow network does not reach the published "
-                "figures (users report 23-24 dB)."
+                f"figures (users report 23-24 dB). {how_to_get('network-default.pytorch')}."
             ]
         from models.published import load_published  # it imports the network files
 

@@ -115,7 +115,7 @@ def test_networks_losses_and_synthesis_need_few_packages():
 
 
 def test_commands_are_thin():
-    for command in ("train", "test", "inference", "generate"):
+    for command in ("train", "test", "inference", "generate", "download"):
         lines = (ROOT / f"{command}.py").read_text().splitlines()
         assert len(lines) <= 10, command
 

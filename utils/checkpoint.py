@@ -23,6 +23,7 @@ from utils.schema import either, items, number, parse_json, text, values
 from utils.tensorflow_checkpoint import is_checkpoint, read_checkpoint
 
 VERSION = "0.2"
+PYTORCH_SUFFIXES = (".pt", ".pth", ".pytorch", ".tar", ".pkl")
 # Names under which published programs put the state dict inside a checkpoint, most wanted first.
 WRAPPERS = (
     "params_ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "ema", "params",
@@ -234,10 +235,10 @@ def _unwritable(path: str | os.PathLike, error: Exception) -> OSError:
 def _existing(path: str | os.PathLike) -> Path:
     path = Path(path)
     if not path.is_file():
-        raise UserError(
-            f"no weights file at {path}: pretrain_models/README.md lists every file and where it "
-            "goes"
-        )
+        from utils.download.table import how_to_get  # it reads YAML, which a network needs not
+
+        call = how_to_get(path) or "`python download.py` lists the authors' files"
+        raise UserError(f"no weights file at {path}: {call}")
     return path
 
 

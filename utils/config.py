@@ -86,7 +86,8 @@ def parse(
         parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
     _check_spelling(arguments, parser)
     show = "--print_config" in arguments
-    parsed = parser.parse_args([word for word in arguments if word != "--print_config"])
+    flags = ("--print_config", "--download")
+    parsed = parser.parse_args([word for word in arguments if word not in flags])
     chosen_values = {
         field.name: getattr(parsed, field.name) for field in dataclasses.fields(config_class)
     }
@@ -238,6 +239,13 @@ def _parser(
         action="store_true",
         default=argparse.SUPPRESS,
         help="print the resolved configuration as YAML and exit",
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="first download the published weights and data that the options name and that are "
+        "missing (python download.py lists them)",
     )
     parser.types = {field.name: field.type for field in dataclasses.fields(config_class)}
     for field in dataclasses.fields(config_class):

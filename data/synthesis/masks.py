@@ -144,9 +144,10 @@ _READERS = {"npz": _read_npz, "folders": _read_folder, "labels": _read_labels}
 
 def _detector(weights: Path | None) -> MaskSource:
     if weights is None or not weights.is_file():
+        from utils.download.table import how_to_get  # it reads YAML, which kernels need not
+
         raise UserError(
-            f"no weights of the detector at {weights}: put torchvision's Mask R-CNN v2 file "
-            "there, or give masks"
+            f"no weights of the detector at {weights}: {how_to_get(DETECTOR)}, or give masks"
         )
     from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
 

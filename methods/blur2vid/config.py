@@ -7,6 +7,7 @@ from typing import Literal
 from methods.common.model_choice import recipe_of as recipe_in
 from methods.common.sequence_options import SequenceTraining
 from utils.config import option
+from utils.download.table import FOLDERS
 from utils.errors import UserError
 from utils.options import (
     BLURRY_DIR,
@@ -60,6 +61,7 @@ _CENTRE = (
     "Purohit: the sharp centre frame that the network gets; ground_truth: the true one, as "
     "published; deblurred: the blurry picture restored by --deblurrer"
 )
+LPIPS_BACKBONE = FOLDERS["weights"] / "alexnet-owt-7be5be79.pth"  # torchvision's AlexNet
 _DEBLURRER = "weights of the single-image network that makes the centre frame"
 _TARGET = "which of the seven frames {}, 1 ... 7; symmetric about the centre 4"
 _WEIGHTS = f"{WEIGHTS}; default: the shipped weights"
@@ -210,3 +212,8 @@ class TestConfig(_UnfoldConfig):
     )
     restored_dir: Path | None = option(None, f"{RESTORED_DIR}, ID/deblur_0.png ... deblur_6.png")
     sharp_dir: Path | None = option(None, f"{SHARP_DIR}, ID/ or ID/sharp/ with seven frames")
+
+
+def published_files(config: object) -> list[Path]:
+    """What --download gets beside the paths of the options: the backbone of LPIPS, to score."""
+    return [LPIPS_BACKBONE] if isinstance(config, TestConfig) else []

@@ -17,6 +17,7 @@ from restoration.pictures import run_frame_by_frame, run_pictures, video_target
 from restoration.run import Job
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, prepare_memory
+from utils.download.table import how_to_get
 from utils.errors import UserError
 from utils.evaluation.scoring import Scores
 from utils.evaluation.tables import paper_row
@@ -97,9 +98,8 @@ def chosen_pictures(config: Config) -> tuple[Path, Pictures]:
         path = sample_folder()
         print(f"no --data_path: the embedded sample {path}")
     elif not path.exists():
-        raise UserError(
-            f"there is no {path}: give a photo, a folder of photos or of pairs, or a video file"
-        )
+        give = "give a photo, a folder of photos or of pairs, or a video file"
+        raise UserError(f"there is no {path}: {how_to_get(path) or give}")
     folder = path.parent if path.is_file() else path
     if folder.resolve() == config.output_dir.resolve():
         raise UserError(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.config import option
+from utils.download.table import FOLDERS
 from utils.options import (
     ACCUMULATE,
     AVERAGE,
@@ -40,6 +41,7 @@ ALIASES = {
     "generate": {"-o": "--output_dir"},
 }
 
+IMAGENET = FOLDERS["weights"] / "resnet50-0676ba61.pth"  # torchvision's IMAGENET1K_V1
 _STACKS = (
     "exposure stacks (each scene at several exposures) with labels: SCENE/{ratio}.png, IRP_label/"
 )
@@ -66,8 +68,8 @@ class TrainConfig:
     )
     imagenet: str = option(
         "auto",
-        "initial weights of the ResNet: auto (torchvision's IMAGENET1K_V1 if they can be "
-        "downloaded), none (random), or a file",
+        "initial weights of the ResNet: auto (torchvision's IMAGENET1K_V1, from pretrain_models/ "
+        "or downloaded if that can be), none (random), or a file",
     )
     weights: Path | None = option(None, START)
     save: str = option("irp", SAVE)
@@ -269,3 +271,9 @@ class GenerateConfig:
     seed: int = option(1, f"{SEED}; a scene depends only on the seed and on its source")
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
+
+
+def published_files(config: object) -> list[Path]:
+    """What --download gets beside the paths of the options: the start of a ResNet-50."""
+    starts = isinstance(config, TrainConfig) and not config.weights and config.imagenet == "auto"
+    return [IMAGENET] if starts and config.backbone.endswith("resnet50") else []

@@ -15,7 +15,7 @@ from data.mixture import Mixture
 from data.photo_catalog import pictures_by_name
 from data.shot_features import AUXILIARY_TARGETS, Features
 from data.synthesis.masks import find_masks
-from methods.irp.config import TrainConfig
+from methods.irp.config import IMAGENET, TrainConfig
 from methods.irp.predict import Predictor
 from methods.irp.pseudo_labels import PseudoLabeller
 from methods.irp.sample import stacks_or_sample
@@ -25,6 +25,7 @@ from utils import distributed
 from utils.checkpoint import load_state, load_strict, save_weights
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, choose_precision
+from utils.download.table import how_to_get
 from utils.errors import UserError
 from utils.evaluation.potential_scores import score_potentials
 from utils.image import image_size
@@ -163,11 +164,14 @@ class PredictorWithAuxiliaryHead(nn.Module):
 def load_imagenet(network: IRP, source: str) -> None:
     """Load ImageNet's weights into both trunks.
 
-    source: `auto` downloads torchvision's IMAGENET1K_V1 (with a note where it can't), `none`, or a
-    file.
+    source: `auto` takes torchvision's IMAGENET1K_V1 from pretrain_models/ or downloads it (with a
+    note where it can't), `none`, or a file.
     """
     if source == "none":
         return
+    is_resnet50 = network.backbone.rpartition(":")[2] == "resnet50"
+    if source == "auto" and is_resnet50 and IMAGENET.is_file():
+        source = str(IMAGENET)
     if source != "auto":
         network.load_backbone(load_state(Path(source)))
         return
@@ -182,6 +186,8 @@ def load_imagenet(network: IRP, source: str) -> None:
             f"note: ImageNet's weights of {network.backbone} are not reachable ({error}): the "
             "trunks start from random ones"
         )
+        if is_resnet50:
+            print(f"note: {how_to_get(IMAGENET)}")
 
 
 def _check(config: TrainConfig) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from methods.common.model_choice import recipe_of as recipe_in
 from utils.config import option
+from utils.download.table import FOLDERS
 from utils.options import (
     ACCUMULATE,
     AVERAGE,
@@ -66,6 +67,8 @@ ALIASES = {
 
 Layout = Literal["auto", "clips", "gopro", "dvd", "reds", "frames"]
 BlurFolder = Literal["blur", "blur_gamma"]
+# --default_data -> the authors' weights
+PUBLISHED_WEIGHTS = {"DVD": "CDVD_TSP_DVD_Convergent.pt", "GOPRO": "CDVD_TSP_GOPRO.pt"}
 # The published sizes, see PUBLISHED_SIZES of the networks in models/; "Shift-Net" is Shift-Net+.
 MODELS = ("CDVD-TSP", "Shift-Net+", "Shift-Net-s")
 # CDVD-TSP's arguments that were options of their own
@@ -298,3 +301,12 @@ class TestConfig:
     )
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", PRECISION)
+
+
+def published_files(config: object) -> list[Path]:
+    """What --download gets beside the paths of the options: that of --default_data."""
+    name = getattr(config, "default_data", None)
+    if name is None:
+        return []
+    weights = [] if config.weights else [FOLDERS["weights"] / PUBLISHED_WEIGHTS[name]]
+    return [*weights, *([] if config.data_path else [FOLDERS["data"] / name / "test"])]

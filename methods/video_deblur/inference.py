@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.catalog import Videos, find_videos
 from data.sample import sample_folder
-from methods.video_deblur.config import InferenceConfig, TestConfig
+from methods.video_deblur.config import PUBLISHED_WEIGHTS, InferenceConfig, TestConfig
 from models import SHIPPED, choose, find, network_class
 from models.contracts import VideoNetwork
 from restoration.run import Job
@@ -19,7 +19,6 @@ from utils.report import amount
 
 TABLES = Path(__file__).with_name("tables.yaml")
 TITLE = "Restored videos"
-PUBLISHED_WEIGHTS = {"DVD": "CDVD_TSP_DVD_Convergent.pt", "GOPRO": "CDVD_TSP_GOPRO.pt"}
 FOLDER = ROOT / "infer_results" / "video_deblur"
 Config = InferenceConfig | TestConfig
 

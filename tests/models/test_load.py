@@ -38,7 +38,7 @@ def test_shipped_weights_load_by_name():
 
 def test_wrong_files_are_refused(golden, tmp_path):
     state = golden("pwc").state()
-    with pytest.raises(UserError, match="no weights at nowhere.*pretrain_models/README.md"):
+    with pytest.raises(UserError, match="no weights at nowhere.*`python download.py` lists"):
         load("nowhere")
     with pytest.raises(UserError, match="not a published cdvd_tsp checkpoint"):
         load_published("cdvd_tsp", state)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from utils import distributed
+from utils.download.table import how_to_get
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.tables import (
@@ -127,7 +128,7 @@ def run_table(tables: Path, config: Any, folder: Path, run: Callable[[Any], Any]
     gets the configuration that repeats a row (see _as_published) and returns Scores. A row that
     fails says why and does not end the others; at the end UserError is raised for it.
     """
-    chosen = _chosen(read_tables(tables), config.table)
+    chosen = chosen_rows(tables, config.table)
     folder = config.output_dir or folder
     root = repository(tables)
     outcomes = [_outcome(row, config, folder, run, root) for row in chosen]
@@ -146,9 +147,9 @@ def _outcome(
     row: PublishedRow, config: Any, folder: Path, run: Callable[[Any], Any], root: Path
 ) -> Outcome:
     """Run a row if it can be run."""
-    missing = [str(path.relative_to(root)) for path in row.files if not path.exists()]
+    missing = [path for path in row.files if not path.exists()]
     if missing:
-        return Outcome(row, f"not run: needs {' and '.join(missing)}")
+        return Outcome(row, _what_is_missing(row, missing, root))
     if not row.data_paths or not (row.weights or row.restored_dir):
         return Outcome(row, "not run: no data and weights of its own" if row.value else NO_FIGURE)
     found = []
@@ -177,8 +178,18 @@ def _joined(records: list[RunRecord]) -> RunRecord:
     return dataclasses.replace(records[0], seconds=float(np.mean(seconds)) if seconds else None)
 
 
-def _chosen(rows: list[PublishedRow], wanted: str) -> list[PublishedRow]:
+def _what_is_missing(row: PublishedRow, missing: list[Path], root: Path) -> str:
+    """What a row that can't run needs, and how to get that."""
+    names = " and ".join(str(path.relative_to(root)) for path in missing)
+    calls = []
+    for path in missing:
+        calls.append(how_to_get(path, row.download if path == row.data_path else ""))
+    return "; ".join([f"not run: needs {names}", *dict.fromkeys(filter(None, calls))])
+
+
+def chosen_rows(tables: Path, wanted: str) -> list[PublishedRow]:
     """The rows that --table names. Raises UserError where there are none."""
+    rows = read_tables(tables)
     word = wanted.lower()
     chosen = [
         row for row in rows if word in ("all", row.dataset.lower()) or word in row.network.lower()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.download.table import how_to_get
 from utils.evaluation import metrics
 
 FRAMES = 7
@@ -88,10 +89,7 @@ def find_lpips(folder: Path) -> tuple[Lpips | None, str]:
         path = store / LPIPS_BACKBONE
         if path.is_file():
             return _load_lpips(path), ""
-    reason = (
-        f"LPIPS not computed: weights missing, put torchvision's {LPIPS_BACKBONE} into {folder}"
-    )
-    return None, reason
+    return None, f"LPIPS not computed: weights missing, {how_to_get(LPIPS_BACKBONE)}"
 
 
 def _load_lpips(path: Path) -> Lpips:

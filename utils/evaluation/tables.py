@@ -37,7 +37,8 @@ class PublishedRow:
     images: how many a whole run scores; parameters: of the network; both None where unknown. value:
     {metric: published figure}, None where no text has them. tolerance: {metric: largest difference
     of a run that repeats it}. ours: {metric: figure measured here}. source: of the figures, a text
-    or a picture of a table.
+    or a picture of a table. download: the name by which download.py gets the data, where it is not
+    that of data_path.
     """
 
     dataset: str
@@ -55,6 +56,7 @@ class PublishedRow:
     tolerance: dict[str, float] | None = None
     ours: dict[str, float] | None = None
     source: str = "text"
+    download: str = ""
 
     @property
     def names(self) -> list[str]:
