@@ -83,8 +83,11 @@ def run(command: str) -> int:
     return guarded(partial(_run, command, sys.argv[1:]))
 
 
-def guarded(work: Callable[[], int]) -> int:
-    """The exit status of a command's work; mistakes of the user become one sentence."""
+def guarded(work: Callable[[], int], after: str = "what was finished before is kept") -> int:
+    """The exit status of a command's work; mistakes of the user become one sentence.
+
+    after: what that sentence says where the work did not come to its end.
+    """
     try:
         return work()
     except UserError as error:
@@ -93,11 +96,8 @@ def guarded(work: Callable[[], int]) -> int:
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
-        print(
-            f"error: {error.strerror}: {error.filename or 'while writing'}; what was finished "
-            "before is kept",
-            file=sys.stderr,
-        )
+        where = error.filename or "while writing"
+        print(f"error: {error.strerror}: {where}; {after}", file=sys.stderr)
         return 1
     except Exception as error:
         if not out_of_memory(error):
@@ -109,7 +109,7 @@ def guarded(work: Callable[[], int]) -> int:
         )
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what was finished before is kept", file=sys.stderr)
+        print(f"interrupted; {after}", file=sys.stderr)
         return 130
 
 

@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 def run() -> int:
     """Do what the command line of this process asks; returns the exit status."""
-    return guarded(partial(_run, sys.argv[1:]))
+    return guarded(partial(_run, sys.argv[1:]), "the same command continues what is unfinished")
 
 
 def _run(words: list[str]) -> int:

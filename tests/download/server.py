@@ -91,11 +91,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if page.cuts:
             body = body[: page.cuts.pop(0)]
-        for position in range(0, len(body), 4096):
-            if page.pause:
-                time.sleep(page.pause)
+        size = 4096 if page.pause else max(len(body), 1)
+        for position in range(0, len(body), size):
+            time.sleep(page.pause)
             try:
-                self.wfile.write(body[position : position + 4096])
+                self.wfile.write(body[position : position + size])
             except OSError:  # the other side went away
                 return
 

@@ -108,7 +108,7 @@ def test_check_asks_every_address_and_writes_a_report(call, server, tmp_path):
     server.close()
     code, said, _ = call("--check", "MIMO-UNet", "resnet50-0676ba61", "--output_dir", tmp_path)
     assert code == 1 and "0 of 2 addresses" in said
-    assert "no answer (ConnectionError)" in (tmp_path / "download_check.tsv").read_text()
+    assert "\tno connection\t" in (tmp_path / "download_check.tsv").read_text()
 
 
 def test_no_address_is_left_out_of_the_check(server, tmp_path):

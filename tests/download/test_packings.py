@@ -12,6 +12,7 @@ from data.catalog import find_videos
 from data.photo_catalog import find_pairs
 from data.sequences import find_sequences
 from models import find
+from tests.commands import largest_file
 from tests.download.packings import PACKINGS, leftovers, png, without_hash
 from utils.download.record import read_record
 from utils.download.store import Options, get
@@ -170,6 +171,16 @@ def test_another_packing_than_expected_is_a_sentence(fetched, zipped, tmp_path):
     with pytest.raises(UserError, match=r"'\.\./out\.png', which leads out.*\.unexpected"):
         fetched("GOPRO/test", {"../out.png": b"1"})
     assert not (tmp_path / "dataset/out.png").exists() and not (tmp_path / "out.png").exists()
+
+
+def test_a_disk_that_is_full_while_unpacking_keeps_the_archive_alone(server, zipped, tmp_path):
+    server.put("/test.zip", zipped({"input/a.png": bytes(300_000), "target/a.png": b"1"}))
+    options = Options(mirror=server.address)
+    with largest_file(200_000), pytest.raises(OSError):
+        get(without_hash("HIDE"), tmp_path, options)
+    assert leftovers(tmp_path) == ["lock", "test.zip", "test.zip.hash.json", "test.zip.part.json"]
+    get(without_hash("HIDE"), tmp_path, options)
+    assert len(server.asked) == 1 and len(find_pairs(tmp_path / "HIDE/test").pictures) == 1
 
 
 def test_what_the_user_has_stays(fetched, tmp_path, capsys):

@@ -9,7 +9,7 @@ import requests
 
 from utils.download.store import resolved
 from utils.download.table import Address, Entry, PublishedFile
-from utils.download.transfer import AddressError, connect_timeout, new_session
+from utils.download.transfer import AddressError, connect_timeout, new_session, reason_of
 from utils.files import write_text
 from utils.progress import Progress
 
@@ -57,6 +57,6 @@ def _ask(job: tuple[Entry, PublishedFile, Address]) -> tuple[str, ...]:
     except AddressError as error:
         answer = str(error)
     except requests.RequestException as error:
-        answer = f"no answer ({type(error).__name__})"
+        answer = reason_of(error)
     seconds = f"{time.monotonic() - start:.1f}"
     return entry.name, file.name, address.host, address.at, answer, size, kind, seconds

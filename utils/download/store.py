@@ -29,6 +29,7 @@ from utils.download.transfer import (
     fetch,
     huggingface,
     new_session,
+    reason_of,
 )
 from utils.errors import UserError
 from utils.files import natural_key
@@ -83,8 +84,6 @@ def get(entry: Entry, folder: Path, options: Options) -> bool:
             for file in files:
                 _move(file, folder / ARCHIVES / entry.name / file.name)
         shutil.rmtree(work)
-    with contextlib.suppress(OSError):  # other downloads may be in it
-        (folder / _WORK).rmdir()
     return True
 
 
@@ -103,9 +102,23 @@ def locked(work: Path) -> Iterator[None]:
             except BlockingIOError:
                 print(f"another call downloads into {work}: waiting for it", file=sys.stderr)
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if _is_still(work / "lock", lock.fileno()):
+            if not _is_still(work / "lock", lock.fileno()):
+                continue
+            try:
                 yield
-                return
+            finally:
+                _tidy(work)
+            return
+
+
+def _tidy(work: Path) -> None:
+    """Remove a folder for unfinished things, and the one around it, if it holds nothing to keep."""
+    if work.is_dir():
+        files = [path.name for path in work.iterdir() if path.is_file()]
+        if all(name == "lock" or name.endswith(".json") for name in files):
+            shutil.rmtree(work)
+    with contextlib.suppress(OSError):  # other downloads may be in it
+        work.parent.rmdir()
 
 
 def addresses_of(file: PublishedFile, mirror: str) -> list[Address]:
@@ -158,7 +171,7 @@ def _file(entry: Entry, file: PublishedFile, folder: Path, work: Path, options: 
         except AddressError as error:
             reasons.append(f"{_where(address)}: {error}")
         except requests.RequestException as error:
-            reasons.append(f"{_where(address)}: no connection ({type(error).__name__})")
+            reasons.append(f"{_where(address)}: {reason_of(error)}")
         else:
             part.replace(target)
             return target
@@ -177,7 +190,7 @@ def _by_hand(entry: Entry, file: PublishedFile, folder: Path, reasons: list[str]
         page = page_of(address.at)
         if page != address.at:
             pages.append(page)
-    tried = "; ".join(reasons) or "it has no address of that kind"
+    tried = "; ".join(dict.fromkeys(reasons)) or "it has no address of that kind"
     again = ""
     if entry.layout:
         again = " and call download.py again, which unpacks it"
@@ -220,6 +233,9 @@ def _unpack(entry: Entry, files: list[Path], staging: Path, folder: Path) -> Non
         for file in files:  # the next call may bring another one
             file.replace(folder / f"{file.name}.unexpected")
         raise UserError(f"{error} (it lies at {folder}/{files[0].name}.unexpected)") from error
+    except OSError:  # a full disk, of which nothing half may take room
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
 
 
 def _move_all(entry: Entry, staging: Path, folder: Path) -> None:

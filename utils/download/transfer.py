@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import requests
 
@@ -87,7 +86,7 @@ def fetch(
                 return
             reason = "the connection ended early"
         except BROKEN as error:
-            reason = _reason(error, url)
+            reason = reason_of(error)
             if not anything_came and _size(part) <= before:
                 raise AddressError(reason) from error
         failures += 1
@@ -195,16 +194,19 @@ def _validator(response: requests.Response) -> str:
     return response.headers.get("Last-Modified", "")
 
 
-def _reason(error: Exception, url: str) -> str:
-    """Why a connection failed, in words."""
-    host = urlsplit(url).hostname
-    if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy does not answer for {host}"
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"{host} has no valid certificate"
-    if isinstance(error, requests.Timeout):
-        return f"{host} does not answer in time"
-    return f"no connection to {host}"
+def reason_of(error: Exception) -> str:
+    """Why a request failed, in words."""
+    reasons = {
+        requests.exceptions.ProxyError: "the proxy does not answer",
+        requests.exceptions.SSLError: "no valid certificate",
+        requests.Timeout: "no answer in time",
+        requests.ConnectionError: "no connection",
+        requests.TooManyRedirects: "one redirect after the other",
+    }
+    for kind, words in reasons.items():
+        if isinstance(error, kind):
+            return words
+    return f"no connection ({type(error).__name__})"
 
 
 def _state_path(part: Path) -> Path:
