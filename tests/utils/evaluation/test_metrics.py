@@ -1,8 +1,11 @@
+from functools import partial
+
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from utils.evaluation.metrics import psnr, ssim, ssim3d
+from utils.evaluation.metrics import psnr, ssim, ssim3d, ssim_volume
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,36 @@ def test_psnr_by_hand():
 def test_ssim_needs_a_window():
     with pytest.raises(ValueError, match="11x11"):
         ssim(np.zeros((10, 20, 3)), np.zeros((10, 20, 3)))
+
+
+def test_ssim_of_the_volume_equals_a_loop_over_voxels():
+    """13 taps along every axis, also over the three channels; edges mirrored with the edge."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 7, 4, 3)) * 255
+    weight = np.exp(-(np.arange(-6, 7) ** 2) / (2 * 1.5**2))
+    weight /= weight.sum()
+    window = weight[:, None, None] * weight[:, None] * weight
+    padded = [np.pad(image, 6, mode="symmetric") for image in (x, y)]
+    values = []
+    for index in np.ndindex(x.shape):
+        around = tuple(slice(start, start + 13) for start in index)
+        one, two = (image[around] for image in padded)
+        mean_one, mean_two = (window * one).sum(), (window * two).sum()
+        variances = (window * ((one - mean_one) ** 2 + (two - mean_two) ** 2)).sum()
+        covariance = (window * (one - mean_one) * (two - mean_two)).sum()
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        luminance = (2 * mean_one * mean_two + c1) / (mean_one**2 + mean_two**2 + c1)
+        values.append(luminance * (2 * covariance + c2) / (variances + c2))
+    assert ssim_volume(x, y) == pytest.approx(np.mean(values), abs=1e-10)
+
+
+def test_ssim_of_the_volume_is_scipys_filter():
+    rng = np.random.default_rng(1)
+    x, y = rng.random((2, 30, 20, 3))
+    mean = partial(gaussian_filter, sigma=1.5, mode="reflect", truncate=4)
+    mean_x, mean_y = mean(x), mean(y)
+    covariance = mean(x * y) - mean_x * mean_y
+    variances = mean(x * x) - mean_x**2 + mean(y * y) - mean_y**2
+    luminance = (2 * mean_x * mean_y + 1e-4) / (mean_x**2 + mean_y**2 + 1e-4)
+    expected = (luminance * (2 * covariance + 9e-4) / (variances + 9e-4)).mean()
+    assert ssim_volume(255 * x, 255 * y) == pytest.approx(expected, abs=1e-10)
