@@ -10,7 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import NamedTuple
 
-from utils.errors import UserError, out_of_memory
+from utils.errors import UserError, in_one_line, out_of_memory
 
 
 class Method(NamedTuple):
@@ -91,12 +91,12 @@ def guarded(work: Callable[[], int], after: str = "what was finished before is k
     try:
         return work()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_one_line(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
-        where = error.filename or "while writing"
+        where = in_one_line(str(error.filename or "while writing"))
         print(f"error: {error.strerror}: {where}; {after}", file=sys.stderr)
         return 1
     except Exception as error:

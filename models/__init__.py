@@ -51,6 +51,8 @@ SHIPPED = {
 }
 # Those of them whose results in bf16 are within 60 dB of float32's (docs/findings/speed.md).
 EXACT_IN_BF16 = ("image_deblur", "cdvd_tsp")
+MAX_NUMBER = 65_536  # of a network's arguments
+MAX_ENTRIES = 2500  # of the weights; Shift-Net+, the largest network here, has 2,068
 _ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS_FOLDER = _ROOT / "pretrain_models"
 RUNS_FOLDER = _ROOT / "experiment"
@@ -73,7 +75,17 @@ def build(name: str, **arguments) -> nn.Module:
             f"{network.__name__} has no argument {unknown[0]!r}: it has "
             f"{', '.join(known) or 'none'}"
         )
-    return network(**arguments)
+    for argument, value in arguments.items():
+        _check_numbers(f"{network.__name__}: {argument} {value}", value)
+    with limited_layers(MAX_ENTRIES, f"{network.__name__} with {arguments}"):
+        return network(**arguments)
+
+
+def _check_numbers(label: str, value: object) -> None:
+    """Raises UserError for numbers that no network's size is."""
+    for number in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(number, int | float) and not abs(number) <= MAX_NUMBER:
+            raise UserError(f"{label}: numbers of at most {MAX_NUMBER:,} make a network")
 
 
 def all_arguments(name: str, arguments: dict) -> dict:
@@ -221,10 +233,10 @@ def _described(description: dict, path: Path) -> nn.Module:
 
 
 @contextmanager
-def limited_layers(entries: int, path: Path) -> Iterator[None]:
-    """Stops a network's construction, with a UserError, at more layers than a file has entries for.
+def limited_layers(entries: int, source: Path | str) -> Iterator[None]:
+    """Stops a network's construction at more layers than so many entries of weights can fill.
 
-    It counts what this thread's modules register.
+    It counts what this thread's modules register, and raises UserError that begins with `source`.
     """
     thread = get_ident()
     counts = Counter()
@@ -234,7 +246,7 @@ def limited_layers(entries: int, path: Path) -> Iterator[None]:
             return
         counts[kind] += 1
         if counts[kind] > limit:
-            raise UserError(f"{path} says of its network more layers than its {entries} entries")
+            raise UserError(f"{source}: the network has more layers than {entries:,} entries fill")
 
     # weight normalisation registers a parameter twice; layers without parameters stand between
     hooks = [

@@ -19,7 +19,9 @@ from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 from utils.config_files import ROOT, YamlFiles, aliases_of, nearest, values_given
 from utils.errors import UserError
 from utils.files import write_text
+from utils.options import maximum_of
 from utils.safe_yaml import read_yaml
+from utils.schema import shown
 
 _NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number
 
@@ -96,7 +98,7 @@ def parse(
             entries[name] = getattr(parsed, name)
     _add_entries(config_class, chosen_values, entries)
     config = config_class(**chosen_values)
-    _check_values(config, arguments)
+    check_values(config, arguments)
     if show:
         print(to_yaml(config), end="")
         sys.exit(0)
@@ -124,7 +126,7 @@ def _add_entries(config_class: type, values: dict, entries: dict) -> None:
                 raise UserError(f"--{name} {value}: a number from {minimum} on is needed")
 
 
-def _check_values(config: Any, arguments: list[str]) -> None:
+def check_values(config: Any, arguments: list[str]) -> None:
     """Raises UserError for numbers that are too low, and for options that say nothing."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -133,6 +135,11 @@ def _check_values(config: Any, arguments: list[str]) -> None:
                 raise UserError(
                     f"--{field.name} {number}: a number from {field.metadata['minimum']:g} on is "
                     "needed"
+                )
+            if isinstance(number, int | float) and number > maximum_of(field.name, number):
+                raise UserError(
+                    f"--{field.name} {shown(number)}: a number of at most "
+                    f"{maximum_of(field.name, number):,} is needed"
                 )
         other = field.metadata["unused_with"]
         overruled = other and getattr(config, other) and not values_given(other, arguments)

@@ -45,8 +45,11 @@ def choose_device(name: str) -> torch.device:
         name = f"cuda:{os.environ['LOCAL_RANK']}"  # one GPU per process of torchrun
     try:
         device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"unknown device {name!r}: auto, cpu, cuda or cuda:N") from None
+    except (RuntimeError, ValueError):
+        device = None
+    known = device is not None and (device.type == "cuda" or str(device) in ("cpu", "cpu:0"))
+    if not known:
+        raise UserError(f"unknown device {name!r}: auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"no device {name!r} here: torch sees {torch.cuda.device_count()} CUDA devices; use "

@@ -45,6 +45,17 @@ def out_of_memory(error: Exception) -> bool:
     )
 
 
+def in_one_line(text: str) -> str:
+    """Text for a terminal: characters that break a line or steer the terminal are escaped.
+
+    The names of files may hold them.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 @contextlib.contextmanager
 def reading(path: str | os.PathLike, kind: str, *more: type[Exception]) -> Iterator[None]:
     """Turns what goes wrong while a file of the user's is decoded into a UserError that names it.

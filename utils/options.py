@@ -7,6 +7,28 @@ MaskKind = Literal["auto", "npz", "folders", "labels", "coco", "panoptic", "dete
 Cached = Literal["none", "decoded", "tiles"]
 SequenceAugmentation = Literal["affine", "jitter", "noise", "turn", "flicker"]
 
+# The largest values that make sense, of options of these names in any command; see maximum_of.
+_MAXIMA = {
+    "seed": 2**63 - 1,
+    **dict.fromkeys(
+        ("average", "still", "strong", "mild", "prob_streaks", "score_threshold", "noise_std"), 1
+    ),
+    "betas": 0.999_999,
+    **dict.fromkeys(("kernel_size", "kernel_length", "blur", "object_blur"), 4095),
+    **dict.fromkeys(
+        ("patch_size", "image_size", "tile_size", "tile_step", "crop_size", "height", "width"),
+        65_535,
+    ),
+    **dict.fromkeys(("gamma", "gamma_factor", "zoom", "exponential_factor"), 1000),
+    **dict.fromkeys(("lr", "lr_min", "flow_lr", "fps", "resize_factor", "workers"), 1000),
+    **dict.fromkeys(("frames", "clip_frames", "exposure", "accumulate", "max_objects"), 10_000),
+    **dict.fromkeys(("batch_size", "warm_batch_size", "bracket"), 65_536),
+    **dict.fromkeys(("n_images", "kernels", "shards", "memory", "ratio", "ratios"), 1_000_000),
+    **dict.fromkeys(("min_streaks", "max_streaks", "max_boost", "focal"), 1_000_000),
+}
+_MAXIMUM_WHOLE = 2**31 - 1
+_MAXIMUM = 1e12
+
 # Help of options that mean the same at every command; what a command adds stands behind it.
 START = "initial weights, of a network with the same arguments"
 SAVE = "name of the run and of its folder experiment/SAVE"
@@ -55,3 +77,10 @@ METADATA = (
     "metadata file to use instead of DATA_PATH/metadata.json; without --data_path the pictures are "
     "looked for beside this file, then in dataset/NAME, where NAME is its key `name`"
 )
+
+
+def maximum_of(name: str, value: int | float) -> int | float:
+    """The largest value of an option that is taken: 1 for fractions, 64 bits for seeds, ..."""
+    if name.endswith("_fraction"):
+        return 1
+    return _MAXIMA.get(name, _MAXIMUM_WHOLE if isinstance(value, int) else _MAXIMUM)

@@ -8,6 +8,8 @@ own constructors.
 import os
 import pickle
 import re
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -50,7 +52,7 @@ def load_plain(path: str | os.PathLike) -> object:
     containers and numbers.
     """
     try:
-        with reading(path, "a PyTorch weights file"):
+        with reading(path, "a PyTorch weights file", zipfile.BadZipFile):
             return _loaded(path)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)|(?:class|global) ([\w.]+)", str(error))
@@ -64,6 +66,7 @@ def load_plain(path: str | os.PathLike) -> object:
 
 
 def _loaded(path: str | os.PathLike) -> object:
+    _check_archive(path)
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -75,3 +78,20 @@ def _loaded(path: str | os.PathLike) -> object:
             f"{path} is a PyTorch file of a kind that isn't read (TorchScript, or .tar of before "
             "2017): save its state_dict() with a newer version"
         ) from error
+
+
+def _check_archive(path: str | os.PathLike) -> None:
+    """Raises UserError for an archive that unpacks to much more than it holds.
+
+    PyTorch stores without compression.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    size = Path(path).stat().st_size
+    if unpacked > 2 * size + 2**20:
+        raise UserError(
+            f"{path} has {size:,} bytes and would unpack to {unpacked:,}: PyTorch writes no such "
+            "file"
+        )

@@ -91,12 +91,12 @@ SMALL = {"width": 4, "encoder": [1], "middle": 1, "decoder": [1]}
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"encoder": [60_000]}, "more layers than its 61 entries"),
+        ({"encoder": [60_000]}, "more layers than 61 entries fill"),
         ({"encoder": [10**9]}, "is 1000000000, not a number from"),
         ({"width": 10**9}, "is 1000000000, not a number from"),
         ({"width": 60_000}, "does not fit NAFNet"),
         ({"width": float("nan")}, "width is nan, not a number"),
-        ({"encoder": [1] * 40, "decoder": [1] * 40}, "more layers than its 61 entries"),
+        ({"encoder": [1] * 40, "decoder": [1] * 40}, "more layers than 61 entries fill"),
         ({"width": -4}, "can't be read as a network.*negative dimension -4"),
         ({"width": "wide"}, "can't be read as a network"),
         ({"width": [[[4]]]}, "can't be read as a network"),
@@ -115,7 +115,7 @@ def test_other_threads_build_what_they_like(tmp_path):
         thread = Thread(target=lambda: built.append(build("nafnet", **SMALL)))
         thread.start()
         thread.join()
-        with pytest.raises(UserError, match="more layers than its 1 entries"):
+        with pytest.raises(UserError, match="more layers than 1 entries fill"):
             build("nafnet", **SMALL, downscale=1)
             build("nafnet", **SMALL)
     assert len(built) == 1

@@ -3,6 +3,7 @@ import os
 import pickle
 import struct
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -221,3 +222,16 @@ def test_weights_that_are_no_numbers_are_refused(value):
     state["weight"][1, 2] = value
     with pytest.raises(UserError, match="w.pt: weight holds values that are no finite numbers"):
         load_strict(nn.Linear(3, 2), state, "w.pt")
+
+
+def test_an_archive_that_unpacks_to_too_much(tmp_path):
+    torch.save({"a": torch.zeros(2**20)}, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "small.pt", "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for entry in plain.infolist():
+            small.writestr(entry.filename, plain.read(entry))
+    assert load_state(tmp_path / "plain.pt")["a"].sum() == 0
+    with pytest.raises(UserError, match=r"small.pt has [\d,]+ bytes and would unpack to 4,19"):
+        load_state(tmp_path / "small.pt")

@@ -191,7 +191,7 @@ def test_every_alias_means_its_option(method, command):
             ),
             (),
         )
-        value = choices[-1] if choices else "3" if annotation in (int, float) else "value"
+        value = choices[-1] if choices else "1" if annotation in (int, float) else "value"
         assert parse(config_class, method, command, [alias, value]) == parse(
             config_class, method, command, [ours, value]
         ), alias
