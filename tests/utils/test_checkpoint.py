@@ -81,7 +81,7 @@ def test_truncated_files_are_named(tmp_path, suffix):
 
 
 def test_missing_file_says_where_to_look(tmp_path):
-    with pytest.raises(UserError, match="pretrain_models/README.md"):
+    with pytest.raises(UserError, match="`python download.py` lists"):
         load_checkpoint(tmp_path / "none.pt")
 
 
