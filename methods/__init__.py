@@ -25,6 +25,9 @@ class Method(NamedTuple):
     commands: dict[str, str]
 
 
+EXPLAIN = "--explain"  # of train.py: say what the recipe does instead of training
+
+
 def _modules(folder: str, *commands: str) -> dict[str, str]:
     return {command: f"methods.{folder}.{command}" for command in commands}
 
@@ -135,7 +138,12 @@ def _run(command: str, arguments: list[str]) -> int:
     config_class = getattr(
         import_module(f"methods.{owner}.config"), f"{command.capitalize()}Config"
     )
-    config = parse(config_class, owner, command, rest, preset, name)
+    explains = command == "train" and EXPLAIN in rest
+    words = [word for word in rest if word != EXPLAIN] if explains else rest
+    config = parse(config_class, owner, command, words, preset, name)
+    if explains:
+        print(import_module("methods.explain").explained(owner, config))
+        return 0
     if "--download" in rest:
         from methods.download import get_missing
 

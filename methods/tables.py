@@ -1,15 +1,17 @@
-"""Write the tables of published figures into docs/reproducing.md and the methods' READMEs.
+"""Write what a program knows into the pages: tables of published figures, and training recipes.
 
     python -m methods.tables
 
 The figures come from methods/METHOD/tables.yaml alone; in a page they stand between `<!-- tables:
-METHOD -->` and `<!-- end -->`.
+METHOD -->` and `<!-- end -->`. What train.py prints with --explain stands between `<!-- recipe:
+METHOD --model NAME -->` and `<!-- end -->`.
 """
 
 import re
 import shlex
 
 from methods import METHODS
+from methods.explain import documented
 from utils.config import ROOT
 from utils.download.table import find_path
 from utils.evaluation.tables import PublishedRow, read_tables
@@ -26,6 +28,7 @@ _HEADS = (
     "remark",
 )
 _BLOCK = re.compile(r"(<!-- tables: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_RECIPE = re.compile(r"(<!-- recipe: ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
@@ -38,6 +41,7 @@ def pages() -> list:
     """The pages that hold such blocks."""
     folders = sorted({method.folder for method in METHODS.values()})
     return [
+        ROOT / "docs" / "recipes.md",
         ROOT / "docs" / "reproducing.md",
         *(ROOT / "methods" / folder / "README.md" for folder in folders),
     ]
@@ -45,7 +49,10 @@ def pages() -> list:
 
 def filled(text: str) -> str:
     """The page's text with its blocks written anew."""
-    return _BLOCK.sub(lambda block: block[1] + table(block[2]) + "\n" + block[3], text)
+    text = _BLOCK.sub(lambda block: block[1] + table(block[2]) + "\n" + block[3], text)
+    return _RECIPE.sub(
+        lambda block: f"{block[1]}```text\n{documented(block[2])}\n```\n{block[3]}", text
+    )
 
 
 def table(method: str) -> str:

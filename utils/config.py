@@ -254,6 +254,14 @@ def _parser(
         help="first download the published weights and data that the options name and that are "
         "missing (python download.py lists them)",
     )
+    if command == "train":
+        parser.add_argument(
+            "--explain",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="say what the recipe does, where its figures come from, and how many samples, "
+            "hours and MB it means for DATA_PATH; then exit",
+        )
     parser.types = {field.name: field.type for field in dataclasses.fields(config_class)}
     for field in dataclasses.fields(config_class):
         kinds = field.metadata["entries"].items()

@@ -1,0 +1,104 @@
+"""What a training of video_deblur does, for --explain and docs/recipes.md."""
+
+import dataclasses
+import math
+
+import torch
+
+from methods.common.recipe import (
+    OURS,
+    PAPER,
+    PROGRAM,
+    Line,
+    Plan,
+    Recipe,
+    count_parameters,
+    machine_lines,
+    optimizer_line,
+    rate_line,
+    seconds_per_sample,
+    with_batches_of_one,
+)
+from methods.video_deblur.config import TrainConfig
+from methods.video_deblur.train import VideoTask
+from models import build, choose
+from models.contracts import VideoNetwork
+from utils.config import parse
+
+DVD_STEPS = 683  # per epoch, at most: 61 videos of at most 100 frames, no repetition
+SOURCES = {
+    PAPER: "Pan et al., CVPR 2020, arXiv 2004.02501",
+    PROGRAM: "github.com/csbhr/CDVD-TSP",
+    OURS: "this repository",
+}
+
+
+def recipe(config: TrainConfig) -> Recipe:
+    """The lines of a configuration; the steps of an epoch are those of DVD."""
+    name, arguments = choose(config.model, VideoNetwork)
+    with torch.device("meta"):
+        network = build(name, **(arguments | (config.network or {})))
+    parameters = count_parameters(network)
+    frames = config.clip_frames or network.frames
+    per_epoch = min(DVD_STEPS, config.max_batches or DVD_STEPS)
+    steps = config.epochs * per_epoch
+    start = f"{config.weights or 'PyTorch default'}; flow network from {config.flow_weights.name}"
+    lines = [
+        Line("network", f"{config.model}, {parameters:,} parameters", PAPER, ("network",)),
+        Line("initialisation", start, PROGRAM, ("weights", "flow_weights")),
+        Line("data", _data(config, frames), PROGRAM, ("source", "max_frames", "clip_frames")),
+        Line("augmentation", f"random patch of {config.patch_size} px; then left-right flip, "
+             "up-down flip, transposition (each p 0.5), the same for all frames", PROGRAM,
+             ("patch_size",)),
+        Line("loss", f"{config.loss} on all results side by side as channels (HEM: the hardest "
+             "half and a random tenth of the pixels, one mask per sample)", PAPER, ("loss",)),
+        optimizer_line(config, "adam", (0.9, 0.999), 1e-8),
+        rate_line(_rate_words(config), lambda step: _rate(config, step, per_epoch), steps,
+                  "flow_lr", "schedule", "lr_decay", "lr_gamma"),
+        Line("batch", f"{config.batch_size} clips over all processes; an epoch's last, smaller "
+             "one is kept", PROGRAM, ("batch_size", "accumulate")),
+        Line("length", f"{config.epochs} epochs (the paper says 300), each repeats the set as "
+             f"often as fits into 1000 batches: at most {per_epoch} steps on DVD, {steps:,} in all",
+             PROGRAM, ("epochs", "max_batches")),
+        *machine_lines(config, f"{config.best_by} of the final result", "validation every epoch "
+                       "(protocol cdvd_train)"),
+    ]  # fmt: skip
+    sources = dict(SOURCES)
+    if config.model != "CDVD-TSP":
+        sources[PROGRAM] += f": no recipe of {config.model} is at hand, this is CDVD-TSP's"
+    return Recipe(f"video_deblur --model {config.model}", lines, sources, parameters)
+
+
+def published(config: TrainConfig) -> TrainConfig:
+    """The published recipe of the configuration's network."""
+    return parse(TrainConfig, "video_deblur", "train", ["--model", config.model])
+
+
+def plan(config: TrainConfig) -> Plan:
+    """What the training means for its data; one sample is timed."""
+    task = VideoTask(dataclasses.replace(config, val_path=None))
+    sample = seconds_per_sample(VideoTask(with_batches_of_one(config)))
+    steps = config.epochs * task.steps_per_epoch
+    work = float(steps * config.batch_size)
+    return Plan(len(task.training_set), task.steps_per_epoch, steps, work, sample)
+
+
+def _data(config: TrainConfig, frames: int) -> str:
+    text = f"windows of {frames} frames of {config.data_path or 'the sample'} ({config.source})"
+    if config.data_path and config.data_path.parts[-2:] == ("DVD", "train"):
+        text = f"windows of {frames} frames of DVD train"
+    limit = f", the first {config.max_frames} frames of each video" if config.max_frames else ""
+    return f"{text}{limit}; none crosses a video"
+
+
+def _rate_words(config: TrainConfig) -> str:
+    words = f"{config.lr:g}, flow network {config.flow_lr:g}"
+    if config.schedule == "cosine":
+        return f"{words}, cosine to 0"
+    return f"{words}, both times {config.lr_gamma:g} every {config.lr_decay} epochs"
+
+
+def _rate(config: TrainConfig, step: int, per_epoch: int) -> float:
+    if config.schedule == "cosine":
+        return config.lr * 0.5 * (1 + math.cos(math.pi * step / (config.epochs * per_epoch)))
+    return config.lr * config.lr_gamma ** (step // per_epoch // config.lr_decay)
