@@ -27,9 +27,8 @@ from utils.config import parse
 
 DVD_STEPS = 683  # per epoch, at most: 61 videos of at most 100 frames, no repetition
 SOURCES = {
-    PAPER: "Pan et al., CVPR 2020, arXiv 2004.02501",
-    PROGRAM: "github.com/csbhr/CDVD-TSP",
-    OURS: "this repository",
+    "CDVD-TSP": ("Pan et al., CVPR 2020, arXiv 2004.02501", "github.com/csbhr/CDVD-TSP"),
+    "Shift-Net": ("Li et al., CVPR 2023, arXiv 2206.10810", "github.com/dasongli1/Shift-Net"),
 }
 
 
@@ -42,7 +41,9 @@ def recipe(config: TrainConfig) -> Recipe:
     frames = config.clip_frames or network.frames
     per_epoch = min(DVD_STEPS, config.max_batches or DVD_STEPS)
     steps = config.epochs * per_epoch
-    start = f"{config.weights or 'PyTorch default'}; flow network from {config.flow_weights.name}"
+    start = str(config.weights or "PyTorch's default")
+    if name == "cdvd_tsp":
+        start += f"; flow network from {config.flow_weights.name}"
     lines = [
         Line("network", f"{config.model}, {parameters:,} parameters", PAPER, ("network",)),
         Line("initialisation", start, PROGRAM, ("weights", "flow_weights")),
@@ -50,22 +51,19 @@ def recipe(config: TrainConfig) -> Recipe:
         Line("augmentation", f"random patch of {config.patch_size} px; then left-right flip, "
              "up-down flip, transposition (each p 0.5), the same for all frames", PROGRAM,
              ("patch_size",)),
-        Line("loss", f"{config.loss} on all results side by side as channels (HEM: the hardest "
-             "half and a random tenth of the pixels, one mask per sample)", PAPER, ("loss",)),
-        optimizer_line(config, "adam", (0.9, 0.999), 1e-8),
-        rate_line(_rate_words(config), lambda step: _rate(config, step, per_epoch), steps,
-                  "flow_lr", "schedule", "lr_decay", "lr_gamma"),
+        Line("loss", _loss(config), PAPER, ("loss",)),
+        optimizer_line(config, "adam", (0.9, config.beta2), 1e-8),
+        rate_line(_rate_words(config, name), lambda step: _rate(config, step, per_epoch), steps,
+                  "flow_lr", "schedule", "lr_decay", "lr_gamma", "lr_min"),
         Line("batch", f"{config.batch_size} clips over all processes; an epoch's last, smaller "
              "one is kept", PROGRAM, ("batch_size", "accumulate")),
-        Line("length", f"{config.epochs} epochs (the paper says 300), each repeats the set as "
-             f"often as fits into 1000 batches: at most {per_epoch} steps on DVD, {steps:,} in all",
-             PROGRAM, ("epochs", "max_batches")),
+        Line("length", f"{config.epochs} epochs, each repeats the set as often as fits into 1000 "
+             f"batches: at most {per_epoch} steps (DVD: {DVD_STEPS}), {steps:,} in all", PROGRAM, ("epochs", "max_batches")),
         *machine_lines(config, f"{config.best_by} of the final result", "validation every epoch "
                        "(protocol cdvd_train)"),
     ]  # fmt: skip
-    sources = dict(SOURCES)
-    if config.model != "CDVD-TSP":
-        sources[PROGRAM] += f": no recipe of {config.model} is at hand, this is CDVD-TSP's"
+    paper, program = next(about for start, about in SOURCES.items() if start in config.model)
+    sources = {PAPER: paper, PROGRAM: program, OURS: "this repository"}
     return Recipe(f"video_deblur --model {config.model}", lines, sources, parameters)
 
 
@@ -85,20 +83,30 @@ def plan(config: TrainConfig) -> Plan:
 
 def _data(config: TrainConfig, frames: int) -> str:
     text = f"windows of {frames} frames of {config.data_path or 'the sample'} ({config.source})"
-    if config.data_path and config.data_path.parts[-2:] == ("DVD", "train"):
-        text = f"windows of {frames} frames of DVD train"
+    if config.data_path and config.data_path.parts[-1] == "train":
+        text = f"windows of {frames} frames of {config.data_path.parts[-2]} train"
     limit = f", the first {config.max_frames} frames of each video" if config.max_frames else ""
     return f"{text}{limit}; none crosses a video"
 
 
-def _rate_words(config: TrainConfig) -> str:
-    words = f"{config.lr:g}, flow network {config.flow_lr:g}"
+def _loss(config: TrainConfig) -> str:
+    text = f"{config.loss} on all results side by side as channels"
+    if "HEM" in config.loss:
+        text += " (HEM: the hardest half and a random tenth of the pixels, one mask per sample)"
+    return text
+
+
+def _rate_words(config: TrainConfig, network: str) -> str:
+    words = f"{config.lr:g}"
+    if network == "cdvd_tsp":
+        words += f", flow network {config.flow_lr:g}"
     if config.schedule == "cosine":
-        return f"{words}, cosine to 0"
-    return f"{words}, both times {config.lr_gamma:g} every {config.lr_decay} epochs"
+        return f"{words}, cosine to {config.lr_min:g}"
+    return f"{words}, times {config.lr_gamma:g} every {config.lr_decay} epochs"
 
 
 def _rate(config: TrainConfig, step: int, per_epoch: int) -> float:
     if config.schedule == "cosine":
-        return config.lr * 0.5 * (1 + math.cos(math.pi * step / (config.epochs * per_epoch)))
+        factor = 0.5 * (1 + math.cos(math.pi * step / (config.epochs * per_epoch)))
+        return config.lr_min + factor * (config.lr - config.lr_min)
     return config.lr * config.lr_gamma ** (step // per_epoch // config.lr_decay)
