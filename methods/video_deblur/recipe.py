@@ -58,7 +58,8 @@ def recipe(config: TrainConfig) -> Recipe:
         Line("batch", f"{config.batch_size} clips over all processes; an epoch's last, smaller "
              "one is kept", PROGRAM, ("batch_size", "accumulate")),
         Line("length", f"{config.epochs} epochs, each repeats the set as often as fits into 1000 "
-             f"batches: at most {per_epoch} steps (DVD: {DVD_STEPS}), {steps:,} in all", PROGRAM, ("epochs", "max_batches")),
+             f"batches: at most {per_epoch} steps (DVD: {DVD_STEPS}), {steps:,} in all", PROGRAM,
+             ("epochs", "max_batches")),
         *machine_lines(config, f"{config.best_by} of the final result", "validation every epoch "
                        "(protocol cdvd_train)"),
     ]  # fmt: skip
