@@ -25,6 +25,7 @@ from utils.tensorflow_checkpoint import is_checkpoint
 
 # name in our weights' metadata -> (module, class)
 NETWORKS = {
+    "blur_length": ("models.blur_length", "BlurLength"),
     "cdvd_tsp": ("models.cdvd_tsp", "CDVDTSP"),
     "deep_deblur": ("models.deep_deblur", "DeepDeblur"),
     "guided_nafnet": ("models.guided_nafnet", "GuidedNAFNet"),
@@ -48,6 +49,7 @@ SHIPPED = {
     "sequence": "blur2vid",
     "order": "hypercut",
     "potential": "irp",
+    "length": "blur_length",
 }
 # Those of them whose results in bf16 are within 60 dB of float32's (docs/findings/speed.md).
 EXACT_IN_BF16 = ("image_deblur", "cdvd_tsp")
@@ -263,6 +265,11 @@ def limited_layers(entries: int, source: Path | str) -> Iterator[None]:
 def is_exact_in_bf16(path: Path) -> bool:
     """Whether a weights file is a shipped one that may be computed in bf16 unasked."""
     return path.parent == WEIGHTS_FOLDER and path.stem in EXACT_IN_BF16
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a weights file is one that is taken where none is named."""
+    return path.parent == WEIGHTS_FOLDER and path.stem in SHIPPED.values()
 
 
 def load_network(
