@@ -51,7 +51,7 @@ def main() -> int:
         return 0
 
 
-def restore_video(config: AppConfig, visitor: Visitor, upload: str | None) -> tuple:
+def restore_video(config: AppConfig, visitor: Visitor, upload: str | None, *applied) -> tuple:
     """(before and after, slider of frames, video, downloads)."""
     from methods.video_deblur.config import InferenceConfig
     from methods.video_deblur.inference import main
@@ -59,7 +59,8 @@ def restore_video(config: AppConfig, visitor: Visitor, upload: str | None) -> tu
     folder = visitor.start("video")
     clip, frames = take_clip(config, visitor, upload, folder / "input")
     results = folder / "restored"
-    main(InferenceConfig(clip, output_dir=results, report=False, device=config.device))
+    chosen = {"output_dir": results, **dict(zip(fields.APPLIED, applied))}
+    main(InferenceConfig(clip, report=False, device=config.device, **chosen))
     video = show(visitor, "video", results / f"{clip.stem}.mp4", f"{clip.stem}_restored.mp4")
     choice = changed(maximum=frames - 1, value=frames // 2, visible=frames > 1)
     return show_frame(config, visitor, frames // 2), choice, video, [video]
@@ -87,19 +88,19 @@ def show_frame(config: AppConfig, visitor: Visitor, number: float) -> tuple[str,
     return tuple(targets)
 
 
-def restore_photo(config: AppConfig, visitor: Visitor, upload: str | None, weights: str) -> tuple:
-    """(before and after, downloads)."""
+def restore_photo(config: AppConfig, visitor: Visitor, upload: str | None, *chosen) -> tuple:
+    """(before and after, downloads); chosen: weights, and the values of fields.APPLIED."""
     from methods.image_deblur.config import InferenceConfig
     from methods.image_deblur.inference import main
     from restoration.image import WEIGHTS_FOLDER, image_weights_at_hand
 
     folder = visitor.start("photo")
     photo = take_photo(config, visitor, upload, folder / "input")
-    if weights not in [path.name for path in image_weights_at_hand()]:
+    if chosen[0] not in [path.name for path in image_weights_at_hand()]:
         raise UserError("choose a network of the list")
     results = folder / "restored"
-    chosen = {"weights": WEIGHTS_FOLDER / weights, "output_dir": results}
-    main(InferenceConfig(photo, report=False, device=config.device, **chosen))
+    options = {"weights": WEIGHTS_FOLDER / chosen[0], **dict(zip(fields.APPLIED, chosen[1:]))}
+    main(InferenceConfig(photo, output_dir=results, report=False, device=config.device, **options))
     restored = results / f"{photo.stem}.png"
     download = show(visitor, "photo", restored, f"{photo.stem}_restored.png")
     return compared(visitor, "photo", photo, restored), [download]
@@ -265,6 +266,7 @@ def _video_tab(events: Events, max_frames: int) -> None:
     with fields.tab("Video"):
         with fields.inputs(text):
             clip = fields.upload("Clip", EXTENSIONS)
+            applied = fields.applied("Only blurred frames")
             button = fields.start_button("Restore")
         with fields.results():
             divider = fields.divider("before | after")
@@ -272,7 +274,7 @@ def _video_tab(events: Events, max_frames: int) -> None:
                 number = gr.Slider(0, 1, step=1, label="Frame", interactive=True)
                 video = gr.Video(label="Restored clip", interactive=False)
                 files = fields.downloads()
-    events.on_click(button, restore_video, [clip], [divider, number, video, files], more)
+    events.on_click(button, restore_video, [clip, *applied], [divider, number, video, files], more)
     events.on_choice(number, show_frame, divider)
 
 
@@ -291,12 +293,13 @@ def _photo_tab(events: Events) -> None:
         with fields.inputs(text):
             photo = fields.upload("Photo", EXTENSIONS)
             network = gr.Dropdown(networks, value=networks[0], label="Network")
+            applied = fields.applied("Only blurred places")
             button = fields.start_button("Restore")
         with fields.results():
             divider = fields.divider("before | after")
             with fields.hidden_results() as more:
                 files = fields.downloads()
-    events.on_click(button, restore_photo, [photo, network], [divider, files], more)
+    events.on_click(button, restore_photo, [photo, network, *applied], [divider, files], more)
 
 
 def _sequence_tab(events: Events) -> None:

@@ -1,7 +1,8 @@
-"""Restore pictures with a single-image network: tiles, local statistics, flips, gamma."""
+"""Restore pictures with a single-image network: scales, tiles, local statistics, flips, gamma."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -9,10 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import SHIPPED, WEIGHTS_FOLDER, find, is_exact_in_bf16, load_network
+from models import SHIPPED, WEIGHTS_FOLDER, find, is_exact_in_bf16, is_shipped, load_network
 from models import load as load_any
 from models.contracts import ImageNetwork
+from restoration.blur import measure
+from restoration.guard import Fallbacks, is_astray
 from restoration.sanity import checked, range_of
+from restoration.scale import (
+    Part,
+    auto_parts,
+    check_strength,
+    enlarged,
+    fixed_parts,
+    halvings,
+    only_blurry,
+    parse_scale,
+    shrunk,
+    weight_at,
+)
 from utils.device import (
     available_memory,
     choose_device,
@@ -22,7 +37,10 @@ from utils.device import (
 )
 from utils.errors import UserError
 from utils.tensorflow_checkpoint import find_prefix, is_checkpoint
-from utils.tiling import OVERLAP, count_tiles, restore_tiled, tile_for
+from utils.tiling import OVERLAP, count_tiles, pad_to_multiple, restore_tiled, tile_for
+
+AUTO_MEMORY = 2 * 2**30  # bytes that `auto` takes of a CPU's free memory
+PARTIAL_TILE = 512  # px: of pictures that are restored only in places
 
 
 @dataclass(frozen=True)
@@ -32,7 +50,11 @@ class ImageRestorer:
     dtype: what it computes in. ensemble: mean over the eight flips and turns, or over the four
     flips alone (ensemble_views 4). gamma: it sees the picture to this power, its result is taken to
     the inverse. tile: side of the tiles in px, 0 = whole pictures where `memory` bytes (None = what
-    is free) allow; overlap: px that they share.
+    is free) allow; overlap: px that they share. scale: auto, mean, or a number, see
+    restoration/scale.py; tuned: whether the network is the one that auto is tuned for. strength: of
+    the change, 0 .. 1.5, 1 = as the network has it. only_blurry: what is hardly blurred stays as it
+    is. guard: see restoration/guard.py; what it found is counted in `fallbacks`. local_statistics:
+    whether the network uses them.
     """
 
     network: ImageNetwork
@@ -45,8 +67,17 @@ class ImageRestorer:
     tile: int = 0
     overlap: int = OVERLAP
     memory: float | None = None
+    scale: str | float = 1.0
+    tuned: bool = True
+    strength: float = 1.0
+    only_blurry: bool = False
+    guard: bool = False
+    local_statistics: bool = False
+    fallbacks: Fallbacks = field(default_factory=Fallbacks, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", parse_scale(self.scale))
+        check_strength(self.strength)
         multiple = self.network.multiple
         overlap = -(-self.overlap // multiple)
         if self.tile and self.tile // multiple <= 2 * overlap:
@@ -66,6 +97,8 @@ class ImageRestorer:
         local_statistics: bool = True,
         compile: bool = False,
         memory_gb: float = 0.0,
+        scale: str | float = "auto",
+        guard: bool = True,
         **settings,
     ) -> Self:
         """The network in a weights file, ours or the authors', on a device.
@@ -73,13 +106,15 @@ class ImageRestorer:
         weights: a path, or the name of a file in pretrain_models/ or of a run in experiment/; none:
         the shipped network. device, precision: see utils/device.py. step: which of a folder's
         TensorFlow checkpoints (SRN). local_statistics: average channel attention over windows of
-        the training patch's size (NAFNet's TLC). memory_gb: 0 = what is free. settings: ensemble,
-        ensemble_views, gamma, tile, overlap. Raises UserError for anything that can't be.
+        the training patch's size (NAFNet's TLC). memory_gb: 0 = what is free, with scale auto on a
+        CPU at most 2 GB. settings: ensemble, ensemble_views, gamma, tile, overlap, strength,
+        only_blurry. Raises UserError for anything that can't be.
         """
         if settings.get("gamma", 1.0) <= 0:
             raise UserError(f"--gamma_factor {settings['gamma']} must be above 0")
         if min(memory_gb, settings.get("tile", 0), settings.get("overlap", 0)) < 0:
             raise UserError("--memory, --tile and --tile_overlap must not be below 0")
+        scale = parse_scale(scale)
         where = choose_device(device)
         path = find_image_weights(weights, step)
         network = load_network(path, ImageNetwork)
@@ -88,7 +123,18 @@ class ImageRestorer:
         if compile:  # with weights as constants, laid out for the convolutions
             network.compile(options={"freezing": True})
         dtype = choose_precision(precision, where, is_exact_in_bf16(path))
-        return cls(network, where, dtype, path, memory=memory_gb * 2**30 or None, **settings)
+        applied = {"scale": scale, "guard": guard, "local_statistics": local_statistics}
+        memory = memory_gb * 2**30 or None
+        return cls(
+            network,
+            where,
+            dtype,
+            path,
+            memory=memory,
+            tuned=is_shipped(path),
+            **applied,
+            **settings,
+        )
 
     def __call__(self, picture: np.ndarray | Tensor) -> np.ndarray | Tensor:
         """The restored picture, of the kind that comes in.
@@ -106,14 +152,74 @@ class ImageRestorer:
         """The restored image [3,H,W] float32, not clamped, on the CPU, of one in [0,1] of any size.
 
         Large images are worked out in tiles; progress is called per tile. Raises UserError where
-        even a tile does not fit.
+        even a tile does not fit, and for a scale that leaves too little of the image.
+        """
+        if self.strength == 0:
+            return image.float().clone()
+        parts = self._parts(image)
+        if len(parts) == 1 and parts[0].is_whole:
+            restored = self._restore_whole(image, progress)
+            if self.strength == 1:
+                return restored
+            return image + self.strength * (restored - image)
+        return image + self.strength * self._residual(image, parts, progress)
+
+    def _parts(self, image: Tensor) -> list[Part]:
+        """The scales that an image [3,H,W] is restored at, the finest first."""
+        size = tuple(image.shape[-2:])
+        if self.scale != "auto" and not self.only_blurry:
+            return fixed_parts(self.scale, size)
+        blur = measure(image)
+        if self.scale == "auto":
+            parts = auto_parts(blur, size, self.tuned)
+        else:
+            parts = fixed_parts(self.scale, size)
+        return only_blurry(parts, blur) if self.only_blurry else parts
+
+    def _residual(
+        self, image: Tensor, parts: Sequence[Part], progress: Callable[[], object] | None
+    ) -> Tensor | float:
+        """The weighted sum [3,H,W] of the residuals of all parts."""
+        if not parts:
+            return 0.0
+        padded = pad_to_multiple(image[None], 2 ** max(halvings(part.scale) for part in parts))
+        total: Tensor | None = None  # at the finest scale
+        for part in parts:
+            small = shrunk(padded, part.scale)
+            weight = weight_at(part.weight, small.shape[-2:])
+            needed = weight if part.is_partial else None
+            residual = self._restore_whole(small[0], progress, needed)[None] - small
+            if total is None:
+                total = residual * weight
+            else:
+                residual = enlarged(residual, total.shape[-2:])
+                total += residual * weight_at(part.weight, total.shape[-2:])
+        large = enlarged(total, padded.shape[-2:])
+        return large[0, :, : image.shape[-2], : image.shape[-1]]
+
+    def _restore_whole(
+        self,
+        image: Tensor,
+        progress: Callable[[], object] | None = None,
+        needed: Tensor | None = None,
+    ) -> Tensor:
+        """The restored image [3,H,W] of one at the size that the network sees.
+
+        needed [1,1,H,W]: where it is 0, tiles may stay as they are.
         """
         seen = image**self.gamma if self.gamma != 1 else image
+        seen = seen[None]
+        tile = self.tile_of(image.shape[-2:])
+        if needed is not None:
+            seen = torch.cat((seen, needed), 1)
+            multiple = self.network.multiple
+            smallest = multiple * math.ceil((2 * self.overlap + multiple + 1) / multiple)
+            tile = min(tile, max(PARTIAL_TILE, smallest))
         with inference(self.device, self.dtype):
             restored = restore_tiled(
                 self._restore_part,
-                seen[None],
-                self.tile_of(image.shape[-2:]),
+                seen,
+                tile,
                 self.overlap,
                 self.network.multiple,
                 self.device,
@@ -127,6 +233,8 @@ class ImageRestorer:
         if self.tile:
             return self.tile
         available = self.memory or available_memory(self.device)
+        if self.scale == "auto" and not self.memory and self.device.type == "cpu":
+            available = AUTO_MEMORY if available is None else min(available, AUTO_MEMORY)
         needed = self.network.bytes_per_pixel * memory_factor(self.device, self.dtype)
         return tile_for(size, needed, available, self.overlap, self.network.multiple)
 
@@ -135,12 +243,35 @@ class ImageRestorer:
         return count_tiles(size, self.tile_of(size), self.overlap, self.network.multiple)
 
     def _restore_part(self, part: Tensor) -> Tensor:
+        """A tile [1,3,h,w], or [1,4,h,w] with the weight of what is needed."""
+        part, needed = part.split((3, part.shape[1] - 3), 1)
+        if needed.numel() and not needed.any():
+            return part
         part = part.contiguous(memory_format=torch.channels_last)
+        restored = self._applied(part)
+        return self._guarded(restored, part) if self.guard else restored
+
+    def _applied(self, part: Tensor) -> Tensor:
         if not self.ensemble:
             return self.network(part)
         ways = range(self.ensemble_views)
         results = [turned_back(self.network(turned(part, way)).float(), way) for way in ways]
         return sum(results) / len(ways)
+
+    def _guarded(self, restored: Tensor, part: Tensor) -> Tensor:
+        """The result, or where it went astray that of whole-image statistics, or the tile."""
+        self.fallbacks.checked += 1
+        if not is_astray(restored, part):
+            return restored
+        if self.local_statistics:
+            self.network.use_local_statistics(False)
+            restored = self._applied(part)
+            self.network.use_local_statistics()
+            if not is_astray(restored, part):
+                self.fallbacks.whole_statistics += 1
+                return restored
+        self.fallbacks.unchanged += 1
+        return part
 
 
 def turned(image: Tensor, way: int) -> Tensor:

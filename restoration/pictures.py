@@ -8,6 +8,7 @@ import numpy as np
 from data.photo_catalog import Picture
 from restoration.image import ImageRestorer
 from restoration.run import Job, Results, Stopwatch, finish, improvement, score
+from restoration.scale import check_size
 from utils import distributed
 from utils.errors import noting, raise_left_out
 from utils.evaluation.protocols import PROTOCOLS
@@ -99,6 +100,7 @@ def _restore_all(
             with noting(mistakes, not picture.sharp and len(pictures) > 1):
                 if not skipped:
                     photo = read_photo(picture.blurry)
+                    check_size(restorer.scale, photo.pixels.shape[:2], picture.blurry)
             if photo:
                 restore_photo(restorer, photo, target, deep)
                 if restorer.count_tiles(photo.pixels.shape[:2]) > 1:

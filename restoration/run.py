@@ -18,6 +18,7 @@ from utils.evaluation.blur_variant import told_by_pixels
 from utils.evaluation.protocols import Protocol
 from utils.evaluation.scoring import Scores, Triple, read_truth, score_files
 from utils.evaluation.tables import (
+    AS_PUBLISHED,
     PublishedRow,
     RunRecord,
     compared_row,
@@ -125,6 +126,7 @@ def score(job: Job, restorer, results: Results) -> Scores | None:
         results.tiles,
         f"{restorer.ensemble_views} views" if ensemble else "none",
         results.seconds,
+        {name: getattr(restorer, name) for name in AS_PUBLISHED},
     )
     row, objection = compared_row(row, len(results.triples), record)
     scores = score_files(
@@ -158,6 +160,9 @@ def finish(job: Job, restorer, results: Results, scores: Scores | None) -> None:
     table = "\n".join(lines)
     if table:
         print(table)
+    found = restorer.fallbacks.sentence()
+    if found:
+        print(found)
     hint = ""
     if results.examples:
         contact_sheet(job.output_dir / CONTACT_SHEET, results.examples)
@@ -166,7 +171,9 @@ def finish(job: Job, restorer, results: Results, scores: Scores | None) -> None:
             "input": str(job.data_path),
             "weights": str(restorer.weights),
             "arithmetic": arithmetic(restorer.device, restorer.dtype),
+            "scale": str(restorer.scale),
             "speed": results.speed,
+            "guard": found.removeprefix("guard: "),
             "data": job.remark,
         }
         page = job.output_dir / "report.html"

@@ -42,6 +42,7 @@ class SequenceRestorer:
         *,
         deblurrer: str | Path | None = None,
         deblurs_centre: bool = True,
+        scale: str | float = "auto",
         tile: int = 0,
         memory_gb: float = 0.0,
     ) -> Self:
@@ -49,7 +50,8 @@ class SequenceRestorer:
 
         weights: a path, or the name of a file in pretrain_models/ or of a run in experiment/; none:
         the shipped network. deblurrer: the same of a single-image network; deblurs_centre: whether
-        it is needed. memory_gb: 0 = what is free. Raises UserError for anything that can't be.
+        it is needed. scale: its ImageRestorer's, whose guard is on but for scale 1. memory_gb: 0 =
+        what is free. Raises UserError for anything that can't be.
         """
         if memory_gb < 0 or tile < 0 or 0 < tile <= 2 * OVERLAP:
             raise UserError(f"--tile must be 0 or above {2 * OVERLAP} px, --memory not below 0")
@@ -59,7 +61,13 @@ class SequenceRestorer:
         centre = None
         if network.needs_centre and deblurs_centre:
             centre = ImageRestorer.load(
-                deblurrer, device, precision, tile=tile, memory_gb=memory_gb
+                deblurrer,
+                device,
+                precision,
+                scale=scale,
+                guard=scale != 1,
+                tile=tile,
+                memory_gb=memory_gb,
             )
         return cls(
             network.to(where),

@@ -1,9 +1,11 @@
 """Restore videos frame by frame, in memory that does not grow with their length."""
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -11,9 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import SHIPPED, find, is_exact_in_bf16, load_network
+from models import SHIPPED, find, is_exact_in_bf16, is_shipped, load_network
 from models.contracts import Observer, VideoNetwork
+from restoration.blur import measure
+from restoration.guard import Fallbacks, is_astray
 from restoration.sanity import checked, range_of
+from restoration.scale import (
+    BLURRY_FRAME,
+    Part,
+    check_strength,
+    enlarged,
+    fixed_parts,
+    halvings,
+    parse_scale,
+    shrunk,
+)
+from restoration.shots import READ_AHEAD, Shot, decide_scale, shots
 from utils.device import (
     available_memory,
     choose_device,
@@ -28,12 +43,27 @@ from utils.tiling import pad_to_multiple
 
 @dataclass(frozen=True)
 class VideoRestorer:
-    """A video network on its device; dtype: what it computes in."""
+    """A video network on its device; dtype: what it computes in.
+
+    scale: auto, mean, or a number, see restoration/scale.py and shots.py; tuned, strength: as of
+    ImageRestorer. only_blurry: frames that are hardly blurred stay as they are. guard: so do frames
+    whose result went astray (restoration/guard.py), counted in `fallbacks`.
+    """
 
     network: VideoNetwork
     device: torch.device
     dtype: torch.dtype = torch.float32
     weights: Path | None = None
+    scale: str | float = 1.0
+    tuned: bool = True
+    strength: float = 1.0
+    only_blurry: bool = False
+    guard: bool = False
+    fallbacks: Fallbacks = field(default_factory=partial(Fallbacks, "frames"), compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", parse_scale(self.scale))
+        check_strength(self.strength)
 
     @classmethod
     def load(
@@ -43,12 +73,18 @@ class VideoRestorer:
         precision: str = "auto",
         *,
         compile: bool = False,
+        scale: str | float = "auto",
+        strength: float = 1.0,
+        only_blurry: bool = False,
+        guard: bool = True,
     ) -> Self:
         """The network in a weights file, ours or the authors', on a device.
 
         weights: a path, or the name of a file in pretrain_models/ or of a run in experiment/; none:
         the shipped network. device, precision: see utils/device.py.
         """
+        scale = parse_scale(scale)
+        check_strength(strength)
         where = choose_device(device)
         path = find(weights or SHIPPED["video"])
         network = load_network(path, VideoNetwork).use_local_statistics()
@@ -56,7 +92,8 @@ class VideoRestorer:
         if compile:
             network.compile()
         dtype = choose_precision(precision, where, is_exact_in_bf16(path))
-        return cls(network, where, dtype, path)
+        tuned = is_shipped(path)
+        return cls(network, where, dtype, path, scale, tuned, strength, only_blurry, guard)
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Restored frames [H,W,3], as many as come in, of their type (uint8 or uint16).
@@ -88,8 +125,9 @@ class VideoRestorer:
         ends: also the first and last frames, whose missing neighbours the network stands in for;
         without it `network.lost` fewer come out at each end. A few frames are held in memory,
         however long the video. progress is called per frame; observe(stage, frame index, frame
-        [3,H,W]) with the results of every stage before the last. cuts: each scene is restored as a
-        video of its own, without `observe`. Raises UserError for frames of different sizes.
+        [3,H,W]) with the results of every stage before the last, at scale 1 alone. cuts: each scene
+        is restored as a video of its own, without `observe`. Raises UserError for frames of
+        different sizes, and for a scale that leaves too little of them.
         """
         if not cuts:
             yield from self._stream_scene(frames, ends, observe, progress)
@@ -107,6 +145,74 @@ class VideoRestorer:
         progress: Callable[[], object] | None,
     ) -> Iterator[Tensor]:
         """As `stream`, of one scene."""
+        kept: deque[Tensor] = deque()  # frames whose results are still to come
+
+        def remembered() -> Iterator[Tensor]:
+            for frame in frames:
+                kept.append(frame)
+                yield frame
+
+        lost = 0 if ends else self.network.lost
+        if self.scale == 1:
+            restored = self._stream_whole(remembered(), ends, observe)
+        else:
+            restored = _without_ends(self._stream_shots(remembered()), lost)
+        for index, frame in enumerate(restored):
+            if index == 0:
+                for _ in range(lost):
+                    kept.popleft()
+            yield self._finished(frame, kept.popleft())
+            if progress:
+                progress()
+
+    def _finished(self, restored: Tensor, frame: Tensor) -> Tensor:
+        """A restored frame [3,H,W] after guard, only_blurry and strength."""
+        if self.guard:
+            self.fallbacks.checked += 1
+            if is_astray(restored[None], frame[None]):
+                self.fallbacks.unchanged += 1
+                return frame.float()
+        if self.only_blurry and measure(frame).typical < BLURRY_FRAME:
+            return frame.float()
+        if self.strength == 1:
+            return restored
+        return frame + self.strength * (restored - frame)
+
+    def _stream_shots(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Restored frames at the scale of their shot, changes blended."""
+        if self.scale == "auto":
+            found = shots(frames, partial(decide_scale, tuned=self.tuned))
+        else:
+            found = [Shot(self.scale, iter(frames), math.inf)]
+        older: list[Tensor] = []  # results of the shot before for the first frames of this one
+        for shot in found:
+            newer: list[Tensor] = []
+            for index, frame in enumerate(self._stream_shot(shot)):
+                if index >= shot.length:
+                    newer.append(frame)
+                    continue
+                if index < len(older):
+                    frame = torch.lerp(older[index], frame, (index + 1) / (len(older) + 1))
+                yield frame
+            older = newer
+
+    def _stream_shot(self, shot: Shot) -> Iterator[Tensor]:
+        """The restored frames of a shot, the overlap with the next one included."""
+        first = next(shot.frames, None)
+        if first is None:
+            return
+        parts = fixed_parts(shot.scale, tuple(first.shape[-2:]))
+        originals, *sources = itertools.tee(itertools.chain([first], shot.frames), len(parts) + 1)
+        streams = []
+        for part, source in zip(parts, sources):
+            streams.append(self._stream_whole(map(partial(_shrunken, scale=part.scale), source)))
+        for frame, *results in zip(originals, *streams):
+            yield _combined(frame, parts, results)
+
+    def _stream_whole(
+        self, frames: Iterable[Tensor], ends: bool = True, observe: Observer | None = None
+    ) -> Iterator[Tensor]:
+        """`stream` as the network alone has it."""
         network = self.network
         sizes: list[tuple[int, int]] = []
         shift = network.lost if ends else 0
@@ -132,8 +238,11 @@ class VideoRestorer:
         restored_frames = each_in_inference(stream, self.device, self.dtype)
         for index, restored in enumerate(restored_frames, network.lost):
             yield checked(restored, ranges[index], self.weights)
-            if progress:
-                progress()
+
+    @property
+    def read_ahead(self) -> int:
+        """How many frames are read before the first one goes into the network."""
+        return READ_AHEAD if self.scale == "auto" else 0
 
     def windows(
         self,
@@ -152,6 +261,11 @@ class VideoRestorer:
         lost = self.network.lost
         if lost > margin:
             raise ValueError(f"a margin of {margin} frames, but the network loses {lost}")
+        if self.scale != 1 or self.strength != 1 or self.only_blurry:
+            raise UserError(
+                "this protocol restores windows of frames as they are: leave --scale, --strength "
+                "and --only_blurry out, or choose another --protocol"
+            )
 
         def restored() -> Iterator[Tensor]:
             window: list[Tensor] = []
@@ -193,6 +307,25 @@ class VideoRestorer:
 
 def _as_array(frame: Tensor) -> np.ndarray:
     return frame.movedim(0, -1).contiguous().cpu().numpy()
+
+
+def _shrunken(frame: Tensor, scale: float) -> Tensor:
+    """A frame [3,H,W] at a scale."""
+    return shrunk(pad_to_multiple(frame[None], 2 ** halvings(scale)), scale)[0]
+
+
+def _combined(frame: Tensor, parts: list[Part], results: list[Tensor]) -> Tensor:
+    """A frame [3,H,W] with the residuals of its results at the scales of the parts."""
+    if len(parts) == 1 and parts[0].is_whole:
+        return results[0]
+    height, width = frame.shape[-2:]
+    restored = frame.clone()
+    for part, result in zip(parts, results):
+        multiple = 2 ** halvings(part.scale)
+        size = [-(-side // multiple) * multiple for side in (height, width)]
+        residual = enlarged((result - _shrunken(frame, part.scale))[None], size)[0]
+        restored += part.weight * residual[:, :height, :width]
+    return restored
 
 
 def _without_ends(frames: Iterable[Tensor], count: int) -> Iterator[Tensor]:

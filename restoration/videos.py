@@ -217,7 +217,7 @@ class _Restoration:
         delay = 2 * network.lost
         if network.context is not None:
             delay = max(delay, network.window + network.context + network.lost)
-        return delay + 4
+        return delay + 4 + self.restorer.read_ahead
 
     def file(self, video: Video) -> None:
         """A video file, with its frame times and sound."""

@@ -69,6 +69,19 @@ PRECISION = (
     "auto: bf16 on a GPU that supports it, and for the shipped deblurring networks on a CPU that "
     "supports it, else fp32; test.py and published recipes: fp32"
 )
+SCALE = (
+    "size at which the picture is restored, so that blur longer than the network can undo becomes "
+    "shorter; a number: this factor, 1 = as it is; mean: the mean of the results at 1, 0.71 and "
+    "0.5; auto: from the length of the blur, place by place"
+)
+STRENGTH = "strength of the restoration: 0 = none, 1 = as the network has it, at most 1.5"
+ONLY_BLURRY = "restore only what is blurred by about 3 px or more; the rest keeps its pixels"
+GUARD = (
+    "leave as it is what the network changes in its large areas, as it may do with pictures unlike "
+    "those it was trained on"
+)
+AUTO_UNLESS_PUBLISHED = "default: auto, with ground truth and published weights 1"
+ON_UNLESS_PUBLISHED = "default: true, with ground truth and published weights false"
 SEQUENCES = (
     "folder of sequences that holds metadata.json, or such a file; default: the embedded sample"
 )

@@ -19,6 +19,7 @@ from utils.options import (
     RESTORED_DIR,
     RESULTS,
     SAVE,
+    SCALE,
     SEQUENCES,
     SHARP_DIR,
     TABLE,
@@ -169,6 +170,7 @@ class InferenceConfig(_UnfoldConfig):
     target_frames: list[int] = option(
         [1, 2, 3, 4, 5, 6, 7], "which of the seven frames are written"
     )
+    scale: str = option("auto", f"the centre frame: {SCALE}")
     fps: float = option(14.0, "frames per second of the MP4 and the GIF")
     loop: Literal["forward", "ping-pong"] = option(
         "ping-pong",

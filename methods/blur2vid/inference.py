@@ -68,6 +68,7 @@ def load(config: InferenceConfig | TestConfig) -> SequenceRestorer:
         config.precision,
         deblurrer=config.deblurrer,
         deblurs_centre=getattr(config, "centre", "deblurred") == "deblurred",
+        scale=getattr(config, "scale", 1),
         tile=config.tile,
         memory_gb=config.memory,
     )

@@ -81,7 +81,7 @@ class UnfoldTask(SequenceTask):
         """What makes the centre frame where the true one is not asked for; it is not trained."""
         if not network.needs_centre or config.centre == "ground_truth":
             return None
-        restorer = ImageRestorer.load(config.deblurrer, config.device, "fp32")
+        restorer = ImageRestorer.load(config.deblurrer, config.device, "fp32", scale=1, guard=False)
         restorer.network.requires_grad_(False)
         return restorer
 

@@ -9,13 +9,17 @@ from utils.config import option
 from utils.errors import UserError
 from utils.options import (
     ACCUMULATE,
+    AUTO_UNLESS_PUBLISHED,
     AVERAGE,
     BLURRY_DIR,
     CACHED,
     DEVICE,
     EPOCHS,
     GRADIENT_NORM,
+    GUARD,
     MAX_MINUTES,
+    ON_UNLESS_PUBLISHED,
+    ONLY_BLURRY,
     PRECISION,
     PROFILE,
     REPORT,
@@ -23,10 +27,12 @@ from utils.options import (
     RESULTS,
     RESUME,
     SAVE,
+    SCALE,
     SEED,
     SHARP_DIR,
     SKIP_EXISTING,
     START,
+    STRENGTH,
     TABLE,
     WEIGHTS,
     WORKERS,
@@ -317,6 +323,10 @@ class _RestoreConfig:
         "infer_results/image_deblur, for test.py experiment/image_deblur_test",
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
+    scale: str | None = option(None, f"{SCALE}; {AUTO_UNLESS_PUBLISHED}; test.py: 1")
+    strength: float = option(1.0, STRENGTH)
+    only_blurry: bool = option(False, f"{ONLY_BLURRY}, in a photo place by place")
+    guard: bool | None = option(None, f"{GUARD}; {ON_UNLESS_PUBLISHED}; test.py: false")
     gamma_factor: float = option(1.0, _GAMMA)
     ensemble: bool = option(
         False,

@@ -8,6 +8,7 @@ import torch
 from data.photo_catalog import CONTACT_SHEET, Pictures, find_pairs, matching
 from data.picture_names import EXACT_FOLDERS
 from data.sample import sample_folder
+from methods.common.applied import is_of_authors, with_scale
 from methods.image_deblur.config import InferenceConfig, TestConfig, chosen_model
 from models import RUNS_FOLDER, build, find, sizes
 from models.contracts import ImageNetwork
@@ -44,14 +45,18 @@ def main(config: InferenceConfig) -> Scores | None:
 def restore_pictures(config: Config, deep: bool = False) -> Scores | None:
     """Restore, score where there is ground truth, and report; deep: see run_pictures."""
     data_path, found = chosen_pictures(config)
-    restorer = load(config)
     pictures = found.pictures
-    protocol = chosen_protocol(config) if pictures[0].sharp else None
+    has_truth = bool(pictures[0].sharp)
+    published = has_truth and bool(config.weights) and is_of_authors(find(config.weights))
+    config = with_scale(config, isinstance(config, TestConfig) or published)
+    restorer = load(config)
+    protocol = chosen_protocol(config) if has_truth else None
     return run_pictures(_job(config, data_path, found, protocol), restorer, pictures, deep)
 
 
 def restore_video(config: InferenceConfig) -> None:
     """Restore a video file frame by frame, each as a photo of its own, with its sound."""
+    config = with_scale(config, scoring=False)
     source = VideoFile(config.data_path)
     job = _job(config, config.data_path)
     if video_target(job, config.data_path).resolve() == config.data_path.resolve():
@@ -63,6 +68,7 @@ def restore_video(config: InferenceConfig) -> None:
 
 def load(config: Config) -> ImageRestorer:
     """The network that the weights describe, as the options want it applied."""
+    config = with_scale(config, isinstance(config, TestConfig))
     prepare_memory(choose_device(config.device))
     restorer = ImageRestorer.load(
         config.weights,
@@ -72,6 +78,10 @@ def load(config: Config) -> ImageRestorer:
         local_statistics=config.local_statistics,
         compile=config.compile,
         memory_gb=config.memory,
+        scale=config.scale,
+        strength=config.strength,
+        only_blurry=config.only_blurry,
+        guard=config.guard,
         ensemble=config.ensemble,
         ensemble_views=config.ensemble_views,
         gamma=config.gamma_factor,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from data.photo_catalog import find_results
+from methods.common.applied import check_table
 from methods.common.precision import exact
 from methods.image_deblur.config import TestConfig
 from methods.image_deblur.inference import TABLES, chosen_protocol, restore_pictures
@@ -15,6 +16,7 @@ FOLDER = ROOT / "experiment" / "image_deblur_test"
 
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
+    check_table(config)
     return score_as_asked(TABLES, config, FOLDER, restore_and_score, score_folders)
 
 

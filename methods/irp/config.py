@@ -12,7 +12,9 @@ from utils.options import (
     DEVICE,
     EPOCHS,
     GRADIENT_NORM,
+    GUARD,
     MAX_MINUTES,
+    ONLY_BLURRY,
     PRECISION,
     PRINT_TABLE,
     PROFILE,
@@ -20,8 +22,10 @@ from utils.options import (
     RESULTS,
     RESUME,
     SAVE,
+    SCALE,
     SEED,
     START,
+    STRENGTH,
     WEIGHTS,
     WORKERS,
     MaskKind,
@@ -198,6 +202,10 @@ class InferenceConfig:
         None,
         "select: weights of the single-image network for --restore; default: the shipped weights",
     )
+    scale: str = option("auto", f"select --restore: {SCALE}")
+    strength: float = option(1.0, f"select --restore: {STRENGTH}")
+    only_blurry: bool = option(False, f"select --restore: {ONLY_BLURRY}, place by place")
+    guard: bool = option(True, f"select --restore: {GUARD}")
     local_statistics: bool = option(
         True,
         "select: average the restoring NAFNet's channel attention over windows as large as in "

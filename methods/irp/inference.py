@@ -178,6 +178,10 @@ def _write_selected(
             config.device,
             config.precision,
             local_statistics=config.local_statistics,
+            scale=config.scale,
+            strength=config.strength,
+            only_blurry=config.only_blurry,
+            guard=config.guard,
         )
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=".selection.") as temporary,
@@ -193,6 +197,8 @@ def _write_selected(
             shutil.rmtree(folder / part, ignore_errors=True)
             if (new / part).is_dir():
                 (new / part).rename(folder / part)
+    if restorer and restorer.fallbacks.sentence():
+        print(restorer.fallbacks.sentence())
     written = f"written to {folder / 'selected'}"
     if restorer:
         written += f" and {folder / 'restored'}"

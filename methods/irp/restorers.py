@@ -56,7 +56,8 @@ def find_restorers(
         else:
             for path in weights:
                 label = name if len(weights) == 1 else f"{name}_{path.stem}"
-                found[label] = Deblur(ImageRestorer.load(path, device, precision))
+                restorer = ImageRestorer.load(path, device, precision, scale=1, guard=False)
+                found[label] = Deblur(restorer)
     return found
 
 

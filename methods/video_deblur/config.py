@@ -9,13 +9,17 @@ from utils.config import option
 from utils.download.table import FOLDERS
 from utils.options import (
     ACCUMULATE,
+    AUTO_UNLESS_PUBLISHED,
     AVERAGE,
     BLURRY_DIR,
     CACHED,
     DEVICE,
     EPOCHS,
     GRADIENT_NORM,
+    GUARD,
     MAX_MINUTES,
+    ON_UNLESS_PUBLISHED,
+    ONLY_BLURRY,
     PRECISION,
     PROFILE,
     REPORT,
@@ -23,10 +27,12 @@ from utils.options import (
     RESULTS,
     RESUME,
     SAVE,
+    SCALE,
     SEED,
     SHARP_DIR,
     SKIP_EXISTING,
     START,
+    STRENGTH,
     TABLE,
     WEIGHTS,
     WORKERS,
@@ -240,6 +246,12 @@ class InferenceConfig:
     )
     layout: Layout = option("auto", _LAYOUT)
     blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
+    scale: str | None = option(
+        None, f"{SCALE}, one scale per shot of a video; {AUTO_UNLESS_PUBLISHED}"
+    )
+    strength: float = option(1.0, STRENGTH)
+    only_blurry: bool = option(False, f"{ONLY_BLURRY}, frame by frame")
+    guard: bool | None = option(None, f"{GUARD}; {ON_UNLESS_PUBLISHED}")
     border: bool | None = option(
         None,
         "also restore the first and last two frames; default: only where there is no ground truth",
@@ -278,6 +290,10 @@ class TestConfig:
     )
     layout: Layout = option("auto", _LAYOUT)
     blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
+    scale: str | None = option(None, f"{SCALE}, one scale per shot of a video; default: 1")
+    strength: float = option(1.0, STRENGTH)
+    only_blurry: bool = option(False, f"{ONLY_BLURRY}, frame by frame")
+    guard: bool | None = option(None, f"{GUARD}; default: false")
     border: bool = option(False, "also restore and score the first and last two frames")
     protocol: Literal["cdvd", "cdvd_train", "image", "image_float", "shift_net"] = option(
         "cdvd", "how pictures are compared, see Protocols in docs/conventions.md"

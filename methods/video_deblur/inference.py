@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.catalog import Videos, find_videos
 from data.sample import sample_folder
+from methods.common.applied import is_of_authors, with_scale
 from methods.video_deblur.config import PUBLISHED_WEIGHTS, InferenceConfig, TestConfig
 from models import SHIPPED, choose, find, network_class
 from models.contracts import VideoNetwork
@@ -73,11 +74,15 @@ def resolve(config: Config, folder: Path) -> tuple[Config, Videos]:
     found = find_videos(data_path, config.layout, config.blur_folder, need_sharp=need_sharp)
     _check_output(output_dir, found)
     _print_found(found, config.blur_folder)
+    weights = find(weights)
+    has_truth = all(video.sharp for video in found.videos)
+    published = has_truth and is_of_authors(weights)
+    scoring = isinstance(config, TestConfig) or bool(config.default_data) or published
     resolved = replace(
-        config,
+        with_scale(config, scoring),
         data_path=data_path,
         output_dir=output_dir,
-        weights=find(weights),
+        weights=weights,
         precision=precision,
     )
     return resolved, found
@@ -85,9 +90,17 @@ def resolve(config: Config, folder: Path) -> tuple[Config, Videos]:
 
 def load(config: Config) -> VideoRestorer:
     """The network that the weights describe, on its device."""
+    config = with_scale(config, isinstance(config, TestConfig))
     prepare_memory(choose_device(config.device))
     restorer = VideoRestorer.load(
-        config.weights, config.device, config.precision, compile=config.compile
+        config.weights,
+        config.device,
+        config.precision,
+        compile=config.compile,
+        scale=config.scale,
+        strength=config.strength,
+        only_blurry=config.only_blurry,
+        guard=config.guard,
     )
     if config.model:
         name, _ = choose(config.model, VideoNetwork)

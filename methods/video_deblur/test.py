@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from data.photo_catalog import CONTACT_SHEET, find_pictures
+from methods.common.applied import check_table
 from methods.common.precision import exact
 from methods.video_deblur.config import TestConfig
 from methods.video_deblur.inference import TABLES, TITLE, resolve, restore
@@ -24,6 +25,7 @@ FOLDER = ROOT / "experiment" / "video_deblur_test"
 
 def main(config: TestConfig) -> Scores | None:
     """Returns the scores (None for --table)."""
+    check_table(config)
     return score_as_asked(TABLES, config, FOLDER, restore_and_score, score_folders)
 
 

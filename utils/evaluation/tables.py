@@ -10,13 +10,16 @@ import yaml
 from utils.evaluation.blur_variant import UNTOLD
 from utils.evaluation.protocols import PROTOCOLS
 
+# options that change a network's result, at the values that leave it as it is
+AS_PUBLISHED = {"scale": 1, "strength": 1, "only_blurry": False, "guard": False}
+
 
 @dataclass(frozen=True)
 class RunRecord:
     """How figures were computed, for tables; "" and None where it does not apply.
 
     parameters: of the network. blur: GoPro's variant by the pixels, see blur_variant.py. seconds:
-    per image, with reading and writing.
+    per image, with reading and writing. applied: {option: value} of AS_PUBLISHED, as they were.
     """
 
     parameters: int | None = None
@@ -24,6 +27,7 @@ class RunRecord:
     tiles: str = ""
     ensemble: str = ""
     seconds: float | None = None
+    applied: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,12 @@ class PublishedRow:
         wanted = self.options.get("blur_folder")
         if record.blur not in ("", UNTOLD, wanted):
             return f"the pixels say {record.blur}, the row is of {wanted}"
-        return ""
+        changed = [
+            f"--{name} {value}"
+            for name, value in record.applied.items()
+            if value != AS_PUBLISHED[name]
+        ]
+        return f"{' '.join(changed)} changes what the network does" if changed else ""
 
     def is_repeated_by(
         self, weights: Path, data_path: Path, protocol: str, options: dict[str, Any]

@@ -21,6 +21,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import gradio as gr
 
+APPLIED = ("scale", "strength", "only_blurry")  # options whose fields `applied` makes
+_SCALES = [
+    ("automatic, by the length of the blur", "auto"),
+    ("mean of three sizes", "mean"),
+    ("full size", "1"),
+    ("half size", "0.5"),
+    ("quarter size, for very long blur", "0.25"),
+]
 _SHOWN = {"format": "png", "type": "filepath", "interactive": False}
 
 
@@ -57,6 +65,17 @@ def hidden_results() -> "gr.Column":
     import gradio as gr
 
     return gr.Column(visible=False)
+
+
+def applied(only_blurry: str) -> "list[gr.Component]":
+    """The fields of the options APPLIED; the label of the last is given."""
+    import gradio as gr
+
+    return [
+        gr.Dropdown(_SCALES, value="auto", label="Size at which it is restored"),
+        gr.Slider(0, 1.5, 1, step=0.05, label="Strength"),
+        gr.Checkbox(False, label=only_blurry),
+    ]
 
 
 def upload(label: str, endings: Sequence[str], multiple: bool = False) -> "gr.File":

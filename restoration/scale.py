@@ -1,0 +1,191 @@
+"""At which sizes a picture is restored, and how the results become one.
+
+A network undoes blur of the lengths that it was trained on. Longer blur becomes one of these when
+the picture is shrunk, and a blurred picture holds nothing at the frequencies that go. At scale s
+
+    residual_s = enlarge(network(shrink(x)) - shrink(x)),   restored = x + residual_s
+
+so that the full-size input keeps its detail where nothing was blurred. Several scales: the mean of
+their residuals, with weights that may differ from place to place.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restoration.blur import BlurMap
+from utils.errors import UserError
+
+MIN_SIDE = 32  # px of a shrunken picture
+MAX_STRENGTH = 1.5
+MEAN_SCALES = (1.0, 0.71, 0.5)
+# auto, our network: lengths in px at the scale that is best alone, and at the finest of several
+SINGLE = 14.0
+FINEST = 17.0
+RATIO = 0.6  # of one scale to the next finer one
+LARGEST_SHRUNKEN = 0.84  # a scale between it and 1 would cost as much as 1
+SHORT = 6.0  # px: where much of a picture is blurred by less, scale 1 is one of the scales
+MIX_FROM, MIX_TO = 5.0, 9.0  # px: from here on a coarser scale takes part
+LOCAL = 0.4  # of the deviation of a place from the whole picture
+MIX = 0.5  # position of the mean between two scales
+WIDTH = 1.25  # of the weights over positions of scales
+SHARP = (1.3, 2.6)  # px: below nothing is restored, above all
+LOW = 0.2  # quantile of the lengths that decides on the finest scale
+# auto, other networks
+PUBLISHED_REACH = 40.0  # px, GoPro's longest blur
+PUBLISHED_AIM = 25.0  # px, that longer blur is shrunk to
+# --only_blurry
+BLURRY = (2.5, 3.5)  # px: below a place passes through, above it is restored
+BLURRY_FRAME = 3.0  # px: a frame of a video with less passes through as a whole
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The residual of one scale, and its weight: a map [1,1,h,w] over the picture, or a number."""
+
+    scale: float
+    weight: Tensor | float = 1.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the picture as it is."""
+        return self.scale == 1 and not isinstance(self.weight, Tensor) and self.weight == 1
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the weight is 0 in some places, which then need not be restored."""
+        return isinstance(self.weight, Tensor) and bool((self.weight == 0).any())
+
+
+def parse_scale(scale: str | float) -> str | float:
+    """`auto`, `mean`, or a number in (0, 1]; raises UserError for anything else."""
+    if scale in ("auto", "mean"):
+        return scale
+    try:
+        value = float(scale)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise UserError(f"--scale {scale} must be auto, mean, or a number above 0 and at most 1")
+    return value
+
+
+def check_strength(strength: float) -> None:
+    """Raises UserError for a strength out of range."""
+    if not 0 <= strength <= MAX_STRENGTH:
+        raise UserError(f"--strength {strength:g} must be at least 0 and at most {MAX_STRENGTH:g}")
+
+
+def check_size(scale: str | float, size: tuple[int, int], name: object = "a picture") -> None:
+    """Raises UserError for a fixed scale that shrinks a picture of a size (height, width) too far.
+
+    name: of the picture. auto and mean leave out what would.
+    """
+    if isinstance(scale, float) and scale < 1 and min(size) * scale < MIN_SIDE:
+        smallest = math.ceil(100 * MIN_SIDE / min(size)) / 100
+        advice = f"at least {smallest:g}" if smallest <= 1 else "1"
+        raise UserError(
+            f"--scale {scale:g} leaves less than {MIN_SIDE} px of {name} with {size[1]}x{size[0]} "
+            f"px: choose {advice}"
+        )
+
+
+def fixed_parts(scale: str | float, size: tuple[int, int]) -> list[Part]:
+    """The parts of `mean` or of one scale for a picture of a size (height, width)."""
+    check_size(scale, size)
+    if scale != "mean":
+        return [Part(float(scale))]
+    scales = [scale for scale in MEAN_SCALES if scale == 1 or min(size) * scale >= MIN_SIDE]
+    return [Part(scale, 1 / len(scales)) for scale in scales]
+
+
+def shrinking(typical: float, low: float, size: tuple[int, int], tuned: bool) -> float:
+    """The finest scale for a picture whose blur is typically, and in its sharper parts, so long.
+
+    tuned: for our network; others were trained on blur of up to 40 px.
+    """
+    if not tuned:
+        finest = 1.0 if typical <= PUBLISHED_REACH else PUBLISHED_AIM / typical
+    elif low < SHORT:
+        finest = 1.0
+    else:
+        finest = min(LARGEST_SHRUNKEN, FINEST / low)
+    return min(max(finest, MIN_SIDE / min(size)), 1.0)
+
+
+def auto_parts(blur: BlurMap, size: tuple[int, int], tuned: bool) -> list[Part]:
+    """What `auto` does with a picture of a size (height, width): its parts, the finest first.
+
+    None for a picture that is sharp everywhere. Another network than ours (not tuned) gets the
+    whole picture at one scale.
+    """
+    amount = ramp(blur.lengths[None, None], *SHARP)
+    # a place alone tells less than the whole picture
+    lengths = (blur.lengths / blur.typical)[None, None] ** LOCAL * blur.typical
+    blurred = lengths[lengths > SHARP[1]]
+    if not tuned:
+        return [Part(shrinking(blur.typical, 0, size, False))]
+    low = float(blurred.quantile(LOW)) if len(blurred) else 0.0
+    finest = shrinking(blur.typical, low, size, True)
+    position = (lengths * finest / SINGLE).log() / -math.log(RATIO)
+    position = torch.maximum(position, MIX * ramp(lengths, MIX_FROM, MIX_TO))
+    scales = [finest]
+    while scales[-1] * RATIO * min(size) >= MIN_SIDE and len(scales) <= float(position.max()) + 1:
+        scales.append(scales[-1] * RATIO)
+    weights = []
+    for index in range(len(scales)):
+        # the coarsest there is stands for those that would be still coarser
+        there = position.clamp(max=len(scales) - 1)
+        weights.append((1 - (there - index).abs() / WIDTH).clamp(min=0))
+    total = sum(weights)
+    parts = [Part(scale, amount * part / total) for scale, part in zip(scales, weights)]
+    return [part for part in parts if part.weight.any()]
+
+
+def only_blurry(parts: Sequence[Part], blur: BlurMap) -> list[Part]:
+    """The parts with weights that are 0 where the blur is shorter than about 3 px."""
+    amount = ramp(blur.lengths[None, None], *BLURRY)
+    return [Part(part.scale, amount * part.weight) for part in parts if amount.any()]
+
+
+def ramp(values: Tensor, low: float, high: float) -> Tensor:
+    """0 below low, 1 above high, linear between."""
+    return ((values - low) / (high - low)).clamp(0, 1)
+
+
+def shrunk(image: Tensor, scale: float) -> Tensor:
+    """An image [B,C,H,W] at a scale, antialiased; sides are rounded.
+
+    Halved by averaging as often as possible, then bicubic; sides must be multiples of
+    2^halvings(scale).
+    """
+    size = [max(round(side * scale), 1) for side in image.shape[-2:]]
+    times = halvings(scale)
+    if times:
+        image = F.avg_pool2d(image, 2**times)
+    if list(image.shape[-2:]) == size:
+        return image
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def enlarged(image: Tensor, size: Sequence[int]) -> Tensor:
+    """An image [B,C,h,w] at a larger size (height, width), bicubic."""
+    if image.shape[-2:] == tuple(size):
+        return image
+    return F.interpolate(image, size=tuple(size), mode="bicubic", align_corners=False)
+
+
+def halvings(scale: float) -> int:
+    """How often a picture is halved on the way to a scale."""
+    return max(math.floor(-math.log2(scale) + 1e-6), 0)
+
+
+def weight_at(weight: Tensor | float, size: Sequence[int]) -> Tensor | float:
+    """A part's weight for every pixel [1,1,H,W] of a size (height, width)."""
+    if not isinstance(weight, Tensor):
+        return weight
+    return F.interpolate(weight, size=tuple(size), mode="bilinear", align_corners=False)
