@@ -30,7 +30,7 @@ def test_a_single_photo(restore, weights, tmp_path, capsys):
     write_image(tmp_path / "photo.jpg", smooth((37, 53)))
     assert restore(tmp_path / "photo.jpg") is None
     restored = read_image(tmp_path / "out/photo.png")
-    restorer = inference.load(InferenceConfig(weights=weights(), device="cpu"))
+    restorer = inference.load(InferenceConfig(weights=weights(), device="cpu", guard=False))
     image = to_tensor(read_image(tmp_path / "photo.jpg"))
     with torch.inference_mode():
         expected = restorer.network(image[None])[0].clamp(0, 1) * 255
@@ -100,36 +100,42 @@ def test_photos_come_out_upright_with_what_can_be_kept(restore, identity, tmp_pa
 
 def test_tiles_give_the_whole_result(weights, tmp_path):
     """A network of short reach; the seams are below half a grey level."""
-    config = InferenceConfig(weights=weights("mimo_unet", width=8, blocks=1), device="cpu")
+    config = InferenceConfig(
+        weights=weights("mimo_unet", width=8, blocks=1), device="cpu", guard=False
+    )
     image = to_tensor(smooth((150, 260)))
     whole = inference.load(config).restore(image)
     tiled = inference.load(
-        InferenceConfig(weights=config.weights, device="cpu", tile=96, tile_overlap=40)
+        InferenceConfig(weights=config.weights, device="cpu", guard=False, tile=96, tile_overlap=40)
     )
     calls = []
     assert (tiled.restore(image, lambda: calls.append(1)) - whole).abs().max() < 0.5 / 255
     assert len(calls) == 2 * 4
     with pytest.raises(UserError, match="--tile 64 must be larger than two overlaps of 40 px"):
         inference.load(
-            InferenceConfig(weights=config.weights, device="cpu", tile=64, tile_overlap=40)
+            InferenceConfig(
+                weights=config.weights, device="cpu", guard=False, tile=64, tile_overlap=40
+            )
         ).restore(image)
 
 
 def test_memory_decides_on_tiles(weights):
-    restorer = inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.1))
+    restorer = inference.load(
+        InferenceConfig(weights=weights(), device="cpu", guard=False, memory=0.1)
+    )
     assert restorer.tile_of((100, 200)) == 200
     tile = restorer.tile_of((4000, 6000))
     assert 128 < tile < 400 and tile % restorer.network.multiple == 0
     with pytest.raises(UserError, match="not enough memory: 0.00 GB are free, tiles of .* px need"):
-        inference.load(InferenceConfig(weights=weights(), device="cpu", memory=0.001)).tile_of(
-            (4000, 6000)
-        )
+        inference.load(
+            InferenceConfig(weights=weights(), device="cpu", guard=False, memory=0.001)
+        ).tile_of((4000, 6000))
 
 
 def test_ensemble_is_the_mean_over_flips_and_turns(weights):
     image = to_tensor(smooth((24, 40)))
     single, ensemble = (
-        inference.load(InferenceConfig(weights=weights(), device="cpu", ensemble=on))
+        inference.load(InferenceConfig(weights=weights(), device="cpu", guard=False, ensemble=on))
         for on in (False, True)
     )
     slow = []
@@ -145,7 +151,9 @@ def test_ensemble_is_the_mean_over_flips_and_turns(weights):
 
 
 def test_gamma_is_put_around_the_network(weights, monkeypatch):
-    restorer = inference.load(InferenceConfig(weights=weights(), device="cpu", gamma_factor=2.2))
+    restorer = inference.load(
+        InferenceConfig(weights=weights(), device="cpu", guard=False, gamma_factor=2.2)
+    )
     image = to_tensor(smooth((24, 40)))
     with torch.inference_mode():
         expected = restorer.network(image[None] ** 2.2)[0].clamp(min=0) ** (1 / 2.2)
@@ -154,14 +162,16 @@ def test_gamma_is_put_around_the_network(weights, monkeypatch):
 
 def test_local_statistics_are_for_nafnet(weights):
     on, off = (
-        inference.load(InferenceConfig(weights=weights(), device="cpu", local_statistics=flag))
+        inference.load(
+            InferenceConfig(weights=weights(), device="cpu", guard=False, local_statistics=flag)
+        )
         for flag in (True, False)
     )
     image = to_tensor(smooth((120, 130)))
     assert (on.restore(image) - off.restore(image)).abs().max() > 1e-4
     assert (
         inference.load(
-            InferenceConfig(weights=weights("light_dehaze", width=8), device="cpu")
+            InferenceConfig(weights=weights("light_dehaze", width=8), device="cpu", guard=False)
         ).network.multiple
         == 2
     )
@@ -365,7 +375,7 @@ def test_weights_at_hand_are_photo_networks_alone(weights, tmp_path, monkeypatch
 )
 def test_options_that_cannot_work(weights, options, message):
     with pytest.raises(UserError, match=message):
-        inference.load(InferenceConfig(weights=weights(), device="cpu", **options))
+        inference.load(InferenceConfig(weights=weights(), device="cpu", guard=False, **options))
 
 
 def test_odd_photos(restore, identity, tmp_path):

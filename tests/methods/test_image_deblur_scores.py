@@ -149,7 +149,7 @@ def test_unrounded_protocols_see_unrounded_values(weights, make_videos, tmp_path
     path = weights("light_dehaze", width=8)
     config = {"data_path": root, "weights": path, "output_dir": tmp_path / "out", "device": "cpu"}
     scores = test.main(ScoreConfig(protocol="image_float", **config))
-    restorer = inference.load(InferenceConfig(weights=path, device="cpu"))
+    restorer = inference.load(InferenceConfig(weights=path, device="cpu", guard=False))
     for row in scores.rows:
         blurry, sharp = (
             to_tensor(read_image(root / kind / f"{row['name']}.png"))
