@@ -45,6 +45,7 @@ gr = pytest.importorskip("gradio", reason="pip install -r requirements-app.txt")
 from gradio_client import Client, handle_file  # noqa: E402 - comes with gradio
 from gradio_client.exceptions import AppError  # noqa: E402
 
+CHOSEN = ("image_deblur.safetensors", "auto", 1, False)  # values of the fields of a photo
 CONFIG = app.AppConfig(
     device="cpu", upload_mb=1, photo_megapixels=0.02, burst=3, video_frames=9, video_megapixels=0.01
 )
@@ -439,7 +440,7 @@ def test_files_of_others_are_refused(visit, site, tmp_path):
         # A client would upload its own file of this name.
         for more in ({}, {"is_stream": True}):  # which gradio hands on without a look at the path
             given = {"path": str(path), "meta": {"_type": "gradio.FileData"}, **more}
-            answer = httpx.post(call, json={"data": [given, "image_deblur.safetensors"]}).json()
+            answer = httpx.post(call, json={"data": [given, *CHOSEN]}).json()
             assert f"event: {end}" in httpx.get(f"{call}/{answer['event_id']}").text, path
 
 
@@ -495,7 +496,7 @@ def test_too_many_jobs_of_a_visitor_are_refused(site, monkeypatch):
     given = {"path": path, "meta": {"_type": "gradio.FileData"}}
 
     def ask(session: str) -> int:
-        body = {"data": [given, "image_deblur.safetensors"], "session_hash": session}
+        body = {"data": [given, *CHOSEN], "session_hash": session}
         return httpx.post(call, json=body).status_code
 
     try:
