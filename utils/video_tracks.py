@@ -90,7 +90,8 @@ class CopiedTracks:
                 continue
             copy = _added(self._target, stream)
             step = max(round(0.02 / stream.time_base), 1)
-            jumps = has_jumps(self._source)
+            # minutes without a subtitle are no jump
+            jumps = has_jumps(self._source) and stream.type != "subtitle"
             self._clocks[stream.index] = Clock(properties.start, stream.time_base, step, jumps)
             self._copies[stream.index] = copy
 
