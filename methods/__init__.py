@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from threading import current_thread, main_thread
 from typing import NamedTuple
 
 from utils.errors import UserError, in_one_line, out_of_memory
+from utils.process import end_on_signals, fill_streams
 
 
 class Method(NamedTuple):
@@ -80,6 +82,9 @@ METHODS = {
 
 def run(command: str) -> int:
     """Run a command with the command line of this process; returns the exit status."""
+    fill_streams()
+    if current_thread() is main_thread():  # signals are its alone
+        end_on_signals()
     if os.environ.get("RANK", "0") != "0":
         # of the processes that torchrun starts only the first one talks
         sys.stdout = open(os.devnull, "w")
@@ -103,6 +108,9 @@ def guarded(work: Callable[[], int], after: str = "what was finished before is k
         print(f"error: {error.strerror}: {where}; {after}", file=sys.stderr)
         return 1
     except Exception as error:
+        if _lost_a_process(error):
+            print(f"error: another process of this run ended; {after}", file=sys.stderr)
+            return 1
         if not out_of_memory(error):
             raise
         print(
@@ -114,6 +122,13 @@ def guarded(work: Callable[[], int], after: str = "what was finished before is k
     except KeyboardInterrupt:
         print(f"interrupted; {after}", file=sys.stderr)
         return 130
+
+
+def _lost_a_process(error: Exception) -> bool:
+    """Whether an error of torch.distributed tells of a process that is gone."""
+    signs = ("Connection closed by peer", "Connection reset", "gloo/transport", "NCCL")
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return several and any(sign in str(error) for sign in signs)
 
 
 def _run(command: str, arguments: list[str]) -> int:

@@ -128,10 +128,10 @@ def train(
 ) -> dict[str, float]:
     """Train until `limits.steps`; returns the last metrics.
 
-    Where the time budget, SIGINT or SIGTERM end it earlier, it saves first. config: the resolved
-    configuration as YAML, written into the folder with versions, commit and device. Raises
-    UserError for a folder with a finished or running run, for nothing to resume, and for a loss
-    that is not finite.
+    Where the time budget or a signal (SIGINT, SIGTERM, SIGHUP) ends it earlier, it saves first.
+    config: the resolved configuration as YAML, written into the folder with versions, commit and
+    device. Raises UserError for a folder with a finished or running run, for nothing to resume, and
+    for a loss that is not finite.
     """
     prepare_memory(limits.device)
     torch.backends.cudnn.benchmark = True  # patches of one size, as the authors set it
@@ -359,15 +359,19 @@ class _Run:
 
 
 class _Stop:
-    """Turns SIGINT and SIGTERM into a flag while the loop runs: it ends its step and saves."""
+    """Turns signals into a flag while the loop runs: it ends its step and saves.
+
+    Those that the process was told to ignore (nohup: SIGHUP) stay ignored.
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self._handlers = {}
 
     def __enter__(self) -> "_Stop":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._ask)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, self._ask)
         return self
 
     def _ask(self, number: int, frame: object) -> None:
