@@ -1,13 +1,14 @@
 """Restore pictures with a single-image network: scales, tiles, local statistics, flips, gamma."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models import SHIPPED, WEIGHTS_FOLDER, find, is_exact_in_bf16, is_shipped, load_network
@@ -17,11 +18,11 @@ from restoration.blur import measure
 from restoration.guard import Fallbacks, is_astray
 from restoration.sanity import checked, range_of
 from restoration.scale import (
-    Part,
-    auto_parts,
+    Plan,
+    auto_plan,
     check_strength,
     enlarged,
-    fixed_parts,
+    fixed_plan,
     halvings,
     only_blurry,
     parse_scale,
@@ -156,44 +157,46 @@ class ImageRestorer:
         """
         if self.strength == 0:
             return image.float().clone()
-        parts = self._parts(image)
-        if len(parts) == 1 and parts[0].is_whole:
+        plan = self._plan(image)
+        if plan.is_whole:
             restored = self._restore_whole(image, progress)
             if self.strength == 1:
                 return restored
             return image + self.strength * (restored - image)
-        return image + self.strength * self._residual(image, parts, progress)
+        return image + self.strength * self._residual(image, plan, progress)
 
-    def _parts(self, image: Tensor) -> list[Part]:
-        """The scales that an image [3,H,W] is restored at, the finest first."""
+    def _plan(self, image: Tensor) -> Plan:
+        """How an image [3,H,W] is restored."""
         size = tuple(image.shape[-2:])
         if self.scale != "auto" and not self.only_blurry:
-            return fixed_parts(self.scale, size)
+            return fixed_plan(self.scale, size)
         blur = measure(image)
-        if self.scale == "auto":
-            parts = auto_parts(blur, size, self.tuned)
-        else:
-            parts = fixed_parts(self.scale, size)
-        return only_blurry(parts, blur) if self.only_blurry else parts
+        plan = fixed_plan(self.scale, size) if self.scale != "auto" else None
+        plan = plan or auto_plan(blur, size, self.tuned)
+        return only_blurry(plan, blur) if self.only_blurry else plan
 
     def _residual(
-        self, image: Tensor, parts: Sequence[Part], progress: Callable[[], object] | None
+        self, image: Tensor, plan: Plan, progress: Callable[[], object] | None
     ) -> Tensor | float:
-        """The weighted sum [3,H,W] of the residuals of all parts."""
-        if not parts:
+        """What the parts of a plan change together, [3,H,W]."""
+        if not plan.parts:
             return 0.0
-        padded = pad_to_multiple(image[None], 2 ** max(halvings(part.scale) for part in parts))
+        times = max(halvings(part.scale) for part in plan.parts)
+        padded = pad_to_multiple(image[None], 2**times)
         total: Tensor | None = None  # at the finest scale
-        for part in parts:
+        for part in plan.parts:
             small = shrunk(padded, part.scale)
-            weight = weight_at(part.weight, small.shape[-2:])
-            needed = weight if part.is_partial else None
+            size = small.shape[-2:]
+            needed = plan.needed(part, size)
             residual = self._restore_whole(small[0], progress, needed)[None] - small
+            if part.replaces:
+                residual -= F.interpolate(total, size=size, mode="bicubic", antialias=True)
+            residual *= weight_at(part.weight, size)
             if total is None:
-                total = residual * weight
+                total = residual
             else:
-                residual = enlarged(residual, total.shape[-2:])
-                total += residual * weight_at(part.weight, total.shape[-2:])
+                total += enlarged(residual, total.shape[-2:])
+        total *= weight_at(plan.amount, total.shape[-2:])
         large = enlarged(total, padded.shape[-2:])
         return large[0, :, : image.shape[-2], : image.shape[-1]]
 

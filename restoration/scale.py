@@ -5,8 +5,13 @@ the picture is shrunk, and a blurred picture holds nothing at the frequencies th
 
     residual_s = enlarge(network(shrink(x)) - shrink(x)),   restored = x + residual_s
 
-so that the full-size input keeps its detail where nothing was blurred. Several scales: the mean of
-their residuals, with weights that may differ from place to place.
+so that the full-size input keeps its detail where nothing was blurred. `mean` takes the mean of the
+residuals of three scales. `auto` goes from the finest scale to coarser ones, each of which only
+replaces what it can hold, with a weight that differs from place to place:
+
+    total = total + weight * enlarge(residual_s - shrink(total))
+
+so that the detail of the finest scale stays.
 """
 
 import math
@@ -27,13 +32,15 @@ MEAN_SCALES = (1.0, 0.71, 0.5)
 SINGLE = 14.0
 FINEST = 17.0
 RATIO = 0.6  # of one scale to the next finer one
-LARGEST_SHRUNKEN = 0.84  # a scale between it and 1 would cost as much as 1
+LARGEST_SHRUNKEN = 0.82  # a scale between it and 1 would cost as much as 1
 SHORT = 6.0  # px: where much of a picture is blurred by less, scale 1 is one of the scales
 MIX_FROM, MIX_TO = 5.0, 9.0  # px: from here on a coarser scale takes part
 LOCAL = 0.4  # of the deviation of a place from the whole picture
-MIX = 0.5  # position of the mean between two scales
+MIX = 0.35  # position of the mean between two scales
 WIDTH = 1.25  # of the weights over positions of scales
-SHARP = (1.3, 2.6)  # px: below nothing is restored, above all
+SHARP = (1.3, 2.6)  # px: below it MIN_AMOUNT of the change is applied, above all of it
+MIN_AMOUNT = 0.6
+MIN_BLURRED = 0.1  # of a picture; one with less blur is left as it is
 LOW = 0.2  # quantile of the lengths that decides on the finest scale
 # auto, other networks
 PUBLISHED_REACH = 40.0  # px, GoPro's longest blur
@@ -45,20 +52,37 @@ BLURRY_FRAME = 3.0  # px: a frame of a video with less passes through as a whole
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The residual of one scale, and its weight: a map [1,1,h,w] over the picture, or a number."""
+    """The residual of one scale, and its weight: a map [1,1,h,w] over the picture, or a number.
+
+    replaces: it takes the place of what finer scales gave; else it is added.
+    """
 
     scale: float
     weight: Tensor | float = 1.0
+    replaces: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a picture is restored: parts, the finest first, and how much of their sum is applied.
+
+    amount: a map [1,1,h,w] in 0..1, or a number.
+    """
+
+    parts: Sequence[Part]
+    amount: Tensor | float = 1.0
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all of the picture as it is."""
-        return self.scale == 1 and not isinstance(self.weight, Tensor) and self.weight == 1
+        """Whether the network sees the picture as it is and its result is taken as it is."""
+        if len(self.parts) != 1 or isinstance(self.amount, Tensor):
+            return False
+        return self.parts[0].scale == 1 and self.amount == 1
 
-    @property
-    def is_partial(self) -> bool:
-        """Whether the weight is 0 in some places, which then need not be restored."""
-        return isinstance(self.weight, Tensor) and bool((self.weight == 0).any())
+    def needed(self, part: Part, size: Sequence[int]) -> Tensor | None:
+        """Above 0 where a part must be restored [1,1,H,W]; None where that is everywhere."""
+        weight = weight_at(part.weight, size) * weight_at(self.amount, size)
+        return weight if isinstance(weight, Tensor) and bool((weight == 0).any()) else None
 
 
 def parse_scale(scale: str | float) -> str | float:
@@ -94,13 +118,13 @@ def check_size(scale: str | float, size: tuple[int, int], name: object = "a pict
         )
 
 
-def fixed_parts(scale: str | float, size: tuple[int, int]) -> list[Part]:
-    """The parts of `mean` or of one scale for a picture of a size (height, width)."""
+def fixed_plan(scale: str | float, size: tuple[int, int]) -> Plan:
+    """The plan of `mean` or of one scale for a picture of a size (height, width)."""
     check_size(scale, size)
     if scale != "mean":
-        return [Part(float(scale))]
+        return Plan([Part(float(scale))])
     scales = [scale for scale in MEAN_SCALES if scale == 1 or min(size) * scale >= MIN_SIDE]
-    return [Part(scale, 1 / len(scales)) for scale in scales]
+    return Plan([Part(scale, 1 / len(scales)) for scale in scales])
 
 
 def shrinking(typical: float, low: float, size: tuple[int, int], tuned: bool) -> float:
@@ -117,18 +141,19 @@ def shrinking(typical: float, low: float, size: tuple[int, int], tuned: bool) ->
     return min(max(finest, MIN_SIDE / min(size)), 1.0)
 
 
-def auto_parts(blur: BlurMap, size: tuple[int, int], tuned: bool) -> list[Part]:
-    """What `auto` does with a picture of a size (height, width): its parts, the finest first.
+def auto_plan(blur: BlurMap, size: tuple[int, int], tuned: bool) -> Plan:
+    """What `auto` does with a picture of a size (height, width); no parts where all is sharp.
 
-    None for a picture that is sharp everywhere. Another network than ours (not tuned) gets the
-    whole picture at one scale.
+    Another network than ours (not tuned) gets the whole picture at one scale.
     """
-    amount = ramp(blur.lengths[None, None], *SHARP)
+    if not tuned:
+        return Plan([Part(shrinking(blur.typical, 0, size, False))])
+    if (blur.lengths > SHARP[1]).float().mean() < MIN_BLURRED:
+        return Plan([])
+    amount = MIN_AMOUNT + (1 - MIN_AMOUNT) * ramp(blur.lengths[None, None], *SHARP)
     # a place alone tells less than the whole picture
     lengths = (blur.lengths / blur.typical)[None, None] ** LOCAL * blur.typical
     blurred = lengths[lengths > SHARP[1]]
-    if not tuned:
-        return [Part(shrinking(blur.typical, 0, size, False))]
     low = float(blurred.quantile(LOW)) if len(blurred) else 0.0
     finest = shrinking(blur.typical, low, size, True)
     position = (lengths * finest / SINGLE).log() / -math.log(RATIO)
@@ -136,20 +161,23 @@ def auto_parts(blur: BlurMap, size: tuple[int, int], tuned: bool) -> list[Part]:
     scales = [finest]
     while scales[-1] * RATIO * min(size) >= MIN_SIDE and len(scales) <= float(position.max()) + 1:
         scales.append(scales[-1] * RATIO)
-    weights = []
-    for index in range(len(scales)):
-        # the coarsest there is stands for those that would be still coarser
-        there = position.clamp(max=len(scales) - 1)
-        weights.append((1 - (there - index).abs() / WIDTH).clamp(min=0))
-    total = sum(weights)
-    parts = [Part(scale, amount * part / total) for scale, part in zip(scales, weights)]
-    return [part for part in parts if part.weight.any()]
+    # the coarsest there is stands for those that would be still coarser
+    position = position.clamp(max=len(scales) - 1)
+    parts = []
+    total = torch.zeros_like(position)
+    for index, scale in enumerate(scales):
+        weight = (1 - (position - index).abs() / WIDTH).clamp(min=0)
+        total = total + weight
+        blend = weight / total.clamp(min=1e-6) if index else (2 * weight).clamp(max=1)
+        if blend.any():
+            parts.append(Part(scale, blend, replaces=index > 0))
+    return Plan(parts, amount)
 
 
-def only_blurry(parts: Sequence[Part], blur: BlurMap) -> list[Part]:
-    """The parts with weights that are 0 where the blur is shorter than about 3 px."""
+def only_blurry(plan: Plan, blur: BlurMap) -> Plan:
+    """The plan with an amount of 0 where the blur is shorter than about 3 px."""
     amount = ramp(blur.lengths[None, None], *BLURRY)
-    return [Part(part.scale, amount * part.weight) for part in parts if amount.any()]
+    return Plan(plan.parts if amount.any() else [], amount * plan.amount)
 
 
 def ramp(values: Tensor, low: float, high: float) -> Tensor:

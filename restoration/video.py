@@ -20,10 +20,10 @@ from restoration.guard import Fallbacks, is_astray
 from restoration.sanity import checked, range_of
 from restoration.scale import (
     BLURRY_FRAME,
-    Part,
+    Plan,
     check_strength,
     enlarged,
-    fixed_parts,
+    fixed_plan,
     halvings,
     parse_scale,
     shrunk,
@@ -201,13 +201,14 @@ class VideoRestorer:
         first = next(shot.frames, None)
         if first is None:
             return
-        parts = fixed_parts(shot.scale, tuple(first.shape[-2:]))
-        originals, *sources = itertools.tee(itertools.chain([first], shot.frames), len(parts) + 1)
+        plan = fixed_plan(shot.scale, tuple(first.shape[-2:]))
+        frames = itertools.chain([first], shot.frames)
+        originals, *sources = itertools.tee(frames, len(plan.parts) + 1)
         streams = []
-        for part, source in zip(parts, sources):
+        for part, source in zip(plan.parts, sources):
             streams.append(self._stream_whole(map(partial(_shrunken, scale=part.scale), source)))
         for frame, *results in zip(originals, *streams):
-            yield _combined(frame, parts, results)
+            yield _combined(frame, plan, results)
 
     def _stream_whole(
         self, frames: Iterable[Tensor], ends: bool = True, observe: Observer | None = None
@@ -314,13 +315,13 @@ def _shrunken(frame: Tensor, scale: float) -> Tensor:
     return shrunk(pad_to_multiple(frame[None], 2 ** halvings(scale)), scale)[0]
 
 
-def _combined(frame: Tensor, parts: list[Part], results: list[Tensor]) -> Tensor:
-    """A frame [3,H,W] with the residuals of its results at the scales of the parts."""
-    if len(parts) == 1 and parts[0].is_whole:
+def _combined(frame: Tensor, plan: Plan, results: list[Tensor]) -> Tensor:
+    """A frame [3,H,W] with the residuals of its results at the scales of a plan."""
+    if plan.is_whole:
         return results[0]
     height, width = frame.shape[-2:]
     restored = frame.clone()
-    for part, result in zip(parts, results):
+    for part, result in zip(plan.parts, results):
         multiple = 2 ** halvings(part.scale)
         size = [-(-side // multiple) * multiple for side in (height, width)]
         residual = enlarged((result - _shrunken(frame, part.scale))[None], size)[0]

@@ -12,7 +12,7 @@ from models.blur_length import kernel_length
 from models.contracts import ImageNetwork, VideoNetwork
 from restoration import ImageRestorer, VideoRestorer
 from restoration.blur import BlurMap, measure
-from restoration.scale import auto_parts, enlarged, fixed_parts, parse_scale, shrunk
+from restoration.scale import auto_plan, enlarged, fixed_plan, parse_scale, shrunk
 from restoration.shots import Shot, shots
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
@@ -150,9 +150,8 @@ def test_what_cannot_be_gets_a_sentence(kind, settings, sentence):
 
 
 def test_the_mean_leaves_out_scales_that_leave_too_little():
-    assert [part.scale for part in fixed_parts("mean", (50, 200))] == [1.0, 0.71]
-    (part,) = fixed_parts("mean", (20, 20))
-    assert part.is_whole
+    assert [part.scale for part in fixed_plan("mean", (50, 200)).parts] == [1.0, 0.71]
+    assert fixed_plan("mean", (20, 20)).is_whole
     assert parse_scale("0.5") == 0.5
 
 
@@ -176,15 +175,15 @@ def test_longer_blur_is_measured_as_longer():
 def test_the_scales_follow_the_blur():
     pixels, true = blurred(texture((480, 480)), 24)
     blur = measure(to_tensor(pixels))
-    parts = auto_parts(blur, pixels.shape[:2], tuned=True)
+    parts = auto_plan(blur, pixels.shape[:2], tuned=True).parts
     assert all(5 < part.scale * true < 40 for part in parts), (blur.typical, true, parts)
-    assert auto_parts(BlurMap(torch.ones(4, 4), 1.0, 16), (64, 64), tuned=True) == []
+    assert auto_plan(BlurMap(torch.ones(4, 4), 1.0, 16), (64, 64), tuned=True).parts == []
 
 
 def test_another_network_sees_blur_up_to_40_px_as_it_is():
     for length, scale in ((39.0, 1), (50.0, 0.5)):
         blur = BlurMap(torch.full((4, 4), length), length, 64)
-        (part,) = auto_parts(blur, (256, 256), tuned=False)
+        (part,) = auto_plan(blur, (256, 256), tuned=False).parts
         assert part.scale == scale and part.weight == 1
 
 
