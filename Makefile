@@ -1,6 +1,6 @@
 # make demo: the tour.  make test: the whole suite.  make check: style and structure.  make bench: speed tables.  make docs: tables of figures.
 # Each creates .venv on first use; stamp files newer than the requirements make later calls work without network.
-.PHONY: demo test check bench docs format
+.PHONY: demo test check bench docs format fuzz
 
 BIN := .venv/bin
 # The first interpreter that really runs and is 3.11 or 3.12 (a shim may exist and fail).
@@ -18,6 +18,10 @@ check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -n 0 --durations=0 tests/test_structure.py
+
+# Damaged files through every command and reader for ten minutes.
+fuzz: .venv/dev.stamp
+	$(BIN)/python -m tests.fuzz --minutes 10
 
 format: .venv/dev.stamp
 	$(BIN)/ruff format .
