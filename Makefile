@@ -30,6 +30,7 @@ format: .venv/dev.stamp
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.correlation
 	$(BIN)/python -m benchmarks.cdvd_tsp_streaming
+	$(BIN)/python -m benchmarks.shift_net
 	$(BIN)/python -m benchmarks.synthesis
 	$(BIN)/python -m benchmarks.window_mean
 	$(BIN)/python -m benchmarks.image_models

@@ -6,6 +6,7 @@ in Li et al., CVPR 2023 (arXiv 2206.10810).
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -45,8 +46,10 @@ class ChannelAttention(nn.Module):
         self.excite = conv(hidden, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        means = frame_means(features)
-        return self.excite(self.squeeze(means).relu()).sigmoid()
+        means = frame_means(features).flatten(1)
+        hidden = F.linear(means, self.squeeze.weight.flatten(1)).relu()
+        factors = F.linear(hidden, self.excite.weight.flatten(1)).sigmoid()
+        return factors[:, :, None, None]
 
 
 class AttentionBlock(nn.Module):
@@ -79,7 +82,7 @@ class AttentionBlocks(nn.ModuleList):
 
     def stream(self, frames: Iterable[Tensor], slope: Tensor) -> Iterator[Tensor]:
         """The same frame by frame."""
-        return (self(frame, slope) for frame in frames)
+        return map(partial(self, slope=slope), frames)  # unlike a generator, holds no frame
 
 
 class Up(nn.Module):
@@ -350,8 +353,10 @@ class ShiftStep(nn.Module):
         shifted = self.smooth(spatial_shift(moved))
         features = torch.cat((*halves, shifted), 1)
         trunk = features[:, : 2 * own.shape[1]]
-        features = self.body1(self.norm1(features), trunk, self.beta1)
-        return self.body2(self.norm2(features), features, self.beta2)
+        # normalised in the type of the convolutions, while the sums stay as they are
+        normalised = self.norm1(features.to(shifted.dtype))
+        features = self.body1(normalised, trunk, self.beta1)
+        return self.body2(self.norm2(features.to(shifted.dtype)), features, self.beta2)
 
 
 class ShiftBlocks(nn.Module):

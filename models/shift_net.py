@@ -5,7 +5,7 @@ Convolutions, channel attention and shifts, no flow: U-Nets work on single frame
 resolution, shift blocks between them exchange channels of neighbouring frames at 1/2 to 1/8. Two
 networks are published, `plus` ("Ours+") and `small` ("Ours-s"), as they stand in the authors'
 program (https://github.com/dasongli1/Shift-Net). Notation: x0, r, s, f, m as in the comments of
-`features` and `_restored`.
+`features` and `_merged`.
 """
 
 from collections import deque
@@ -90,7 +90,6 @@ class ShiftNet(VideoNetwork):
 
     frames = 3
     longer_clips = True
-    bytes_per_pixel = 5200
     window = 56  # frames that are restored at a time in tiles
     tile = 0  # side of spatial tiles, px; 0 = whole frames
 
@@ -118,6 +117,7 @@ class ShiftNet(VideoNetwork):
                 f"{form.divisor}"
             )
         self.form = form
+        self.bytes_per_pixel = 5600 if form.wraps else 7200  # plus measured at 320x184
         if form.wraps:
             self.stream_remark = STREAM_REMARK
         self.past_frames = past_frames
@@ -180,7 +180,8 @@ class ShiftNet(VideoNetwork):
         def inner(features: Tensor) -> Tensor:
             return features.unflatten(0, (-1, count))[:, kept].flatten(0, 1)
 
-        restored = self._restored(*map(inner, (frames, x0, r, f, coarse)))
+        z = self._merged(*map(inner, (x0, r, f, coarse)))
+        restored = self._restored(inner(frames), z)
         return restored.unflatten(0, (len(clip), -1))[..., :height, :width]
 
     def features(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -192,10 +193,13 @@ class ShiftNet(VideoNetwork):
         r = added(self.first(x0), x0)
         return x0, r, self.fusion.entry(self.transition(r), self.fusion.slope)
 
-    def _restored(self, frames: Tensor, x0: Tensor, r: Tensor, f: Tensor, coarse: Tensor) -> Tensor:
-        """The restored frames [N,3,H,W]; coarse: what the shift blocks made, [N,C,H/2,W/2]."""
+    def _merged(self, x0: Tensor, r: Tensor, f: Tensor, coarse: Tensor) -> Tensor:
+        """z [N,c,H,W]; coarse: what the shift blocks made, [N,C,H/2,W/2]."""
         m = self.fusion.enlarge(coarse, f)
-        z = self.outward(torch.cat((x0, r, m), 1))
+        return self.outward(torch.cat((x0, r, m), 1))
+
+    def _restored(self, frames: Tensor, z: Tensor) -> Tensor:
+        """The restored frames [N,3,H,W]."""
         return frames + self.ending(added(self.last(z), z))
 
     def stream(self, frames: Iterable[Tensor], observe: Observer | None = None) -> Iterator[Tensor]:
@@ -220,7 +224,8 @@ class ShiftNet(VideoNetwork):
             frame = waiting.popleft()
             height, width = frame.shape[-2:]
             padded = pad_to_multiple(frame, self.multiple)
-            restored = self._restored(padded, *self.features(padded), coarse)
+            z = self._merged(*self.features(padded), coarse)
+            restored = self._restored(padded, z)
             return restored[..., :height, :width]
 
         return map(finished, self.fusion.stream(map(coarse, frames)))
