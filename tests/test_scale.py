@@ -1,5 +1,7 @@
 """The scale of the blur, strength, what is sharp, and the guard, on pictures and videos."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from torch import Tensor, nn
 
 from data.synthesis.kernels import random_kernel
 from data.synthesis.pair import make_pair, to_file
+from methods.image_deblur import test as image_test
+from methods.image_deblur.config import TestConfig
 from models.blur_length import kernel_length
 from models.contracts import ImageNetwork, VideoNetwork
 from restoration import ImageRestorer, VideoRestorer
@@ -16,7 +20,8 @@ from restoration.scale import auto_plan, enlarged, fixed_plan, parse_scale, shru
 from restoration.shots import Shot, shots
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
-from utils.image import to_tensor
+from utils.evaluation.tables import AS_PUBLISHED, PublishedRow, RunRecord
+from utils.image import to_tensor, write_image
 
 CPU = torch.device("cpu")
 
@@ -341,3 +346,24 @@ def test_the_guard_of_a_video_leaves_frames_as_they_are():
     restorer = VideoRestorer(Bright(), CPU, guard=True)
     assert all(map(torch.equal, restorer.stream(frames), frames))
     assert "of 2 frames 2 left unrestored" in restorer.fallbacks.sentence()
+
+
+def test_a_published_figure_stands_beside_the_network_itself_alone():
+    row = PublishedRow("GoPro", "image", "", value={"psnr": 30.0})
+    assert row.objection(3, RunRecord(applied=dict(AS_PUBLISHED))) == ""
+    changed = RunRecord(applied=AS_PUBLISHED | {"scale": "mean", "strength": 0.5})
+    assert "--scale mean --strength 0.5" in row.objection(3, changed)
+    with pytest.raises(UserError, match="--table repeats published figures.*--scale auto"):
+        image_test.main(TestConfig(table="all", scale="auto"))
+
+
+def test_test_py_takes_scale_1_and_records_what_else_is_asked(tmp_path):
+    for name in ("blurry", "sharp"):
+        write_image(tmp_path / f"pairs/{name}/a.png", texture((70, 90)))
+    for scale, recorded in ((None, 1.0), ("0.5", 0.5)):
+        folder = tmp_path / f"out_{scale}"
+        config = TestConfig(tmp_path / "pairs", output_dir=folder, scale=scale, device="cpu")
+        image_test.main(config)
+        applied = json.loads((folder / "scores.json").read_text())["run"]["applied"]
+        expected = {"scale": recorded, "strength": 1.0, "only_blurry": False, "guard": False}
+        assert applied == expected
