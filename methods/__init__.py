@@ -34,7 +34,7 @@ def _modules(folder: str, *commands: str) -> dict[str, str]:
     return {command: f"methods.{folder}.{command}" for command in commands}
 
 
-_VIDEO_DEBLUR = _modules("video_deblur", "train", "test", "inference")
+_VIDEO_DEBLUR = _modules("video_deblur", "train", "test", "inference", "export")
 
 METHODS = {
     "irp": Method(
@@ -57,7 +57,7 @@ METHODS = {
         "single-image deblurring: SRN, DeepDeblur, No-Blur U-Net, light dehazing network, "
         "Restormer, MIMO-UNet+, NAFNet",
         "image_deblur",
-        _modules("image_deblur", "train", "test", "inference"),
+        _modules("image_deblur", "train", "test", "inference", "export"),
     ),
     "sbdd": Method(
         "blur synthesis from sharp pictures and videos (Carbajal et al., arXiv 2209.12675); scores "

@@ -203,7 +203,11 @@ class CDVDTSP(VideoNetwork):
 
         last_result: what there is of the first one's restoration.
         """
-        stacked, flow = self._align(triplet, features)  # [B,10,H,W], [2B,2,H,W]
+        return self.reconstruct(triplet, self._flow(triplet, features), last_result)
+
+    def reconstruct(self, triplet: Sequence[Tensor], flow: Tensor, last_result: Tensor) -> Tensor:
+        """The restored centre of three frames along flows [2B,2,H,W], see `_flow`."""
+        stacked = self._align(triplet, flow)  # [B,10,H,W]
         if self.recurrent:
             to_previous = flow.chunk(2)[0]
             last_result, mask = warp(last_result, to_previous, align_corners=self.align_corners)
@@ -254,21 +258,19 @@ class CDVDTSP(VideoNetwork):
         [B,2,H,W] in px and [B,1,H,W].
         """
         triplet = (previous, centre, following)
-        stacked, flow = self._align(triplet, [self.flow.pyramid(frame) for frame in triplet])
-        return flow.chunk(2)[1], stacked[:, 9:]
+        flow = self._flow(triplet, [self.flow.pyramid(frame) for frame in triplet])
+        return flow.chunk(2)[1], self._align(triplet, flow)[:, 9:]
 
-    def _align(
-        self, triplet: Sequence[Tensor], features: Sequence[list[Tensor]]
-    ) -> tuple[Tensor, Tensor]:
-        """The reconstruction's ten channels [B,10,H,W], and the flows [2B,2,H,W].
-
-        The flows to the previous and to the following frames are one batch.
-        """
-        previous, centre, following = triplet
+    def _flow(self, triplet: Sequence[Tensor], features: Sequence[list[Tensor]]) -> Tensor:
+        """The flows [2B,2,H,W] from the centres to the previous and to the following frames."""
         twice = [torch.cat((level, level)) for level in features[1]]
         others = [torch.cat(levels) for levels in zip(features[0], features[2])]
-        flow = self.flow.flow_between(twice, others, centre.shape[-2:])
-        flow = flow.to(centre.device)  # DIS answers on the CPU
+        flow = self.flow.flow_between(twice, others, triplet[1].shape[-2:])
+        return flow.to(triplet[1].device)  # DIS answers on the CPU
+
+    def _align(self, triplet: Sequence[Tensor], flow: Tensor) -> Tensor:
+        """The reconstruction's ten channels [B,10,H,W]."""
+        previous, centre, following = triplet
         neighbours = torch.cat((previous, following))
         warped, mask = warp(neighbours, flow, align_corners=self.align_corners)
         previous, following = (warped * mask).chunk(2)
@@ -277,7 +279,7 @@ class CDVDTSP(VideoNetwork):
             prior = sharpness_prior(previous, centre, following, in_previous * in_following)
         else:
             prior = torch.ones_like(in_previous)
-        return torch.cat((previous, centre, following, prior), 1), flow
+        return torch.cat((previous, centre, following, prior), 1)
 
     def start_from(self, source: nn.Module, start_blocks: Sequence[int] | None = None) -> None:
         """Begin as another cascade, or with `body` "naf" as a NAFNet for photos or video.

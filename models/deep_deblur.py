@@ -117,7 +117,7 @@ def halved(image: Tensor) -> Tensor:
     for axis in (2, 3):
         length = image.shape[axis]
         position = torch.arange(-reach, length + reach, device=image.device)
-        position = position % (2 * length)
+        position = position % torch.full_like(position, 2 * length)  # a number can't be exported
         mirrored = torch.minimum(position, 2 * length - 1 - position)  # .. 1 0 | 0 1 2 .. 2 | 2 ..
         image = image.index_select(axis, mirrored)
         shape = [1, 1, 1, 1]

@@ -10,6 +10,8 @@ Notation: first = the frame whose pixels the flow belongs to, second = its neigh
 second(p + flow(p)) ~ first(p). [h,w] is the size of a pyramid level.
 """
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -49,6 +51,12 @@ class PWCNet(nn.Module):
         """
         return self.flow_between(self.pyramid(first), self.pyramid(second), first.shape[-2:])
 
+    def use_plain_correlation(self) -> Self:
+        """Compute cost volumes from operations that every program has, for export."""
+        for decoder in self.decoders:
+            decoder.correlation = "reference"
+        return self
+
     def pyramid(self, image: Tensor) -> list[Tensor]:
         """Features of levels 2 .. 6 of images [B,3,H,W], resized up to multiples of 64."""
         size = [-(-side // MULTIPLE) * MULTIPLE for side in image.shape[-2:]]
@@ -67,8 +75,9 @@ class PWCNet(nn.Module):
         resized_height = flow.shape[-2] * 4
         resized_width = flow.shape[-1] * 4
         flow = F.interpolate(FLOW_SCALE * flow, size, mode="bilinear", align_corners=False)
-        ratios = flow.new_tensor([size[1] / resized_width, size[0] / resized_height])
-        return flow * ratios.view(1, 2, 1, 1)
+        horizontal = flow[:, 0] * (size[1] / resized_width)
+        vertical = flow[:, 1] * (size[0] / resized_height)
+        return torch.stack((horizontal, vertical), 1)
 
     def quarter_flow(self, first: list[Tensor], second: list[Tensor]) -> Tensor:
         """The network's own output: flow / 20 at a quarter of the resized pair's size."""
@@ -88,6 +97,7 @@ class _Decoder(nn.Module):
     def __init__(self, level: int, align_corners: bool):
         super().__init__()
         self.align_corners = align_corners
+        self.correlation = "auto"  # which implementation, see models/correlation.py
         if level < len(CHANNELS):
             self.warp_scale = FLOW_SCALE / 2**level  # from flow / 20 to pixels of this level
             self.upsample_flow = nn.ConvTranspose2d(2, 2, 4, 2, 1)
@@ -108,13 +118,13 @@ class _Decoder(nn.Module):
         level, half as large; None at the coarsest.
         """
         if flow is None:
-            features = _cost_volume(first, second)  # [B,81,h,w]
+            features = self._cost_volume(first, second)  # [B,81,h,w]
         else:
             flow = without_autocast(self.upsample_flow, flow)  # [B,2,h,w]
             features = self.upsample_features(features)  # [B,2,h,w]
             # eq. 1: the second frame's features at p + flow(p), 0 outside the frame
             warped, mask = warp(second, self.warp_scale * flow, "zeros", self.align_corners)
-            volume = _cost_volume(first, warped * mask)
+            volume = self._cost_volume(first, warped * mask)
             known = (volume, first, flow.to(first.dtype), features)
             features = torch.cat(known, 1)  # [B,81+C+4,h,w]
         for convolution in self.dense:
@@ -122,10 +132,9 @@ class _Decoder(nn.Module):
             features = torch.cat((new, features), 1)
         return without_autocast(self.flow, features), features
 
-
-def _cost_volume(first: Tensor, second: Tensor) -> Tensor:
-    """Eq. 2 for displacements up to RADIUS, with the activation behind it: [B,81,h,w]."""
-    return F.leaky_relu(correlation(first, second, RADIUS), SLOPE)
+    def _cost_volume(self, first: Tensor, second: Tensor) -> Tensor:
+        """Eq. 2 for displacements up to RADIUS, with the activation behind it: [B,81,h,w]."""
+        return F.leaky_relu(correlation(first, second, RADIUS, self.correlation), SLOPE)
 
 
 def _dense_input_channels(level: int) -> int:

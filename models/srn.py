@@ -94,7 +94,7 @@ class SRN(ImageNetwork):
     def scales_of(self, sharp: Tensor) -> list[Tensor]:
         """Images [B,C,H,W] at a quarter, a half and the full size."""
         height, width = sharp.shape[-2:]
-        return [resize(sharp, (round(height / factor), round(width / factor))) for factor in SCALES]
+        return [resize(sharp, (height // factor, width // factor)) for factor in SCALES]
 
 
 class ConvLSTM(nn.Module):

@@ -29,6 +29,7 @@ LEFT = {
     "test": SCORED,
     "inference": {"config.yaml", "contact_sheet.png"},
     "generate": {"config.yaml", "contact_sheet.png"},
+    "export": {"network.pt2"},
     "inference blur2vid": {"config.yaml", "report.html", "strip.png", "moments.mp4", "moments.gif"},
     "inference video_deblur": SCORED | {"contact_sheet.png"},  # of the sample, whose truth is known
     "inference image_deblur": SCORED | {"contact_sheet.png"},
@@ -48,6 +49,15 @@ def given(method: str, command: str, folder: Path) -> list[object]:
         return ["--save", output]  # counts steps
     if command == "train":
         return ["--save", output, "--epochs", 1]
+    if command == "export":
+        return [
+            "--format",
+            "pt2",
+            "--output",
+            output / "network.pt2",
+            "--weights",
+            folder / "train",
+        ]
     if (method, command) == ("hypercut", "generate"):
         return ["--save_path", output / "new.json", "--weights", folder / "train"]
     if command == "generate":

@@ -59,6 +59,10 @@ WEIGHTS = (
     "experiment/"
 )
 SKIP_EXISTING = "skip inputs whose results exist already"
+PART = (
+    "K/N: restore every N-th input, starting with the K-th, for N runs that know nothing of each "
+    "other (Slurm arrays); the last call, without it and with --skip_existing, scores and reports"
+)
 RESULTS = "folder of the results"
 BLURRY_DIR = "score existing files: folder of blurry pictures"
 SHARP_DIR = "score existing files: folder of sharp pictures"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from methods.common.export_options import ExportConfig as ExportConfig
 from methods.common.model_choice import recipe_of as recipe_in
 from utils.config import option
 from utils.errors import UserError
@@ -20,6 +21,7 @@ from utils.options import (
     MAX_MINUTES,
     ON_UNLESS_PUBLISHED,
     ONLY_BLURRY,
+    PART,
     PRECISION,
     PROFILE,
     REPORT,
@@ -368,6 +370,7 @@ class InferenceConfig(_RestoreConfig):
     demo: bool = option(
         True, "option of DeepDeblur's program; changes nothing, because this command is the demo"
     )
+    part: str = option("", PART)
     lossless: bool = option(
         False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
     )

@@ -181,6 +181,7 @@ def _job(
         config.skip_existing,
         getattr(config, "lossless", False),
         config.report,
+        part=getattr(config, "part", ""),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from methods.common.export_options import ExportConfig as _ExportConfig
 from methods.common.model_choice import recipe_of as recipe_in
 from utils.config import option
 from utils.download.table import FOLDERS
@@ -20,6 +21,7 @@ from utils.options import (
     MAX_MINUTES,
     ON_UNLESS_PUBLISHED,
     ONLY_BLURRY,
+    PART,
     PRECISION,
     PROFILE,
     REPORT,
@@ -257,6 +259,7 @@ class InferenceConfig:
         "also restore the first and last two frames; default: only where there is no ground truth",
     )
     skip_existing: bool = option(False, f"{SKIP_EXISTING}, checked per video")
+    part: str = option("", PART)
     lossless: bool = option(
         False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
     )
@@ -326,3 +329,14 @@ def published_files(config: object) -> list[Path]:
         return []
     weights = [] if config.weights else [FOLDERS["weights"] / PUBLISHED_WEIGHTS[name]]
     return [*weights, *([] if config.data_path else [FOLDERS["data"] / name / "test"])]
+
+
+@dataclass(frozen=True)
+class ExportConfig(_ExportConfig):
+    """Write a stage of CDVD-TSP, or its optical flow, into one file that other programs run."""
+
+    part: Literal["stage", "flow"] = option(
+        "stage",
+        "stage: three frames in, the restored centre out, with the flow as input where OpenCV's "
+        "DIS gives it; flow: PWC-Net alone",
+    )

@@ -49,6 +49,7 @@ def restore(config: Config, found: Videos, border: bool, protocol: str | None) -
         getattr(config, "lossless", False),
         config.report,
         window,
+        getattr(config, "part", ""),
     )
     return run_videos(job, restorer, found.videos, border)
 
