@@ -76,6 +76,13 @@ class VideoNetwork(nn.Module):
     window = 8  # frames that the default `stream` restores at a time
     bytes_per_pixel: int
 
+    @property
+    def is_local(self) -> bool:
+        """Whether a frame's result needs no more than `context` frames on each side, also at the
+        ends of a video, so that a video may be cut into overlapping parts.
+        """
+        return self.context is not None
+
     def forward(self, clip: Tensor) -> Tensor:
         """As `restore_clip`, unless the authors' program has it another way."""
         return self.restore_clip(clip)

@@ -139,6 +139,11 @@ class ShiftNet(VideoNetwork):
         if unused:
             self.unused = Unused(widths, form)
 
+    @property
+    def is_local(self) -> bool:
+        """`small` takes frames at the other end for those beyond an end."""
+        return not self.form.wraps
+
     def forward(self, clip: Tensor) -> Tensor:
         """Restored frames [B,T-past-future,3,H,W] of clips [B,T,3,H,W], of any size.
 

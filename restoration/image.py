@@ -238,8 +238,13 @@ class ImageRestorer:
         available = self.memory or available_memory(self.device)
         if self.scale == "auto" and not self.memory and self.device.type == "cpu":
             available = AUTO_MEMORY if available is None else min(available, AUTO_MEMORY)
-        needed = self.network.bytes_per_pixel * memory_factor(self.device, self.dtype)
+        needed = self.bytes_needed((1, 1))
         return tile_for(size, needed, available, self.overlap, self.network.multiple)
+
+    def bytes_needed(self, size: tuple[int, int]) -> float:
+        """An upper bound of the memory that a whole image of a size (height, width) takes."""
+        factor = memory_factor(self.device, self.dtype)
+        return size[0] * size[1] * self.network.bytes_per_pixel * factor
 
     def count_tiles(self, size: tuple[int, int]) -> int:
         """How many tiles an image of a size (height, width) is worked out in."""

@@ -1,13 +1,14 @@
 """Restore picture files, or a video file frame by frame, with a single-image network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from data.photo_catalog import Picture
 from restoration.image import ImageRestorer
-from restoration.run import Job, Results, Stopwatch, finish, improvement, score
+from restoration.run import Job, Results, Stopwatch, finish, finish_part, improvement, score
 from restoration.scale import check_size
 from utils import distributed
 from utils.errors import noting, raise_left_out
@@ -15,8 +16,9 @@ from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.scoring import Scores, Triple, read_truth
 from utils.image import image_size, in_8bit, in_depth, read_8bit, to_tensor
 from utils.photo import Photo, read_photo, write_photo
+from utils.pipeline import Behind, ahead
 from utils.progress import Progress
-from utils.report import MAX_PANELS, Example, amount, spread
+from utils.report import MAX_PANELS, Example, spread
 from utils.video import VideoFile
 from utils.video_writer import VideoWriter
 
@@ -30,9 +32,13 @@ def run_pictures(
     input has, for protocols that compare unrounded values. Of many pictures without ground truth,
     damaged ones are left out: UserError names them when the others are done.
     """
-    with distributed.only_run(job.output_dir):
+    with distributed.only_run(job.output_dir, part=job.part):
         results = _restore_all(job, restorer, pictures, deep)
         if not distributed.is_main():
+            return None
+        if job.part:
+            finish_part(job)
+            raise_left_out(results.mistakes, len(pictures))
             return None
         scores = score(job, restorer, results)
         finish(job, restorer, results, scores)
@@ -56,12 +62,17 @@ def restore_photo(restorer: ImageRestorer, photo: Photo, target: Path, deep: boo
 
     deep: with 16 bits whatever the photo has.
     """
+    write_photo(target, *_restored(restorer, photo, deep))
+
+
+def _restored(restorer: ImageRestorer, photo: Photo, deep: bool) -> tuple[Tensor, Photo]:
+    """The restored image, and the photo as its writer is to take it."""
     tiles = restorer.count_tiles(photo.pixels.shape[:2])
     with Progress(total=tiles, unit="tile", leave=False, disable=tiles <= 1) as bar:
         restored = restorer.restore(to_tensor(photo.pixels), bar.update)
     if deep:  # the writer goes by the type of the photo's pixels
         photo = photo._replace(pixels=photo.pixels.astype(np.uint16))
-    write_photo(target, restored, photo)
+    return restored, photo
 
 
 def result_path(output_dir: Path, picture: Picture) -> Path:
@@ -87,47 +98,53 @@ def _restore_all(
         if picture.sharp:
             results.triples.append(Triple(picture.name, target, picture.sharp, picture.blurry))
     scored = [picture for picture in pictures if picture.sharp]
-    shard = distributed.shard(list(pictures))
+    shard = distributed.shard(job.own_part(pictures))
     shown = {picture.name for picture in spread(shard, MAX_PANELS)}
     mistakes: list[str] = []
-    tiled: list[str] = []  # names of pictures
     watch = Stopwatch("picture", restorer.device)
     with distributed.synchronized(), Progress(total=len(shard), unit="picture") as bar:
-        for picture in shard:
-            target = result_path(job.output_dir, picture)
-            skipped = job.skip_existing and target.is_file()
-            photo = None
-            with noting(mistakes, not picture.sharp and len(pictures) > 1):
-                if not skipped:
-                    photo = read_photo(picture.blurry)
-                    check_size(restorer.scale, photo.pixels.shape[:2], picture.blurry)
-            if photo:
-                restore_photo(restorer, photo, target, deep)
-                if restorer.count_tiles(photo.pixels.shape[:2]) > 1:
-                    tiled.append(picture.name)
-                watch.done += 1
-            if picture.name in shown and not mistakes[-1]:
+        photos = ahead(
+            _photos(job, restorer, shard, several=len(pictures) > 1), depth=1
+        )  # may be large
+        with Behind(write_photo, depth=1) as write:
+            for picture, photo, mistake in photos:
+                mistakes.append(mistake)
+                if photo:
+                    restored = _restored(restorer, photo, deep)
+                    write(result_path(job.output_dir, picture), *restored)
+                    watch.done += 1
+                bar.update()
+        for picture, mistake in zip(shard, mistakes):
+            if picture.name in shown and not mistake:
+                target = result_path(job.output_dir, picture)
                 results.examples.append(_example(picture, target))
-            bar.update()
         results.mistakes = list(filter(None, distributed.all_gather(mistakes)))
-        results.remark = _tiling_remark(restorer, distributed.all_gather(tiled), len(pictures))
     results.speed = watch.sentence()
     results.seconds = watch.seconds_each
     if results.speed:
         print(f"restored {results.speed}")
     tiles = max((restorer.count_tiles(image_size(picture.blurry)) for picture in scored), default=1)
     results.tiles = f"up to {tiles}" if tiles > 1 else "whole pictures"
+    if tiles > 1:
+        print(f"note: pictures are restored in tiles, {results.tiles} each")
     return results
 
 
-def _tiling_remark(restorer: ImageRestorer, tiled: list[str], count: int) -> str:
-    """Says that results are of tiles, which are not those of whole pictures; "" where none are."""
-    if not tiled:
-        return ""
-    reason = "" if restorer.tile else ", as whole ones need more memory than is free"
-    remark = f"{len(tiled)} of {amount(count, 'picture')} restored in tiles{reason}"
-    print(f"note: {remark}")
-    return remark
+def _photos(
+    job: Job, restorer: ImageRestorer, pictures: Sequence[Picture], several: bool
+) -> Iterator[tuple[Picture, Photo | None, str]]:
+    """(picture, its photo or None, what is wrong with it or ""); None also where it is skipped.
+
+    several: a damaged picture without ground truth is left out, else UserError is raised.
+    """
+    for picture in pictures:
+        mistakes: list[str] = []
+        photo = None
+        with noting(mistakes, not picture.sharp and several):
+            if not (job.skip_existing and result_path(job.output_dir, picture).is_file()):
+                photo = read_photo(picture.blurry)
+                check_size(restorer.scale, photo.pixels.shape[:2], picture.blurry)
+        yield picture, photo, mistakes[0]
 
 
 def _restore_frames(job: Job, restorer: ImageRestorer, source: VideoFile, target: Path) -> Results:
@@ -136,11 +153,12 @@ def _restore_frames(job: Job, restorer: ImageRestorer, source: VideoFile, target
     shown = set(spread(range(source.count or MAX_PANELS * 30), MAX_PANELS))
     with (
         VideoWriter(target, source, job.lossless) as writer,
+        Behind(writer.write) as write,
         Progress(total=source.count, unit="frame") as bar,
     ):
-        for index, (timestamp, duration, pixels) in enumerate(source.timed()):
+        for index, (timestamp, duration, pixels) in enumerate(ahead(source.timed())):
             restored = in_depth(restorer.restore(to_tensor(pixels)), pixels.dtype)
-            writer.write(restored, timestamp, duration)
+            write(restored, timestamp, duration)
             watch.done += 1
             if index in shown:
                 name = f"{source.path.stem}, frame {index}"

@@ -4,16 +4,19 @@ A method resolves its command line once, into a Job; pictures.py and videos.py r
 names.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from data.photo_catalog import CONTACT_SHEET
 from utils.device import arithmetic
+from utils.errors import UserError
 from utils.evaluation.blur_variant import told_by_pixels
 from utils.evaluation.protocols import Protocol
 from utils.evaluation.scoring import Scores, Triple, read_truth, score_files
@@ -29,6 +32,7 @@ from utils.files import write_text
 from utils.image import in_8bit, read_8bit
 from utils.report import Example, amount, contact_sheet, spread, write_report
 
+Item = TypeVar("Item")
 PIXEL_SAMPLES = 40  # pictures by which GoPro's blur is told
 
 
@@ -40,7 +44,8 @@ class Job:
     is to be known about the data. protocol: how results are compared with the ground truth, None
     where there is none. tables, options: a method's tables.yaml, and what its rows are recognised
     by. skip_existing: results that exist stay. lossless: video files in RGB H.264 (.mkv). window:
-    frames that each window restores, with a protocol of windows.
+    frames that each window restores, with a protocol of windows. part: "K/N", the inputs that this
+    run restores, which other runs for the other parts know nothing of; "" for all.
     """
 
     data_path: Path
@@ -55,6 +60,22 @@ class Job:
     lossless: bool = False
     report: bool = True
     window: int = 0
+    part: str = ""
+
+    def own_part(self, items: Sequence[Item]) -> list[Item]:
+        """The inputs of this run's part: every N-th, starting with the K-th."""
+        if not self.part:
+            return list(items)
+        number, count = part_of(self.part)
+        return list(items[number - 1 :: count])
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """(K, N) of "K/N"; raises UserError for anything else."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise UserError(f"--part {text}: give K/N with K from 1 to N, as 3/8")
+    return int(found[1]), int(found[2])
 
 
 @dataclass
@@ -150,6 +171,14 @@ def _blur_by_pixels(row: PublishedRow | None, triples: Sequence[Triple]) -> str:
     chosen = [triple for triple in spread(triples, PIXEL_SAMPLES) if triple.blurry]
     return told_by_pixels(
         (read_8bit(triple.blurry), in_8bit(read_truth(triple.sharp)[0])) for triple in chosen
+    )
+
+
+def finish_part(job: Job) -> None:
+    """Say what a run for a part leaves to the run that has all results."""
+    print(
+        f"part {job.part} is done: {job.output_dir}. When all are, run the same command without "
+        "--part and with --skip_existing for scores and report"
     )
 
 

@@ -28,7 +28,8 @@ from restoration.scale import (
     parse_scale,
     shrunk,
 )
-from restoration.shots import READ_AHEAD, Shot, decide_scale, shots
+from restoration.shots import Shot, decide_scale, shots
+from restoration.transfer import Upload, downloaded
 from utils.device import (
     available_memory,
     choose_device,
@@ -218,6 +219,7 @@ class VideoRestorer:
         sizes: list[tuple[int, int]] = []
         shift = network.lost if ends else 0
         ranges: list[float] = []  # of the frames that went in; the first one comes out `lost` later
+        upload = Upload(self.device)
 
         def padded() -> Iterator[Tensor]:
             for frame in network.extended(frames) if ends else frames:
@@ -225,25 +227,20 @@ class VideoRestorer:
                 if len(sizes) > 1:
                     _check_same_size(sizes.pop(), sizes[0])
                 ranges.append(range_of(frame))
-                frame = pad_to_multiple(frame[None], network.multiple).to(self.device)
+                frame = pad_to_multiple(upload(frame)[None], network.multiple)
                 yield frame.contiguous(memory_format=torch.channels_last)
 
         def cut(frame: Tensor) -> Tensor:
             height, width = sizes[0]
-            return frame[0, :, :height, :width].float().cpu()
+            return frame[0, :, :height, :width].float()
 
         def watch(stage: int, index: int, frame: Tensor) -> None:
-            observe(stage, index - shift, cut(frame))
+            observe(stage, index - shift, cut(frame).cpu())
 
-        stream = map(cut, network.stream(padded(), watch if observe else None))
+        stream = downloaded(map(cut, network.stream(padded(), watch if observe else None)))
         restored_frames = each_in_inference(stream, self.device, self.dtype)
         for index, restored in enumerate(restored_frames, network.lost):
             yield checked(restored, ranges[index], self.weights)
-
-    @property
-    def read_ahead(self) -> int:
-        """How many frames are read before the first one goes into the network."""
-        return READ_AHEAD if self.scale == "auto" else 0
 
     def windows(
         self,

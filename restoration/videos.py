@@ -1,22 +1,24 @@
 """Restore videos, files or folders of frames, with a video network."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from data.catalog import Video
 from restoration.pictures import video_target
-from restoration.run import Job, Results, Stopwatch, finish, improvement, score
+from restoration.run import Job, Results, Stopwatch, finish, finish_part, improvement, score
 from restoration.video import VideoRestorer
 from utils import distributed
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.scoring import Scores, Triple
 from utils.image import in_8bit, in_depth, read_8bit, read_image, to_8bit, to_16bit, to_tensor
+from utils.pipeline import Behind, ahead
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, flow_picture, spread
 from utils.video import FrameFolder, VideoFile
@@ -40,9 +42,12 @@ def run_videos(
         left_out = PROTOCOLS[job.protocol].video_ends
         left_out = left_out and max(left_out, restorer.network.lost)
         border = not left_out
-    with distributed.only_run(job.output_dir):
+    with distributed.only_run(job.output_dir, part=job.part):
         results = _restore_all(job, restorer, videos, border, left_out)
         if not distributed.is_main():
+            return None
+        if job.part:
+            finish_part(job)
             return None
         if not job.protocol:
             print("no ground truth, so no metrics were computed")
@@ -79,16 +84,16 @@ def _restore_all(
     remark = restorer.network.stream_remark
     if remark and distributed.is_main() and not (job.protocol and PROTOCOLS[job.protocol].windows):
         print(f"note: {remark}")
-    shard = distributed.shard(list(videos))
+    shard = distributed.shard(_parts(job, job.own_part(videos), restorer))
     shown = max(MAX_PANELS // len(videos), 1)
     with distributed.synchronized():
         with Progress(total=_total(shard), unit="frame") as bar:
             work = _Restoration(job, restorer, border, left_out, shown, bar)
-            for video in shard:
+            for video, frames in shard:
                 if video.file:
                     work.file(video)
                 else:
-                    work.folder(video)
+                    work.folder(video, frames)
         results = Results(
             examples=work.examples,
             speed=work.watch.sentence(),
@@ -97,8 +102,9 @@ def _restore_all(
         )
         results.triples = distributed.all_gather(work.triples)
         results.remark = "; ".join(distributed.all_gather(work.remarks))
-    order = {video.name: index for index, video in enumerate(videos)}
-    results.triples.sort(key=lambda triple: order[triple.name.rpartition("/")[0]])
+    names = (f"{video.name}/{path.stem}" for video in videos for path in video.blurry)
+    order = {name: index for index, name in enumerate(names)}
+    results.triples.sort(key=lambda triple: order[triple.name])
     if work.stage_psnr and distributed.world() == 1:  # else they are of the own shard alone
         results.details = [
             f"stage {stage} {np.mean(values):.2f} dB"
@@ -135,51 +141,63 @@ class _Restoration:
         # 16 bits for protocols that compare unrounded values
         self.deep = bool(protocol and protocol.windows)
 
-    def folder(self, video: Video) -> None:
-        """Frames as picture files."""
+    def folder(self, video: Video, frames: range | None = None) -> None:
+        """Frames as picture files; frames: indices of those to restore, None for all."""
         count = len(video.blurry)
         indices, scored = self._frames(count)
-        names = [video.blurry[index].stem for index in indices]
+        span = _Span(indices, indices, range(count), ends=len(indices) == count)
+        if frames is not None:
+            span = _span(indices, frames, count, self.restorer.network.context)
+        names = [video.blurry[index].stem for index in span.indices]
         writer = FolderWriter(self.job.output_dir / video.name, names)
         if video.sharp:
-            self._note_scored(video, zip(indices, writer.paths), scored)
+            self._note_scored(video, zip(span.indices, writer.paths), scored)
         if reason := self._why_skipped(count, writer):
             self.bar.write(f"{video.name}: {reason}")
-            self.bar.update(count)
+            self.bar.update(len(frames or video.blurry))
             return
         if count == 1:
             self.bar.write(
                 f"{video.name}: a single frame, restored as a still (its own copies stand for the "
                 "neighbours)"
             )
-        source = FrameFolder(video.blurry)
-        self._plan_memory(video, source.size)
+        self._plan_memory(video, FrameFolder(video.blurry).size)
+        self._restore_folder(video, span, writer, scored)
 
+    def _restore_folder(
+        self, video: Video, span: "_Span", writer: FolderWriter, scored: range
+    ) -> None:
         def observe(stage: int, index: int, frame: Tensor) -> None:
             if index in scored:
                 sharp = read_image(video.sharp[index])
                 figure = STAGE_PROTOCOL.psnr(to_8bit(frame), sharp)
                 self.stage_psnr.setdefault(stage, []).append(figure)
 
-        recent = _Recent(enumerate(source), self._kept())
+        source = FrameFolder(video.blurry[span.read.start : span.read.stop])
+        recent = _Recent(ahead(enumerate(source)), span.read.start)
         if self.windows:
             window = self.job.window
             restored = self.restorer.windows(recent, window, self.left_out, self.bar.update)
         else:
-            watched = observe if video.sharp else None
-            ends = len(indices) == count
+            whole = len(span.read) == len(video.blurry)
+            watched = observe if video.sharp and whole else None
             # a data set's videos are one scene each, as their protocols take them
             cuts = not video.sharp
-            restored = self.restorer.stream(recent, ends, watched, self.bar.update, cuts)
-        shown = set(spread(indices, self.shown))
-        for index, frame in zip(indices, restored, strict=True):
-            pixels = to_8bit(frame)
-            writer.write(to_16bit(frame) if self.deep else pixels)
-            self.watch.done += 1
-            if index in shown:
-                name = f"{video.name}/{video.blurry[index].stem}"
-                sharp = read_8bit(video.sharp[index]) if video.sharp else None
-                self.examples.append(_example(self.restorer, name, recent, index, pixels, sharp))
+            restored = self.restorer.stream(recent, span.ends, watched, self.bar.update, cuts)
+        shown = set(spread(span.indices, self.shown))
+        with Behind(writer.write) as write:
+            for index, frame in zip(span.given, restored, strict=True):
+                recent.forget_before(index)
+                if index not in span.indices:
+                    continue
+                pixels = to_8bit(frame)
+                write(to_16bit(frame) if self.deep else pixels)
+                self.watch.done += 1
+                if index in shown:
+                    name = f"{video.name}/{video.blurry[index].stem}"
+                    sharp = read_8bit(video.sharp[index]) if video.sharp else None
+                    example = _example(self.restorer, name, recent, index, pixels, sharp)
+                    self.examples.append(example)
 
     def _note_scored(
         self, video: Video, results: Iterable[tuple[int, Path]], scored: range
@@ -209,16 +227,6 @@ class _Restoration:
         border = self.border or count <= 2 * max(self.lost, self.left_out)  # too short: all of it
         return (range(count) if border else range(self.lost, count - self.lost)), scored
 
-    def _kept(self) -> int:
-        """How many frames back the input is needed while results come out of the network."""
-        network = self.restorer.network
-        if self.windows:
-            return self.job.window + 2 * self.left_out + 4
-        delay = 2 * network.lost
-        if network.context is not None:
-            delay = max(delay, network.window + network.context + network.lost)
-        return delay + 4 + self.restorer.read_ahead
-
     def file(self, video: Video) -> None:
         """A video file, with its frame times and sound."""
         source = VideoFile(video.file)
@@ -230,12 +238,16 @@ class _Restoration:
         border = self.border or (source.count or 2 * self.lost + 1) < 2 * self.lost + 1
         first = 0 if border else self.lost
         shown = set(spread(range(first, (source.count or 300) - first), self.shown))
-        recent = _Recent(_keyed(source), self._kept())
+        recent = _Recent(ahead(_keyed(source)))
         restored = self.restorer.stream(recent, border, progress=self.bar.update, cuts=True)
-        with VideoWriter(target, source, self.job.lossless) as writer:
+        with (
+            VideoWriter(target, source, self.job.lossless) as writer,
+            Behind(writer.write) as write,
+        ):
             for index, frame in enumerate(restored, first):
+                recent.forget_before(index)
                 pixels = in_depth(frame, recent.pixels[index].dtype)
-                writer.write(pixels, *recent.keys[index])
+                write(pixels, *recent.keys[index])
                 self.watch.done += 1
                 if index in shown:
                     name = f"{video.name}, frame {index}"
@@ -258,22 +270,51 @@ def _keyed(source: VideoFile) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
         yield (timestamp, duration), pixels
 
 
-class _Recent(Generic[Key]):
-    """Hands out frames as tensors and remembers the latest: `keys[index]` and `pixels[index]`."""
+class _Span(NamedTuple):
+    """Indices of a video's frames: whose results are wanted, which are given, and what is read.
 
-    def __init__(self, frames: Iterable[tuple[Key, np.ndarray]], kept: int):
+    ends: whether results are given of the first and last frames that are read.
+    """
+
+    indices: range
+    given: range
+    read: range
+    ends: bool
+
+
+def _span(indices: range, frames: range, count: int, context: int) -> _Span:
+    """What is restored of a range of a video's `count` frames, of which `indices` are wanted.
+
+    It is read with `context` frames more on each side; results for its ends are given, too, and not
+    wanted where they are not the video's.
+    """
+    wanted = range(max(indices.start, frames.start), min(indices.stop, frames.stop))
+    read = range(max(wanted.start - context, 0), min(wanted.stop + context, count))
+    return _Span(wanted, read, read, ends=True)
+
+
+class _Recent(Generic[Key]):
+    """Hands out frames as tensors and remembers them until told to forget: `keys[index]` and
+    `pixels[index]`; first: the index of the first one.
+    """
+
+    def __init__(self, frames: Iterable[tuple[Key, np.ndarray]], first: int = 0):
         self._frames = frames
-        self._kept = kept
+        self._first = first
         self.keys: dict[int, Key] = {}
         self.pixels: dict[int, np.ndarray] = {}
 
     def __iter__(self) -> Iterator[Tensor]:
-        for index, (key, pixels) in enumerate(self._frames):
+        for index, (key, pixels) in enumerate(self._frames, self._first):
             self.keys[index] = key
             self.pixels[index] = pixels
-            for memory in (self.keys, self.pixels):
-                memory.pop(index - self._kept, None)
             yield to_tensor(pixels)
+
+    def forget_before(self, index: int) -> None:
+        """Keep a frame, the one before it and what follows."""
+        for memory in (self.keys, self.pixels):
+            for older in [number for number in memory if number < index - 1]:
+                del memory[older]
 
 
 def _example(
@@ -306,7 +347,36 @@ def _stage_sentence(stages: list[str], scores: Scores) -> str:
     )
 
 
-def _total(videos: Sequence[Video]) -> int | None:
-    """Frames of the videos together, None where a header does not say."""
-    counts = [VideoFile(video.file).count if video.file else len(video.blurry) for video in videos]
+def _total(parts: Sequence[tuple[Video, range | None]]) -> int | None:
+    """Frames of the parts together, None where a header does not say."""
+    counts = []
+    for video, frames in parts:
+        count = VideoFile(video.file).count if video.file else len(frames or video.blurry)
+        counts.append(count)
     return sum(counts) if all(counts) else None
+
+
+def _parts(
+    job: Job, videos: Sequence[Video], restorer: VideoRestorer
+) -> list[tuple[Video, range | None]]:
+    """The videos, cut into ranges of frames where there are more processes than videos.
+
+    Folders of frames are cut, where the network's results need no more than a few neighbours.
+    """
+    pieces = -(-distributed.world() // max(len(videos), 1))
+    if pieces == 1:
+        return [(video, None) for video in videos]
+    windows = job.protocol and PROTOCOLS[job.protocol].windows
+    local = restorer.network.is_local and restorer.scale == 1  # others see whole shots
+    if not local or windows or any(video.file for video in videos):
+        print(
+            "note: there are more processes than videos, and some have nothing to do: only folders "
+            "of frames are cut into parts, at --scale 1 and for networks whose results need few "
+            "neighbours"
+        )
+        return [(video, None) for video in videos]
+    parts: list[tuple[Video, range | None]] = []
+    for video in videos:
+        bounds = [len(video.blurry) * piece // pieces for piece in range(pieces + 1)]
+        parts += [(video, range(*ends)) for ends in itertools.pairwise(bounds)]
+    return parts

@@ -77,11 +77,12 @@ def _check_own_gpu(device: torch.device) -> None:
 
 @contextlib.contextmanager
 def only_run(
-    folder: Path, doing: str = "writing into", choose: str = "--output_dir"
+    folder: Path, doing: str = "writing into", choose: str = "--output_dir", part: str = ""
 ) -> Iterator[None]:
     """The folder, made if need be, for one run alone while the block runs.
 
     The system drops the lock however the process ends. doing, choose: words of the error's message.
+    part: "K/N" of a run that leaves other parts to other runs, beside which it may write.
     Raises UserError where another run is at work there, and for a path that can't be a folder.
     """
     if not is_main():
@@ -93,7 +94,7 @@ def only_run(
         raise UserError(
             f"{folder} can't be made, as there is a file of that name: choose another {choose}"
         ) from None
-    path = folder / ".lock"
+    path = folder / f".lock{part.replace('/', '_of_')}"
     with open(path, "w") as file:
         if not _is_locked(file, path):
             raise UserError(

@@ -39,9 +39,8 @@ def test_pairs_are_scored_as_numpy_says(restore, make_videos, tmp_path):
 def test_tiles_are_said_where_figures_are_written(restore, make_videos, tmp_path, capsys):
     root = make_videos("gopro", {"a": 2}, size=(24, 40))
     restore(root, tile=24, tile_overlap=8)
-    remark = "2 of 2 pictures restored in tiles"
-    assert f"note: {remark}\n" in capsys.readouterr().out
-    assert remark in json.loads((tmp_path / "out/scores.json").read_text())["remark"]
+    assert "note: pictures are restored in tiles, up to 2 each" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out/scores.json").read_text())["tiles"] == "up to 2"
 
 
 def test_blurry_folder_is_chosen(restore, make_videos, tmp_path):

@@ -17,6 +17,7 @@ from utils.image import write_image
 # name -> command and folder of its data; torchrun is started once for all of them
 COMMANDS = {
     "videos": ("test.py cdvd_tsp --device cpu", "videos"),
+    "long": ("inference.py cdvd_tsp --device cpu --scale 1", "long"),
     "photos": ("test.py image_deblur --device cpu", "photos"),
     "pairs": ("generate.py sbdd --config tiny --min_img_size 50 --n_images 2", "pictures"),
     "stacks": (
@@ -46,6 +47,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("shared")
     rng = np.random.default_rng(0)
     write_videos(root / "videos", "clips", {"a": 6, "b": 5, "c": 7})
+    write_videos(root / "long", "frames", {"one": 9})
     for index in range(3):
         for kind in ("blurry", "sharp"):
             noise = rng.integers(0, 255, (40, 48, 3), np.uint8)
@@ -113,6 +115,32 @@ def test_two_processes_restore_videos_as_one(both, said_by_two):
     one, two = map(scored, both("videos"))
     assert one == two and len(one[1]) == 12  # all but the first and last frame
     assert said_by_two.count("protocol cdvd, 6 images") == 1
+
+
+def test_two_processes_restore_one_long_video_as_one(both):
+    """Each takes a range of its frames, and reads the neighbours that these need."""
+    one, two = (files_of(folder, "one/*.png") for folder in both("long"))
+    assert one == two and len(one) == 9
+
+
+def test_runs_for_parts_restore_photos_as_one(both, root, run_command):
+    """Runs that know nothing of each other; the last call finds all results and scores them."""
+    expected, _ = both("photos")
+    folder = root / "parts"
+    words = "inference.py image_deblur --device cpu --precision fp32"
+    words += f" --data_path {root / 'photos'} --output_dir {folder} --skip_existing"
+    for part in ("2/2", "1/2"):
+        before = files_of(folder, "*.png")
+        assert run_command(f"{words} --part {part}") == (0, "")
+        assert before.items() <= files_of(folder, "*.png").items()
+    assert not (folder / "scores.json").exists()
+    assert run_command(words) == (0, "")
+    assert len(json.loads((folder / "scores.json").read_text())["rows"]) == 3
+    names = {f"{index}.png" for index in range(3)}
+    found, wanted = (files_of(path, "*.png") for path in (folder, expected))
+    assert {name: found[name] for name in names} == {name: wanted[name] for name in names}
+    code, said = run_command(f"{words} --part 3/2")
+    assert code == 2 and "give K/N" in said
 
 
 def test_two_processes_restore_photos_as_one(both, said_by_two):
