@@ -1,6 +1,6 @@
-# make demo: the tour.  make test: the whole suite.  make check: style and structure.  make bench: speed tables.  make docs: tables of figures.
+# make demo: the tour.  make test: the whole suite.  make check: style and structure.  make bench: speed tables.  make gpu-check: does it work on this GPU.  make docs: tables of figures.
 # Each creates .venv on first use; stamp files newer than the requirements make later calls work without network.
-.PHONY: demo test check bench docs format fuzz
+.PHONY: demo test check bench gpu-check lock docs format fuzz
 
 BIN := .venv/bin
 # The first interpreter that really runs and is 3.11 or 3.12 (a shim may exist and fail).
@@ -36,6 +36,12 @@ bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.image_models
 	$(BIN)/python -m benchmarks.blur2vid
 	$(BIN)/python -m benchmarks.loader
+
+gpu-check: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.gpu_check
+
+lock: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.lock
 
 docs: .venv/run.stamp
 	$(BIN)/python -m methods.tables
