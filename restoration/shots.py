@@ -17,7 +17,6 @@ from restoration.blur import measure
 from restoration.scale import MIN_SIDE, PUBLISHED_AIM, PUBLISHED_REACH
 
 BLOCK = 8  # frames that are decided on together, and over which a change is blended
-READ_AHEAD = 2 * BLOCK  # frames that are read before the first is restored
 MEASURED = 3  # frames of a block whose blur is measured
 AIM = 13.0  # px that longer blur is shrunk to
 STEPS_PER_OCTAVE = 2  # of the scales
