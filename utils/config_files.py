@@ -11,7 +11,7 @@ from utils.safe_yaml import read_yaml
 from utils.schema import shown
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "test", "inference", "generate")
+COMMANDS = ("train", "test", "inference", "generate", "export")
 
 
 class YamlFiles:

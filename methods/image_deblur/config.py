@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from methods.common.export_options import ExportConfig as ExportConfig
+from methods.common.export_options import ExportConfig as _ExportConfig
 from methods.common.model_choice import recipe_of as recipe_in
 from utils.config import option
 from utils.errors import UserError
@@ -97,6 +97,7 @@ _CONDITION = (
     "irp: a NAFNet that is guided by the map of restoration potential which a frozen IRP network "
     "predicts (models/guided_nafnet.py)"
 )
+_ANY_SIZE = "option of SRN's program; changes nothing, because any size works"
 _WEIGHTS = f"{WEIGHTS} (SRN: a TensorFlow checkpoint or its folder); default: the shipped weights"
 _LOCAL = (
     "NAFNet: average the channel attention over windows of the training size (TLC), as in NAFNet's "
@@ -361,12 +362,8 @@ class InferenceConfig(_RestoreConfig):
     network on the embedded sample.
     """
 
-    height: int | None = option(
-        None, "option of SRN's program; changes nothing, because any size works"
-    )
-    width: int | None = option(
-        None, "option of SRN's program; changes nothing, because any size works"
-    )
+    height: int | None = option(None, _ANY_SIZE)
+    width: int | None = option(None, _ANY_SIZE)
     demo: bool = option(
         True, "option of DeepDeblur's program; changes nothing, because this command is the demo"
     )
@@ -396,3 +393,8 @@ class TestConfig(_RestoreConfig):
     blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, to score the input as well")
     sharp_dir: Path | None = option(None, SHARP_DIR)
     restored_dir: Path | None = option(None, f"{RESTORED_DIR}, paired with the sharp ones by name")
+
+
+@dataclass(frozen=True)
+class ExportConfig(_ExportConfig):
+    """Write a network for photos into one file that other programs run."""

@@ -3,6 +3,7 @@
 from methods.video_deblur.config import ExportConfig
 from models import SHIPPED, find, load
 from models.cdvd_tsp import CDVDTSP
+from models.contracts import VideoNetwork
 from models.pwc_net import PWCNet
 from restoration.export import Flow, FlowStage, Stage, write
 from utils.errors import UserError
@@ -15,6 +16,10 @@ def main(config: ExportConfig) -> None:
     if isinstance(network, PWCNet):
         write(Flow(network), weights, config)
         return
+    if not isinstance(network, VideoNetwork):
+        raise UserError(
+            f"{weights} holds a {type(network).__name__}, this command needs a {VideoNetwork.kind}"
+        )
     if not isinstance(network, CDVDTSP):
         raise UserError(
             f"{weights} holds a {type(network).__name__}, which keeps frames of its own between "
