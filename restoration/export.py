@@ -178,6 +178,11 @@ def _check(exportable: Exportable, path: Path, options: Options) -> None:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if options.format == "onnx" and missing:
         raise UserError(f"{', '.join(missing)} is missing: pip install -r requirements-export.txt")
+    if options.format == "pt2" and not isinstance(exportable, Picture):
+        raise UserError(
+            "torch can't write a cascade's stage or flow as .pt2 (its blocks without autocast): "
+            "give --format onnx"
+        )
     if path.suffix != f".{options.format}":
         raise UserError(f"--output {path} must end in .{options.format}, as --format says")
     if options.local_statistics and not options.size:
