@@ -269,7 +269,9 @@ def histogram(image: Tensor) -> Tensor:
     bins = bins.masked_fill(~inside, BINS).long()  # one bin more, which is cut off below
     first = (BINS + 1) * torch.arange(len(image), device=image.device)  # [B], bin 0 of each image
     bins = bins + first.view(-1, 1, 1, 1)
-    counts = torch.bincount(bins.flatten(), minlength=(BINS + 1) * len(image))
+    bins = bins.flatten()
+    counts = bins.new_zeros((BINS + 1) * len(image))  # torch.bincount would wait for a GPU
+    counts.scatter_add_(0, bins, torch.ones_like(bins))
     return counts.view(len(image), -1)[:, :BINS].to(image.dtype)
 
 

@@ -1,8 +1,10 @@
 """A GPU that is not there: tensors with shapes, types and devices alone, on no card and no driver.
 
-`with fake_gpu():` makes what is built and computed in the block fake and on "cuda". torch's own
-check lets some mixtures of devices pass (a CPU tensor handed to a convolution, in torch 2.12), so
-every operation's arguments are compared here. Nothing is computed: values are for other tests.
+`with fake_gpu():` makes all tensors in the block fake; what is built in `with on_gpu:` is on
+"cuda". What runs outside of `on_gpu` makes its own tensors where it says, as on a real GPU, so that
+one without a device is seen to be on the CPU. torch's own check lets some mixtures of devices pass
+(a CPU tensor handed to a convolution, in torch 2.12), so every operation's arguments are compared
+here. Nothing is computed: values are for other tests.
 """
 
 import contextlib
@@ -69,10 +71,17 @@ class Watch(TorchDispatchMode):
         return sum(size for ref, size in self._live.items() if not ref.expired())
 
 
+on_gpu = torch.device("cuda")
+
+
 @contextlib.contextmanager
 def fake_gpu() -> Iterator[Watch]:
-    """Everything in the block is fake and on "cuda" unless told otherwise."""
-    with FakeTensorMode(), Watch() as watch, torch.device("cuda"):
+    """All tensors that the block makes are fake.
+
+    Without cuDNN's own grid_sample, of which torch has no fake; the plain one stands in.
+    """
+    without_cudnn = torch.backends.cudnn.flags(enabled=False)
+    with FakeTensorMode(), Watch() as watch, without_cudnn:
         yield watch
 
 
