@@ -1,25 +1,50 @@
-"""Progress of long work, on a terminal and in a file."""
+"""Progress of long work: on a terminal, in a file, or told to whoever listens."""
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from tqdm import tqdm
 
 SAY_EVERY_S = 30
+# (below how many seconds, unit, its seconds, digits)
+_DURATIONS = ((90, "s", 1, 0), (90 * 60, "min", 60, 0), (48 * 3600, "h", 3600, 1))
 
 
 class Progress(tqdm):
     """tqdm's bar; where the errors go to no terminal, a line every half minute instead.
 
-    What is done sooner says nothing there.
+    What is done sooner says nothing there. A listener (see `heard`) is told of every step.
     """
 
     def __init__(self, *args, **options):
         self.in_lines = not sys.stderr.isatty()
         self.said = time.monotonic()
+        self.started = self.said
         if self.in_lines:
             options["leave"] = False
         super().__init__(*args, **options)
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Count steps that were done."""
+        drawn = super().update(n)
+        listener = _LISTENER.get()
+        if listener:
+            listener(self)
+        return drawn
+
+    def sentence(self) -> str:
+        """37 of 300 frames, 0.36 frames/s, about 12 min left."""
+        seconds = time.monotonic() - self.started
+        noun = f"{self.unit.strip()}s"
+        words = [f"{self.n} of {self.total} {noun}" if self.total else f"{self.n} {noun}"]
+        if self.n and seconds > 0:
+            words.append(rate(self.n / seconds, self.unit.strip()))
+            if self.total and self.n < self.total:
+                words.append(f"about {duration(seconds / self.n * (self.total - self.n))} left")
+        return ", ".join(words)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
         """Draw the bar, or write a line where it is time for one; called by tqdm."""
@@ -36,3 +61,34 @@ class Progress(tqdm):
         """Wipe the bar; lines stay. Called by tqdm."""
         if not self.in_lines:
             super().clear(*args, **options)
+
+
+_LISTENER: ContextVar[Callable[[Progress], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def heard(listener: Callable[[Progress], None]) -> Iterator[None]:
+    """While the block runs, the listener is told of every step of every bar of this thread.
+
+    What it raises ends the work.
+    """
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+def rate(per_second: float, noun: str) -> str:
+    """How fast something is done: 2.4 frames/s, or 3.1 s per frame."""
+    if per_second >= 0.1:
+        return f"{per_second:.2g} {noun}s/s"
+    return f"{1 / per_second:.0f} s per {noun}"
+
+
+def duration(seconds: float) -> str:
+    """A time as one says it: 40 s, 12 min, 3.5 h, 4.0 days."""
+    for longest, unit, length, digits in _DURATIONS:
+        if seconds < longest:
+            return f"{seconds / length:.{digits}f} {unit}"
+    return f"{seconds / 86400:.1f} days"

@@ -86,6 +86,7 @@ class VideoFile:
 
     def __init__(self, path: Path, as_bt709: bool = False):
         self.path = path
+        self.as_bt709 = as_bt709
         self._noted: set[str] = set()
         with open_container(path) as container, _damage_as_sentence(path):
             stream = _video_stream(container, path)

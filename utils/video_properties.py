@@ -86,10 +86,11 @@ class VideoProperties:
     size: (height, width) of the upright frame. rate: frames per second. time_base: unit of
     timestamps, s. path: where sound and subtitles are, None without. count: frames as the header
     says, cut-off ones included; None where it does not. start: of picture or sound on the file's
-    clock, s. deep: whether a value has more than 8 bits. light: mastering display and light levels
-    as x265 spells them. pixel_aspect: width to height of an upright pixel. turns, mirrored: how
-    often the stored frame is turned by 90 degrees (counterclockwise), and whether it is mirrored
-    left-right before. chapters: as PyAV has them. left_out: what no copy keeps.
+    clock, s. length: of a part of the file that begins there, s; None: all of it. deep: whether a
+    value has more than 8 bits. light: mastering display and light levels as x265 spells them.
+    pixel_aspect: width to height of an upright pixel. turns, mirrored: how often the stored frame
+    is turned by 90 degrees (counterclockwise), and whether it is mirrored left-right before.
+    chapters: as PyAV has them. left_out: what no copy keeps.
     """
 
     size: tuple[int, int]
@@ -98,6 +99,7 @@ class VideoProperties:
     path: Path | None = None
     count: int | None = None
     start: Fraction = Fraction(0)
+    length: Fraction | float | None = None
     deep: bool = False
     colours: Colours = Colours()
     light: str = ""

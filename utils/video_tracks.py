@@ -27,6 +27,7 @@ class CopiedTracks:
         self._waiting = None
         self._copies: dict[int, av.stream.Stream] = {}
         self._clocks: dict[int, Clock] = {}
+        self._length = properties.length
         if properties.path is None:
             return
         self._source = open_container(properties.path)
@@ -65,7 +66,8 @@ class CopiedTracks:
             packet.dts += moved
             if packet.pts is not None:
                 packet.pts += moved
-            return packet
+            if self._length is None or 0 <= packet.dts * packet.time_base < self._length:
+                return packet
         return None
 
     def _add_tracks(self, properties: VideoProperties) -> None:

@@ -5,20 +5,25 @@ Gradio is imported when it is needed.
 
 import html
 import re
+import threading
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.config import ROOT
 from utils.errors import UserError
+from utils.progress import Progress, heard
+from utils.web.fields import STYLE, Tab
 from utils.web.shield import Shield
 from utils.web.turns import JOBS, take_turns, waiting
-from utils.web.visitors import Visitor, Visitors
+from utils.web.visitors import Cancelled, Visitor, Visitors
 
 if TYPE_CHECKING:
     import gradio as gr
+    from gradio.components import Component
 
 MAX_WAITING = 20  # jobs in the queue
 MAX_OF_A_VISITOR = 3  # of them, and the one that runs
@@ -31,62 +36,125 @@ class Events:
         self.config = config
         self.visitors = visitors
 
-    def on_click(
-        self, button: "gr.Button", work: Callable, inputs: list, outputs: list, more: "gr.Column"
-    ) -> None:
-        """What a button starts; such jobs wait for each other.
+    def on_upload(self, field: "gr.File", look: Callable | None = None, outputs: list = ()) -> None:
+        """What an upload does: it becomes the visitor's at once, so that it goes with the visitor.
 
-        more: the column that is hidden until there are results. Files of the inputs become the
-        visitor's as soon as they are uploaded, so that they go with them.
+        look(config, visitor, upload): shows it in the outputs.
+        """
+        work = partial(look, self.config) if look else claim
+        field.upload(
+            handler(work, self.visitors),
+            field,
+            list(outputs) or None,
+            api_visibility="private",
+            show_progress="hidden",
+        )
+
+    def on_example(self, tab: "Tab", example: Callable, outputs: list) -> None:
+        """What the button of an example does: example(config, visitor) fills the outputs."""
+        tab.example.click(
+            handler(partial(example, self.config), self.visitors),
+            None,
+            outputs,
+            api_visibility="private",
+            show_progress_on=tab.shown,
+        )
+
+    def on_click(self, tab: "Tab", work: Callable, inputs: list, outputs: list) -> None:
+        """What a tab's button starts; such jobs wait for each other.
+
+        While one is busy its button is off and Cancel is there.
         """
         import gradio as gr
 
-        for field in inputs:
-            if isinstance(field, gr.File):
-                keep = handler(claim, self.visitors)
-                field.upload(keep, field, None, api_visibility="private", show_progress="hidden")
-        done = button.click(
-            handler(partial(work, self.config), self.visitors),
+        name = work.__name__
+        buttons = [tab.start, tab.cancel]
+
+        def begin(visitor: Visitor) -> tuple:
+            visitor.cancelled.discard(name)
+            hidden = gr.Column(visible=False)
+            shown = gr.Column(visible=True)
+            return gr.Button(interactive=False), gr.Button(visible=True), shown, hidden
+
+        def stop(visitor: Visitor) -> "gr.Button":
+            visitor.cancelled.add(name)
+            return gr.Button("Stopping ...", interactive=False)
+
+        def end() -> tuple:
+            again = gr.Button("Cancel", interactive=True, visible=False)
+            return gr.Button(interactive=True), again
+
+        def show() -> tuple:
+            return gr.Column(visible=False), gr.Column(visible=True)
+
+        at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        columns = [tab.preview, tab.results]
+        begun = tab.start.click(
+            handler(begin, self.visitors), None, [*buttons, *columns], **at_once
+        )
+        done = begun.then(
+            handler(partial(work, self.config), self.visitors, name),
             inputs,
             outputs,
-            api_name=work.__name__,
+            api_name=name,
             concurrency_id=JOBS,
             concurrency_limit=1,
+            show_progress_on=tab.shown,
         )
-        done.success(lambda: gr.Column(visible=True), None, more, api_visibility="private")
+        done.then(end, None, buttons, **at_once)
+        done.success(show, None, columns, **at_once)
+        tab.cancel.click(handler(stop, self.visitors), None, tab.cancel, **at_once)
 
     def on_choice(
-        self, field: "gr.Slider | gr.Dropdown", work: Callable, output: "gr.ImageSlider"
+        self,
+        fields: "Component | list[Component]",
+        work: Callable,
+        outputs: Any,
+        inputs: Any = None,
     ) -> None:
-        """What choosing another value does; of a dragged slider only the last value counts."""
-        field.input(
+        """What choosing another value does; of a dragged slider only the last value counts.
+
+        inputs: instead of the fields themselves.
+        """
+        import gradio as gr
+
+        fields = fields if isinstance(fields, list) else [fields]
+        triggers = [getattr(field, "release", field.input) for field in fields]
+        gr.on(
+            triggers,
             handler(partial(work, self.config), self.visitors),
-            field,
-            output,
+            inputs or fields,
+            outputs,
             api_name=work.__name__,
             trigger_mode="always_last",
             show_progress="hidden",
         )
 
 
-def handler(work: Callable, visitors: Visitors) -> Callable:
-    """work(visitor, ...) as gradio calls it; whatever goes wrong is told in a sentence."""
+def handler(work: Callable, visitors: Visitors, task: str = "") -> Callable:
+    """work(visitor, ...) as gradio calls it; whatever goes wrong is told in a sentence.
+
+    task: the name under which a visitor cancels it.
+    """
     import gradio as gr
 
     # B008: gradio looks for this default.
-    def handle(request: gr.Request, progress=gr.Progress(track_tqdm=True), *values):  # noqa: B008
+    def handle(request: gr.Request, progress=gr.Progress(), *values):  # noqa: B008
         with visitors.at_work(request.session_hash) as visitor:
-            advance = progress.update
 
-            def advance_or_stop(steps: float | None = 1) -> None:
-                if visitor.gone:
-                    raise UserError("stopped: the visitor has gone")
-                advance(steps)
+            def tell(bar: Progress) -> None:
+                visitor.check(task)
+                if bar.total != 1 and not bar.disable:
+                    progress(bar.n / bar.total if bar.total else None, desc=bar.sentence())
 
-            progress.update = advance_or_stop  # called per frame, shot and tile
             try:
                 visitors.check_room()
-                return work(visitor, *values)
+                with heard(tell), _checked_by_layers(partial(visitor.check, task)):
+                    visitor.check(task)
+                    return work(visitor, *values)
+            except Cancelled:
+                message = "Stopped: nothing was finished."
+                raise gr.Error(message, title="Stopped", print_exception=False) from None
             except UserError as error:
                 message = plain(error, visitors.root)
                 raise gr.Error(message, duration=20, print_exception=False) from None
@@ -97,6 +165,27 @@ def handler(work: Callable, visitors: Visitors) -> Callable:
                 raise gr.Error(message, print_exception=False) from None
 
     return handle
+
+
+@contextmanager
+def _checked_by_layers(check: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, every layer of a network calls `check` before it computes.
+
+    So one large picture, too, can be stopped.
+    """
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    thread = threading.get_ident()
+
+    def before(*_: object) -> None:
+        if threading.get_ident() == thread:
+            check()
+
+    hook = register_module_forward_pre_hook(before)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def claim(visitor: Visitor, uploads: str | list[str] | None) -> None:
@@ -144,6 +233,7 @@ def serve(
     try:
         page.launch(
             theme=theme,
+            css=STYLE.read_text(encoding="utf-8"),
             server_name=host,
             server_port=port,
             max_file_size=f"{upload_mb}mb",

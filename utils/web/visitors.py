@@ -54,14 +54,23 @@ def private_folder() -> Iterator[Path]:
         guard.stdin.close()
 
 
+class Cancelled(Exception):
+    """Ends a task whose visitor has gone or does not want it any more."""
+
+
 class Visitor:
-    """One visitor's files: `start` a task, `take` uploads, put what is shown into `shown`."""
+    """One visitor's files: `start` a task, `take` uploads, put what is shown into `shown`.
+
+    cancelled: tasks that the visitor wants to end. jobs: how many work with the files now.
+    """
 
     def __init__(self, root: Path, uploads: "Uploads"):
         self.work = root / WORK / secrets.token_urlsafe(24)
         self.shown: dict[str, Path] = {}  # task -> folder, below ROOT/served
         self.used = time.time()
+        self.jobs = 0
         self.gone = False
+        self.cancelled: set[str] = set()
         self._served = root / SERVED
         self._uploads = uploads
 
@@ -98,6 +107,20 @@ class Visitor:
         except FileNotFoundError:
             raise UserError(f"{target.name} is not kept any more: upload it again") from None
         return target
+
+    def check(self, task: str) -> None:
+        """Raises Cancelled where nobody waits for a task's results any more."""
+        if self.gone or task in self.cancelled:
+            raise Cancelled
+
+    def give(self, source: Path, name: str = "") -> str:
+        """A file of ours, perhaps under another name, as if the visitor had uploaded it."""
+        folder = self._served / secrets.token_urlsafe(24)
+        folder.mkdir()
+        given = folder / (name or source.name)
+        shutil.copyfile(source, given)
+        self._uploads.add(given)
+        return str(self.claim(str(given)))
 
     def claim(self, upload: str) -> Path:
         """An upload that is this visitor's from now on, and goes with the visitor.
@@ -209,11 +232,15 @@ class Visitors:
         with self._lock:
             name = session or secrets.token_hex()
             visitor = self._by_session.setdefault(name, Visitor(self.root, self.uploads))
+            visitor.jobs += 1
             visitor.used = math.inf
         try:
             yield visitor
         finally:
-            visitor.used = time.time()
+            with self._lock:
+                visitor.jobs -= 1
+                if not visitor.jobs:
+                    visitor.used = time.time()
             if visitor.gone:
                 visitor.remove()  # once more, as work went on
 
