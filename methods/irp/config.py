@@ -195,6 +195,16 @@ class InferenceConfig:
         "default: the ratios in the file names of a stack, else 1",
     )
     keep: str = option("20%", "select: number of shots, N, or fraction of them, N%")
+    spread: float | None = option(
+        None,
+        "select: minimum distance of two selected shots, seconds of a video or places in the order "
+        "of the names; default: of a video a quarter of what would be even, of pictures 0",
+    )
+    write_ratings: bool = option(
+        False,
+        "score, select: write a rating as PICTURE.EXT.xmp beside every picture: 5 stars for the "
+        "selected ones, the others 1 to 4 by their score; nothing that is there is changed",
+    )
     restore: bool = option(
         False, "select: also restore the selected shots; results in OUTPUT_DIR/restored"
     )

@@ -18,6 +18,14 @@ from methods.irp.judge import mixed_score
 from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve, squared
 from methods.irp.predict import Predictor, load
 from methods.irp.sample import sample_stacks
+from methods.irp.selection import (
+    ERROR,
+    check_ratings,
+    kept_shots,
+    reason,
+    tied_with_best,
+    write_ratings,
+)
 from methods.irp.sources import JudgedShot, Shot, Source, find_source
 from restoration.image import ImageRestorer
 from restoration.pictures import restore_photo
@@ -31,7 +39,7 @@ from utils.progress import Progress
 from utils.report import contact_sheet_of_rows, spread
 
 SHOWN = 12  # the best and the worst shots on a contact sheet
-MIN_SPAN = 0.2  # of the curve: what the network errs by (.09) should not look like a difference
+MIN_SPAN = 0.2  # of the curve: what the score errs by should not look like a difference
 
 
 def main(config: InferenceConfig) -> None:
@@ -74,7 +82,13 @@ def rank(
             judged.append(_judge(predictor, shot, config.judge == "mixed"))
             bar.update()
     ranked = sorted(judged, key=lambda shot: -shot.potential)
-    kept = ranked[: keep_count(config.keep, len(ranked))] if selecting else []
+    kept: list[JudgedShot] = []
+    if selecting:
+        count = keep_count(config.keep, len(ranked))
+        kept = kept_shots(judged, ranked, count, config.spread)
+    if config.write_ratings:
+        check_ratings(judged)
+        write_ratings(ranked, kept)
     _write_table(folder / "scores.csv", ranked, kept)
     written = "contact_sheet.png"
     if len(judged) > 1:
@@ -111,9 +125,10 @@ def _judge(predictor: Predictor, shot: Shot, mixed: bool) -> JudgedShot:
         potential = predictor(to_tensor(shot.pixels), shot.ratio)
     except UserError as error:
         raise UserError(f"{shot.path or shot.name}: {error}") from None
+    bright = in_8bit(as_bright(shot.pixels, shot.ratio))
     if mixed:
-        potential = mixed_score(potential, in_8bit(as_bright(shot.pixels, shot.ratio)))
-    return JudgedShot(shot.name, potential, shot.ratio, shot.path, shot.time)
+        potential = mixed_score(potential, bright)
+    return JudgedShot(shot.name, potential, shot.ratio, shot.path, shot.time, reason(bright))
 
 
 def _summary(ranked: list[JudgedShot], kept: list[JudgedShot]) -> Iterator[str]:
@@ -126,8 +141,15 @@ def _summary(ranked: list[JudgedShot], kept: list[JudgedShot]) -> Iterator[str]:
         best = ranked[0]
         worst = ranked[-1]
         yield (
-            f"best: {best.name} ({best.potential:.3f}); worst: {worst.name} ({worst.potential:.3f})"
+            f"best: {best.name} ({best.potential:.3f}, {best.reason}); worst: {worst.name} "
+            f"({worst.potential:.3f}, {worst.reason})"
         )
+        tied = len(tied_with_best(ranked))
+        if tied > 1:
+            yield (
+                f"no clear winner: the scores of the first {tied} differ by less than the score "
+                f"errs ({ERROR})"
+            )
     if kept:
         names = [shot.name for shot in kept[:5]]
         if len(kept) > 5:
@@ -138,6 +160,7 @@ def _summary(ranked: list[JudgedShot], kept: list[JudgedShot]) -> Iterator[str]:
 def _write_table(path: Path, ranked: list[JudgedShot], kept: list[JudgedShot]) -> None:
     """A line per shot, the best first."""
     kept_names = {shot.name for shot in kept}
+    tied = {shot.name for shot in tied_with_best(ranked)}
     rows = []
     for rank, shot in enumerate(ranked, 1):
         row = {
@@ -150,6 +173,8 @@ def _write_table(path: Path, ranked: list[JudgedShot], kept: list[JudgedShot]) -
             row["seconds"] = f"{shot.time:.3f}"
         if kept:
             row["selected"] = int(shot.name in kept_names)
+        row["tied"] = int(shot.name in tied)
+        row["reason"] = shot.reason
         rows.append(row)
     write_table(path, rows)
 

@@ -36,13 +36,17 @@ class Shot:
 
 @dataclass(frozen=True)
 class JudgedShot:
-    """A shot without its pixels, and its predicted restoration potential."""
+    """A shot without its pixels, and its predicted restoration potential.
+
+    reason: what a person sees in it.
+    """
 
     name: str
     potential: float
     ratio: float
     path: Path | None = None
     time: float | None = None
+    reason: str = ""
 
 
 class PictureSource:
