@@ -12,12 +12,14 @@ import shutil
 import socket
 import threading
 import time
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import app
@@ -31,21 +33,26 @@ from methods.irp.judge import mixed_score
 from methods.irp.predict import load as load_irp
 from methods.video_deblur import inference as cdvd_tsp
 from methods.video_deblur.config import InferenceConfig as VideoConfig
+from tabs import pick, video
+from tabs.blur import LONGEST_BLUR
+from tabs.networks import downloadable, image_networks
 from utils.config import ROOT
 from utils.errors import UserError
 from utils.image import encode_image, read_image, to_tensor, write_image
+from utils.progress import Progress, heard
 from utils.video import VideoFile
 from utils.video_writer import NewVideo, VideoWriter
 from utils.web import results
 from utils.web.page import handler, plain, serve
 from utils.web.turns import Turns, waiting
-from utils.web.visitors import Visitors, private_folder
+from utils.web.visitors import Visitor, Visitors, private_folder
 
 gr = pytest.importorskip("gradio", reason="pip install -r requirements-app.txt")
 from gradio_client import Client, handle_file  # noqa: E402 - comes with gradio
 from gradio_client.exceptions import AppError  # noqa: E402
 
 CHOSEN = ("image_deblur.safetensors", "auto", 1, False)  # values of the fields of a photo
+CONFIG_OF_EXAMPLES = app.AppConfig(device="cpu")
 CONFIG = app.AppConfig(
     device="cpu", upload_mb=1, photo_megapixels=0.02, burst=3, video_frames=9, video_megapixels=0.01
 )
@@ -167,17 +174,17 @@ def test_photos_are_shown_upright_and_not_too_large(visit, tmp_path, monkeypatch
 
 def test_sharp_frames(visit, tmp_path):
     source = photo(tmp_path / "photo.png")
-    animation, gallery, strip, files = visit().predict(
-        handle_file(source), api_name="/unfold_photo"
-    )
+    player, files = visit().predict(handle_file(source), api_name="/unfold_photo")
     blur2vid.main(UnfoldConfig(source, output_dir=tmp_path / "command", device="cpu"))
-    captions = [item["caption"] for item in gallery]
-    assert captions == [f"sharp frame {number}" for number in range(1, 8)]
-    for index, (item, file) in enumerate(zip(gallery, files)):
-        assert same(item["image"], tmp_path / f"command/deblur_{index}.png")
-        assert same(file, item["image"])
-    assert same(strip, tmp_path / "command/strip.png") and Image.open(animation).n_frames == 12
-    assert [Path(file).suffix for file in files[7:]] == [".gif", ".png", ".mp4"]
+    assert player["frames"] and len(player["before"]) == 1 and len(player["after"]) == 7
+    assert [Path(file).name for file in files] == ["photo_sharp_frames.zip"]
+    names = [f"deblur_{index}.png" for index in range(7)]
+    with zipfile.ZipFile(files[0]) as archive:
+        assert archive.namelist() == [*names, "moments.gif", "moments.mp4", "strip.png"]
+        archive.extractall(tmp_path / "given")
+    for name in [*names, "strip.png"]:
+        assert same(tmp_path / "given" / name, tmp_path / "command" / name)
+    assert Image.open(tmp_path / "given/moments.gif").n_frames == 12
 
 
 def test_pick_of_a_burst(visit, tmp_path):
@@ -187,7 +194,7 @@ def test_pick_of_a_burst(visit, tmp_path):
     """
     shots = [photo(tmp_path / str(seed) / "shot.png", seed) for seed in range(3)]
     visitor = visit()
-    slider, choice, curve, sheet, table, files = visitor.predict(
+    slider, choice, chart, files = visitor.predict(
         [handle_file(shot) for shot in shots], 2, api_name="/pick_shots"
     )
     predictor = load_irp(None, "cpu", "auto")
@@ -196,15 +203,16 @@ def test_pick_of_a_burst(visit, tmp_path):
         picture = read_image(shot)
         potential[f"{number:02d}_shot"] = mixed_score(predictor(to_tensor(picture)), picture)
     ranked = sorted(potential, key=potential.get, reverse=True)
-    assert [row[1] for row in table["data"]] == ranked
-    assert [float(row[2]) for row in table["data"]] == pytest.approx(
+    restored = [f"{name}_restored.png" for name in ranked[:2]]
+    assert [Path(file).name for file in files] == [*restored, "scores.csv", "picked.zip"]
+    rows = list(csv.DictReader(io.StringIO(Path(files[2]).read_text())))
+    assert [row["name"] for row in rows] == ranked
+    assert [float(row["potential"]) for row in rows] == pytest.approx(
         [potential[name] for name in ranked], abs=1e-4
     )
-    assert choice["value"] == ranked[0] and [name for name, _ in choice["choices"]] == ranked[:2]
-    restored = [f"{name}_restored.png" for name in ranked[:2]]
-    assert [Path(file).name for file in files[:3]] == [*restored, "scores.csv"]
-    assert len(list(csv.reader(io.StringIO(Path(files[2]).read_text())))) == 4
-    assert read_image(curve).size > 0 and read_image(sheet).size > 0
+    assert choice["value"] == ranked[0]
+    assert choice["choices"] == [["shot.png", name] for name in ranked[:2]]  # as uploaded
+    assert chart.count("<li class") == 3 and chart.count('<li class="selected"') == 2
     second = visitor.predict(ranked[1], api_name="/show_picked")
     for name, shown, file in zip(ranked, (slider, second), files):
         shot = shots[int(name[:2]) - 1]
@@ -213,17 +221,19 @@ def test_pick_of_a_burst(visit, tmp_path):
 
 def test_pick_of_a_clip_and_of_one_photo(visit, tmp_path):
     visitor = visit()
-    _, choice, curve, _, table, _ = visitor.predict(
+    _, choice, chart, files = visitor.predict(
         [handle_file(clip(tmp_path / "clip.mp4"))], 1, api_name="/pick_shots"
     )
-    assert sorted(float(row[3]) for row in table["data"]) == pytest.approx(
+    rows = list(csv.DictReader(io.StringIO(Path(files[1]).read_text())))
+    assert sorted(float(row["seconds"]) for row in rows) == pytest.approx(
         [number / 25 for number in range(6)], abs=1e-3
     )
-    assert curve and choice["value"] == table["data"][0][1]
-    _, _, curve, _, table, _ = visitor.predict(
+    assert "<svg" in chart and choice["value"] == rows[0]["name"]
+    assert choice["choices"][0][0] == f"{float(rows[0]['seconds']):.2f} s"
+    _, _, chart, files = visitor.predict(
         [handle_file(photo(tmp_path / "one.png"))], 5, api_name="/pick_shots"
     )
-    assert curve is None and len(table["data"]) == 1
+    assert "<svg" not in chart and len(files) == 2
 
 
 def test_blur_is_the_kernels(visit, tmp_path):
@@ -264,7 +274,7 @@ def test_an_object_moves_on_its_own(visit, tmp_path, monkeypatch):
     for kernel in made[0].kernels:
         rows, columns = np.nonzero(kernel > 1e-6)
         assert max(np.ptp(rows), np.ptp(columns)) in (8, 9)
-    for length in range(1, app.LONGEST_BLUR + 1):  # every kernel of the slider's lengths fits
+    for length in range(1, LONGEST_BLUR + 1):  # every kernel of the slider's lengths fits
         kernel = random_kernel(np.random.default_rng(length), 2 * length + 5, length=length)
         assert max(np.ptp(np.nonzero(kernel > 1e-6), axis=1)) in (length, length + 1)
 
@@ -574,14 +584,109 @@ def test_who_goes_takes_the_files_along(visit, site, tmp_path):
 
 def test_work_for_nobody_stops(tmp_path):
     visitors = Visitors(tmp_path, 3600)
-    progress = gr.Progress()
 
     def work(visitor):
         visitors.leave("a")
-        progress.update(1)
+        Progress(total=2).update()
 
-    with pytest.raises(gr.Error, match="the visitor has gone"):
-        handler(work, visitors)(SimpleNamespace(session_hash="a"), progress)
+    with pytest.raises(gr.Error, match="Stopped"):
+        handler(work, visitors)(SimpleNamespace(session_hash="a"))
+
+
+def test_a_cancelled_job_stops_before_the_next_layer(tmp_path):
+    """Of one large picture, too, where no bar advances; other visitors' jobs go on."""
+    visitors = Visitors(tmp_path, 3600)
+    layers = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Identity())
+    seen = []
+
+    def cancel(*_):
+        seen.append("first")
+        visitors._by_session["a"].cancelled.add("job")
+
+    layers[0].register_forward_hook(cancel)
+    layers[1].register_forward_hook(lambda *_: seen.append("second"))
+
+    def work(visitor):
+        layers(torch.zeros(1))
+
+    with pytest.raises(gr.Error, match="Stopped"):
+        handler(work, visitors, "job")(SimpleNamespace(session_hash="a"))
+    assert seen == ["first"]
+    handler(work, visitors, "job")(SimpleNamespace(session_hash="b"))
+    assert seen == ["first", "first", "second"]
+
+
+def new_visitors(tmp_path: Path) -> Visitors:
+    (tmp_path / "root").mkdir()
+    return Visitors(tmp_path / "root", 3600)
+
+
+def test_a_cancelled_video_keeps_what_is_done(tmp_path, monkeypatch):
+    visitors = new_visitors(tmp_path)
+    upload = tmp_path / "root/served/content/clip.mp4"
+    clip(upload)
+    visitors.uploaded(upload)
+    with visitors.at_work("a") as visitor, heard(lambda bar: stop_after(bar, visitor)):
+        slider, number, player, files = video.restore_video(CONFIG, visitor, str(upload))
+        done = len(list(VideoFile(Path(files[0]))))
+        assert Path(files[0]).name == f"clip_first_{done}_frames_restored.mp4" and 2 <= done < 6
+        assert number["maximum"] == done - 1 and not player["frames"]
+        played = [len(list(VideoFile(path))) for path in visitor.shown["video"].glob("played*")]
+        assert played == [done] * 2
+        assert all(Path(path).exists() for path in slider)
+
+
+def stop_after(bar: Progress, visitor: Visitor) -> None:
+    if bar.n == 4 and bar.total == 6:
+        visitor.cancelled.add("restore_video")
+        visitor.check("restore_video")
+
+
+def test_a_clip_that_is_too_long_or_large_is_cut_and_shrunk(visit, tmp_path):
+    source = clip(tmp_path / "wide.mp4", frames=30, size=(96, 128))
+    visitor = visit()
+    _, _, _, files = visitor.predict(handle_file(source), True, 0.4, api_name="/restore_video")
+    restored = VideoFile(Path(files[0]))
+    assert len(list(restored)) == CONFIG.video_frames
+    assert restored.size == (86, 114)  # at most 0.01 megapixels, even
+    with pytest.raises(AppError, match="ends before 7 s"):
+        visitor.predict(handle_file(source), True, 7, api_name="/restore_video")
+    for start in (-1, "x", None):
+        with pytest.raises(AppError):
+            visitor.predict(handle_file(source), True, start, api_name="/restore_video")
+
+
+def test_an_upload_is_looked_at_and_claimed(tmp_path):
+    visitors = new_visitors(tmp_path)
+    upload = tmp_path / "root/served/content/wide.mp4"
+    clip(upload, frames=10, size=(96, 128))
+    visitors.uploaded(upload)
+    with visitors.at_work("a") as visitor:
+        shown, words, fit, start = video.look_at_clip(CONFIG, visitor, str(upload))
+        assert visitor.uploads() == [upload]
+    assert same(shown, shown) and read_image(shown).shape == (96, 128, 3)
+    assert words.startswith("128x96, 10 frames, 0.4 s. That is more than is taken here")
+    assert fit["visible"] and fit["value"] and start["visible"]
+
+
+def test_examples_are_uploads_that_go_with_their_visitor(tmp_path):
+    visitors = new_visitors(tmp_path)
+    with visitors.at_work("a") as visitor:
+        uploads, shown = pick.example(CONFIG_OF_EXAMPLES, visitor)
+        assert visitor.uploads() == [Path(path) for path in uploads] and len(shown) == len(uploads)
+    visitors.leave("a")
+    assert not any(Path(path).exists() for path in uploads)
+
+
+def test_networks_have_names_and_sizes():
+    assert list(image_networks().items())[0] == (
+        "Small network (shipped)",
+        "image_deblur.safetensors",
+    )
+    offered = downloadable()
+    assert "NAFNet-64 on GoPro: 271.8 MB" in offered.replace("272 MB", "271.8 MB")
+    assert "`python download.py NAFNet-GoPro-width64.pth`" in offered
+    assert "CDVD" not in offered and "PWC" not in offered
 
 
 def test_mistakes_at_the_start_are_sentences(tmp_path, monkeypatch, capsys):

@@ -1,7 +1,9 @@
 """Progress in a file: whole lines, in good time, none for short work."""
 
+import pytest
+
 from utils import progress
-from utils.progress import Progress
+from utils.progress import Progress, duration, heard, rate
 
 
 def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
@@ -33,3 +35,30 @@ def test_an_unknown_number_is_counted(monkeypatch, capsys):
     for _ in Progress(iter(range(3)), unit="frame", mininterval=0):
         pass
     assert capsys.readouterr().err.splitlines()[-1].startswith("3frame [")
+
+
+def test_a_listener_hears_every_step_and_can_end_the_work():
+    steps = []
+
+    def listen(bar: Progress) -> None:
+        steps.append((bar.n, bar.total))
+        if bar.n == 2:
+            raise KeyboardInterrupt
+
+    with Progress(total=3) as bar, pytest.raises(KeyboardInterrupt), heard(listen):
+        for _ in range(3):
+            bar.update()
+    Progress(total=9).update()
+    assert steps == [(1, 3), (2, 3)]
+
+
+def test_a_sentence_tells_rate_and_remaining_time(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    bar = Progress(total=300, unit="frame")
+    clock[0] = 100.0
+    bar.update(30)
+    assert bar.sentence() == "30 of 300 frames, 0.3 frames/s, about 15 min left"
+    assert rate(0.02, "step") == "50 s per step"
+    times = [duration(seconds) for seconds in (40, 600, 9000, 400_000)]
+    assert times == ["40 s", "10 min", "2.5 h", "4.6 days"]

@@ -26,6 +26,7 @@ def uploaded(visitors, name, content="x", folder="hash") -> Path:
     path = visitors.root / SERVED / folder / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
+    visitors.uploaded(path)
     return path
 
 
@@ -56,12 +57,10 @@ def test_names_become_safe(visitors, tmp_path, name, safe):
     assert taken.name == safe and taken.read_text() == "x" and taken.is_relative_to(visitor.work)
 
 
-def test_a_path_out_of_the_folder_is_only_a_name(visitors):
+def test_a_path_that_climbs_is_no_upload(visitors):
     source = uploaded(visitors, "passwd.png")
-    with visitors.at_work("a") as visitor:
-        folder = visitor.start("task")
-        taken = visitor.take(f"{source.parent}/../hash/passwd.png", folder, ENDINGS)
-    assert taken == folder / "passwd.png"
+    with visitors.at_work("a") as visitor, pytest.raises(UserError, match="this is no upload"):
+        visitor.take(f"{source.parent}/../hash/passwd.png", visitor.start("task"), ENDINGS)
 
 
 def test_files_of_one_name_stay_apart(visitors):
@@ -82,8 +81,10 @@ def test_what_cannot_be_taken(visitors):
         folder = visitor.start("task")
         with pytest.raises(UserError, match=r"notes.txt can't be read here: give one of .png .jpg"):
             visitor.take(str(uploaded(visitors, "notes.txt")), folder, ENDINGS)
-        with pytest.raises(UserError, match="gone.png is not kept any more: upload it again"):
-            visitor.take(str(visitors.root / SERVED / "hash/gone.png"), folder, ENDINGS)
+        gone = uploaded(visitors, "gone.png")
+        gone.unlink()
+        with pytest.raises(UserError, match="gone is not kept any more: upload it again"):
+            visitor.take(str(gone), folder, ENDINGS)
 
 
 def test_names_cannot_be_guessed_and_a_task_starts_afresh(visitors):
@@ -118,6 +119,18 @@ def test_who_goes_takes_everything_along(visitors):
     assert not visitor.work.exists() and not visitor.shown["task"].exists() and stays.exists()
     assert set((visitors.root / SERVED).iterdir()) == {other.shown["task"]}
     visitors.leave("nobody")
+
+
+def test_a_visitor_at_work_is_not_idle(visitors):
+    """Also after a second, shorter job of the same visitor."""
+    with visitors.at_work("a") as visitor:
+        with visitors.at_work("a"):
+            pass
+        visitors.keep_s = -1
+        visitors.sweep()
+        assert not visitor.gone
+    visitors.sweep()
+    assert visitor.gone
 
 
 def test_idle_visitors_and_forgotten_uploads_are_swept(visitors):
