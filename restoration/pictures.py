@@ -54,6 +54,7 @@ def run_frame_by_frame(job: Job, restorer: ImageRestorer, source: VideoFile) -> 
         return
     with distributed.only_run(job.output_dir):
         results = _restore_frames(job, restorer, source, target)
+        results.videos.append((source.path, target))
         finish(job, restorer, results, None)
 
 

@@ -18,7 +18,7 @@ from data.photo_catalog import CONTACT_SHEET
 from utils.device import arithmetic
 from utils.errors import UserError
 from utils.evaluation.blur_variant import told_by_pixels
-from utils.evaluation.protocols import Protocol
+from utils.evaluation.protocols import PROTOCOLS, Protocol
 from utils.evaluation.scoring import Scores, Triple, read_truth, score_files
 from utils.evaluation.tables import (
     AS_PUBLISHED,
@@ -85,7 +85,8 @@ class Results:
     triples: written files with their ground truth, for scoring. examples: pictures to show. speed:
     a sentence; seconds: per picture, None if nothing was restored. tiles: in words. mistakes: what
     is wrong with the files that were left out. details: more lines for the table of scores. remark:
-    what is to be known about how they were restored, "" for nothing.
+    what is to be known about how they were restored, "" for nothing. videos: (input, result) files
+    to play.
     """
 
     triples: list[Triple] = field(default_factory=list)
@@ -96,6 +97,7 @@ class Results:
     mistakes: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
     remark: str = ""
+    videos: list[tuple[Path, Path]] = field(default_factory=list)
 
 
 class Stopwatch:
@@ -205,7 +207,24 @@ def finish(job: Job, restorer, results: Results, scores: Scores | None) -> None:
             "guard": found.removeprefix("guard: "),
             "data": job.remark,
         }
-        page = job.output_dir / "report.html"
-        write_report(page, job.title, results.examples, metadata, table)
+        if scores:
+            metadata["scored"] = _scored(job, restorer, scores)
+        write_report(
+            job.output_dir / "report.html",
+            job.title,
+            results.examples,
+            metadata,
+            table,
+            gains=scores.gains() if scores else None,
+            videos=[pair for pair in results.videos if pair[1].suffix == ".mp4"],
+        )
         hint = " (open report.html there)"
     print(f"results: {job.output_dir}{hint}")
+
+
+def _scored(job: Job, restorer, scores: Scores) -> str:
+    """How many were scored, and of how many that the published figure is of: 3 of 1,111 images."""
+    row = paper_row(job.tables, restorer.weights, job.data_path, job.protocol, dict(job.options))
+    unit = PROTOCOLS[scores.protocol].unit
+    of_published = f" of {row.images:,}" if row and row.images else ""
+    return f"{len(scores.rows):,}{of_published} {unit}"

@@ -99,6 +99,7 @@ def _restore_all(
             speed=work.watch.sentence(),
             seconds=work.watch.seconds_each,
             tiles="whole frames",
+            videos=[(one.file, video_target(job, one.file)) for one, _ in shard if one.file],
         )
         results.triples = distributed.all_gather(work.triples)
         results.remark = "; ".join(distributed.all_gather(work.remarks))

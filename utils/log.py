@@ -109,22 +109,31 @@ class RunLog:
 
 
 def draw_curves(folder: Path) -> None:
-    """Draw curve.png: every column of metrics.csv and loss.csv against the step, in its panel."""
+    """Draw curve.png: every column of metrics.csv and loss.csv against the step, in its panel.
+
+    The input's figure (NAME_input) stands in the panel of NAME.
+    """
     # the object interface needs no display and no global state
     from matplotlib.figure import Figure
 
     curves = _read_curves(folder / "metrics.csv", "") | _read_curves(folder / "loss.csv", "loss ")
     if not curves:
         return
-    height = -(-len(curves) // 2)
+    inputs = {f"{name}_input" for name in curves}
+    own = [name for name in curves if name not in inputs]
+    height = -(-len(own) // 2)
     figure = Figure(figsize=(10, 2.4 * height), layout="constrained")
     panels = figure.subplots(height, 2, squeeze=False, sharex=True).flat
-    for panel, (name, points) in zip(panels, curves.items()):
-        steps, values = zip(*points)
-        panel.plot(steps, values, marker="." if len(points) < 100 else "")
+    for panel, name in zip(panels, own):
+        for drawn in (name, f"{name}_input"):
+            if drawn in curves:
+                steps, values = zip(*curves[drawn])
+                panel.plot(steps, values, marker="." if len(steps) < 100 else "", label=drawn)
         panel.set_title(name, fontsize=10)
         panel.grid(alpha=0.3)
-    for panel in panels[len(curves) :]:
+        if f"{name}_input" in curves:
+            panel.legend(fontsize=8)
+    for panel in panels[len(own) :]:
         panel.set_visible(False)
     figure.supxlabel("optimiser step")
     with atomic_path(folder / "curve.png") as temporary:

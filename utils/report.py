@@ -1,37 +1,44 @@
-"""Pictures of what a run did: contact sheets (PNG) and pages (HTML).
+"""Pictures of what a run did: contact sheets (PNG) and pages (HTML, templates in utils/pages).
 
-A page shows input and restored frame under a divider that can be dragged; report_page.html is its
-frame. It needs nothing else: pictures are embedded.
+A page shows input and restored frame under a divider that can be dragged, and side by side when
+one is clicked. It needs nothing else: pictures are embedded; only videos are those of the run.
 """
 
 import base64
+import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
-from string import Template
+from urllib.parse import quote
 
 import cv2
 import numpy as np
 
 from utils.checkpoint import VERSION
 from utils.files import write_text
-from utils.image import resize_to, write_image
+from utils.image import encode_image, resize_to, write_image
+from utils.templates import rendered
 
 MAX_PANELS = 8
 PANEL_WIDTH = 640  # px
 PAGE_WIDTH = 940
-MAX_BYTES = 5_000_000
+MAX_BYTES = 8_000_000  # of a page
+MAX_SHEET_BYTES = 2_000_000
+MAX_SHEET_HEIGHT = 4000  # px; rows of a higher contact sheet wrap into columns
+REGION_SIDE = 256  # px of the region with the most gained detail
 _FIGURE_WIDTH = 300
 _LABEL_HEIGHT = 22
-_REGION_SIDE = 96  # side in px of the most changed region
-_QUALITIES = (88, 70, 50, 30)  # of JPEG; the first whose page is small enough
+_CHANGE_SIDE = 96  # px of the most changed region
+# (longest side in px, quality) of a page's JPEG pictures; the first whose page is small enough
+_SIZES = ((4096, 88), (1600, 80), (960, 70), (640, 50), (640, 30))
+_QUALITY = 88
+_BINS = 12  # of the histogram of gains
+_WORST = 5
 # times its width is what a picture on a contact sheet may be high; higher ones become narrower
 _MAX_HEIGHT = 4
-_TEMPLATE = Path(__file__).with_name("report_page.html")
 
 
 @dataclass
@@ -76,24 +83,22 @@ class Chapter:
 def contact_sheet(path: Path, examples: Sequence[Example], width: int = 400) -> None:
     """Write a PNG of the examples: name, input, restored (and sharp) frame side by side.
 
-    Below them stands their most changed region, enlarged.
+    Below them stands the region with the most gained detail.
     """
-    bands = []
+    blocks = []
     for example in examples:
-        crops = [enlarged(crop, width)[: width // 2] for crop in most_changed(example)]
-        bands += _row(example.name, example.pictures, width)
-        bands.append(np.hstack(crops))
-    _write_bands(path, bands)
+        region = gained_region(example)
+        crops = [enlarged(picture[region], width) for picture in example.pictures.values()]
+        crops = [_padded(crop[: width // 2], width // 2, width) for crop in crops]
+        blocks.append([*_row(example.name, example.pictures, width), np.hstack(crops)])
+    _write_blocks(path, blocks)
 
 
 def contact_sheet_of_rows(
     path: Path, rows: dict[str, dict[str, np.ndarray]], width: int = 400
 ) -> None:
     """Write a PNG of named rows {name: {label: picture [H,W,3]}}, one below the other."""
-    bands = []
-    for name, pictures in rows.items():
-        bands += _row(name, pictures, width)
-    _write_bands(path, bands)
+    _write_blocks(path, [_row(name, pictures, width) for name, pictures in rows.items()])
 
 
 def write_report(
@@ -103,26 +108,38 @@ def write_report(
     metadata: dict[str, str],
     table: str = "",
     pictures: dict[str, np.ndarray] | None = None,
+    gains: dict[str, float] | None = None,
+    videos: Sequence[tuple[Path, Path]] = (),
 ) -> None:
     """Write a page of a run: metadata, the exact command, versions, scores, pictures.
 
-    At most 8 examples and other pictures of 640 px; their quality is lowered until the page has
-    at most 5 MB.
+    At most 8 examples and other pictures, at most at their own size; they are shrunk until the page
+    has at most 8 MB. gains: {picture: dB gained}. videos: (input, result) files, which are played
+    from where they are.
     """
+    command = [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]
     metadata = metadata | {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(command),
         "version": f"Blurlab {VERSION}, Python {platform.python_version()}",
     }
-    rows = [
-        f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>"
-        for key, value in metadata.items()
-        if value
-    ]
-    head = f"<table>{''.join(rows)}</table>\n{_preformatted(table)}"
-    for quality in _QUALITIES:
-        panels = _figures(pictures or {}, quality, PANEL_WIDTH)
-        panels += _panels(examples[:MAX_PANELS], quality)
-        page = _page(title, f"{head}\n{panels}")
+    known = {
+        "title": title,
+        "metadata": {key: value for key, value in metadata.items() if value},
+        "table": table,
+        "gains": _histogram(gains or {}),
+        "videos": [
+            {"name": result.name, "before": _link(before, path), "after": _link(result, path)}
+            for before, result in videos
+        ],
+    }
+    shown = examples[:MAX_PANELS]
+    for side, quality in _SIZES:
+        page = rendered(
+            "report.html",
+            figures=_figures(pictures or {}, PANEL_WIDTH, quality),
+            panels=[_panel(example, side, quality) for example in shown],
+            **known,
+        )
         if len(page) <= MAX_BYTES:
             break
     write_text(path, page)
@@ -130,8 +147,8 @@ def write_report(
 
 def write_story(path: Path, title: str, words: str, chapters: Sequence[Chapter]) -> None:
     """Write a page of chapters with pictures of 300 px and examples of 640 px."""
-    sections = [_chapter(number, chapter) for number, chapter in enumerate(chapters, 1)]
-    write_text(path, _page(title, f"<p>{escape(words)}</p>\n{_DRAG}{''.join(sections)}"))
+    shown = [_chapter(chapter) for chapter in chapters]
+    write_text(path, rendered("story.html", title=title, words=words, chapters=shown))
 
 
 def amount(number: float, noun: str) -> str:
@@ -146,18 +163,31 @@ def spread(items: Sequence, maximum: int) -> list:
     return [items[int((position + 0.5) * len(items) / count)] for position in range(count)]
 
 
-def most_changed(example: Example) -> list[np.ndarray]:
-    """The square region that the network changed most, cut from each of the example's pictures."""
-    region = most_different(example.blurry, example.restored)
-    return [picture[region] for picture in example.pictures.values()]
-
-
 def most_different(one: np.ndarray, other: np.ndarray) -> tuple[slice, slice]:
     """The square region in which two 8-bit pictures [H,W,3] differ most."""
     change = np.abs(one.astype(np.float32) - other).sum(-1)
     height, width = change.shape
-    side = min(_REGION_SIDE, height, width)
-    total = cv2.boxFilter(change, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return _largest(change, min(_CHANGE_SIDE, height, width))
+
+
+def gained_region(example: Example) -> tuple[slice, slice]:
+    """The square region of REGION_SIDE px whose restored picture gained most detail: text, edges.
+
+    Detail is the energy of the gradients, of which the input's is taken off.
+    """
+    gain = _detail(example.restored) - _detail(example.blurry)
+    return _largest(np.maximum(gain, 0), min(REGION_SIDE, *gain.shape))
+
+
+def _detail(picture: np.ndarray) -> np.ndarray:
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1))
+
+
+def _largest(values: np.ndarray, side: int) -> tuple[slice, slice]:
+    """The square of a side in which values [H,W] have the largest sum."""
+    height, width = values.shape
+    total = cv2.boxFilter(values, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
     before = side // 2
     after = (side - 1) // 2
     inner = total[before : height - after, before : width - after]
@@ -182,79 +212,79 @@ def flow_picture(flow: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
-def _page(title: str, body: str) -> str:
-    template = Template(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.substitute(title=escape(title), body=body)
-
-
-def _chapter(number: int, chapter: Chapter) -> str:
-    quality = _QUALITIES[0]
-    figures = _figures(chapter.pictures, quality)
+def _chapter(chapter: Chapter) -> dict:
+    figures = _figures(chapter.pictures, _FIGURE_WIDTH)
     if chapter.gif:
         data = base64.b64encode(chapter.gif.read_bytes()).decode()
-        figures += _figure(f"data:image/gif;base64,{data}", chapter.gif.name)
-    examples = [_panel(example, quality) for example in chapter.examples]
-    parts = [
-        f"<h2>{number}. {escape(chapter.title)}</h2>",
-        f"<p>{escape(chapter.words)}</p>",
-        _preformatted(chapter.table),
-        _figures(chapter.wide, quality, PAGE_WIDTH),
-        f'<div class="row">{figures}</div>',
-        *examples,
-        _preformatted("\n".join(chapter.commands)),
-    ]
-    return f"<section>{''.join(parts)}</section>\n"
+        figures.append({"source": f"data:image/gif;base64,{data}", "caption": chapter.gif.name})
+    return {
+        "title": chapter.title,
+        "words": chapter.words,
+        "table": chapter.table,
+        "wide": _figures(chapter.wide, PAGE_WIDTH),
+        "figures": figures,
+        "panels": [_panel(example, PANEL_WIDTH, _QUALITY) for example in chapter.examples],
+        "commands": "\n".join(chapter.commands),
+    }
 
 
-def _preformatted(text: str) -> str:
-    return f"<pre>{escape(text)}</pre>" if text else ""
-
-
-def _panels(examples: Sequence[Example], quality: int) -> str:
-    if not examples:
-        return ""
-    return _DRAG + "".join(_panel(example, quality) for example in examples)
-
-
-def _panel(example: Example, quality: int) -> str:
-    """An example: input over restored frame, the most changed region, further pictures."""
+def _panel(example: Example, side: int, quality: int) -> dict:
+    """An example: input over restored frame, the region with most gained detail, further
+    pictures.
+    """
+    region = gained_region(example)
     crops = {
-        f"{label}, most changed region": enlarged(crop, _FIGURE_WIDTH)
-        for label, crop in zip(example.pictures, most_changed(example))
+        f"{label}, region with the most gained detail": picture[region]
+        for label, picture in example.pictures.items()
     }
     extras = dict(example.extras)
     if example.sharp is not None:
         extras = {"ground truth": example.sharp} | extras
-    return _PANEL.substitute(
-        name=escape(example.name),
-        words=escape(example.words),
-        restored=_embedded(example.restored, PANEL_WIDTH, quality),
-        input=_embedded(example.blurry, PANEL_WIDTH, quality),
-        crops=_figures(crops, quality),
-        extras=_figures(extras, quality),
-    )
+    return {
+        "name": example.name,
+        "words": example.words,
+        "width": min(example.blurry.shape[1], side),
+        "input": _embedded(example.blurry, side, quality),
+        "restored": _embedded(example.restored, side, quality),
+        "crops": _figures(crops, REGION_SIDE, quality),
+        "extras": _figures(extras, _FIGURE_WIDTH, quality),
+    }
 
 
-def _figures(pictures: dict[str, np.ndarray], quality: int, width: int = _FIGURE_WIDTH) -> str:
-    wide = width > _FIGURE_WIDTH
-    return "".join(
-        _figure(_embedded(picture, width, quality), label, wide)
+def _figures(
+    pictures: dict[str, np.ndarray], width: int, quality: int = _QUALITY
+) -> list[dict[str, str]]:
+    return [
+        {"source": _embedded(picture, width, quality), "caption": label}
         for label, picture in pictures.items()
-    )
+    ]
 
 
-def _figure(source: str, caption: str, wide: bool = False) -> str:
-    kind = ' class="wide"' if wide else ""
-    return (
-        f'<figure{kind}><img src="{source}"><figcaption>{escape(caption)}</figcaption></figure>\n'
-    )
-
-
-def _embedded(picture: np.ndarray, width: int, quality: int) -> str:
+def _embedded(picture: np.ndarray, side: int, quality: int) -> str:
     """The picture as JPEG in a `data:` address."""
-    pixels = np.ascontiguousarray(resize_to(picture, width)[..., ::-1])
+    pixels = np.ascontiguousarray(resize_to(picture, side)[..., ::-1])
     data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def _link(file: Path, page: Path) -> str:
+    """Where a page finds a file, as an address relative to it."""
+    return quote(os.path.relpath(file.resolve(), page.resolve().parent))
+
+
+def _histogram(gains: dict[str, float]) -> dict | None:
+    """Bars {from, height in percent, count} of gains in dB, and the worst pictures; None of few."""
+    finite = {name: gain for name, gain in gains.items() if np.isfinite(gain)}
+    if len(finite) < 3:
+        return None
+    counts, edges = np.histogram(list(finite.values()), bins=_BINS)
+    bars = [
+        {"start": edge, "height": 100 * count / counts.max(), "count": count}
+        for edge, count in zip(edges, counts)
+    ]
+    worst = sorted(finite.items(), key=lambda entry: entry[1])[:_WORST]
+    better = sum(gain > 0 for gain in finite.values())
+    return {"bars": bars, "end": edges[-1], "worst": worst, "better": better, "count": len(finite)}
 
 
 def _row(name: str, pictures: dict[str, np.ndarray], width: int) -> list[np.ndarray]:
@@ -267,9 +297,27 @@ def _row(name: str, pictures: dict[str, np.ndarray], width: int) -> list[np.ndar
     return [_text_band(labels, width), np.hstack(padded)]
 
 
-def _write_bands(path: Path, bands: Iterable[np.ndarray]) -> None:
-    width = max(band.shape[1] for band in bands)
-    write_image(path, np.vstack([_padded(band, len(band), width) for band in bands]))
+def _write_blocks(path: Path, blocks: Sequence[list[np.ndarray]]) -> None:
+    """Write a PNG of blocks of bands, one below the other and in columns where that gets high.
+
+    It is shrunk until it has at most MAX_SHEET_BYTES.
+    """
+    width = max(band.shape[1] for block in blocks for band in block)
+    stacked = []
+    for block in blocks:
+        stacked.append(np.vstack([_padded(band, len(band), width) for band in block]))
+    columns: list[list[np.ndarray]] = [[]]
+    for block in stacked:
+        height = sum(map(len, columns[-1])) + len(block)
+        if columns[-1] and height > MAX_SHEET_HEIGHT:
+            columns.append([])
+        columns[-1].append(block)
+    whole = [np.vstack(column) for column in columns]
+    highest = max(map(len, whole))
+    sheet = np.hstack([_padded(column, highest, width) for column in whole])
+    while len(encode_image(sheet, ".png")) > MAX_SHEET_BYTES:
+        sheet = resize_to(sheet, round(max(sheet.shape) * 0.8))
+    write_image(path, sheet)
 
 
 def _padded(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -294,20 +342,3 @@ def _text_band(texts: Sequence[str], width: int) -> np.ndarray:
         origin = (column * width + 4, 15)
         cv2.putText(band, text, origin, font, 0.42, grey, 1, cv2.LINE_AA)
     return band
-
-
-_DRAG = "<p>Drag the divider over each picture.</p>\n"
-_PANEL = Template("""<section>
-<h2>$name</h2>
-<p>$words</p>
-<div class="compare">
-<img src="$restored" alt="restored">
-<img class="above" src="$input" alt="input">
-<span class="tag left">input</span><span class="tag right">restored</span><i></i>
-<input type="range" min="0" max="100" value="50" step="0.1"
-  aria-label="divider between input and restored frame">
-</div>
-<div class="row">$crops</div>
-<div class="row">$extras</div>
-</section>
-""")

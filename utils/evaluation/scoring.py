@@ -95,6 +95,11 @@ class Scores:
         write_text(folder / "scores.json", json.dumps(_as_json(summary), indent=1) + "\n")
         write_table(folder / "scores.csv", self.rows)
 
+    def gains(self) -> dict[str, float]:
+        """{image: dB of PSNR gained over the input}, of images whose input was scored."""
+        known = [row for row in self.rows if "psnr" in row and "input_psnr" in row]
+        return {row["name"]: row["psnr"] - row["input_psnr"] for row in known}
+
     def table(self) -> str:
         """The means as text: input, restored and, where known, the paper's and the difference."""
         columns = self.figures or self._columns()
@@ -201,7 +206,8 @@ def write_scored(
     if report:
         with_input = [triple for triple in triples if triple.blurry]
         examples = [_example(triple) for triple in spread(with_input, MAX_PANELS)]
-        write_report(folder / "report.html", title, examples, scores.metadata, scores.table())
+        page = folder / "report.html"
+        write_report(page, title, examples, scores.metadata, scores.table(), gains=scores.gains())
     print(f"results: {folder}")
 
 
