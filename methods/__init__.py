@@ -153,6 +153,8 @@ def _run(command: str, arguments: list[str]) -> int:
     config_class = getattr(
         import_module(f"methods.{owner}.config"), f"{command.capitalize()}Config"
     )
+    if command == "inference" and rest and not rest[0].startswith("-"):
+        rest = ["--data_path", *rest]  # a path alone
     explains = command == "train" and EXPLAIN in rest
     words = [word for word in rest if word != EXPLAIN] if explains else rest
     config = parse(config_class, owner, command, words, preset, name)

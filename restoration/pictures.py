@@ -20,6 +20,7 @@ from utils.pipeline import Behind, ahead
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, spread
 from utils.video import VideoFile
+from utils.video_part import VideoPart
 from utils.video_writer import VideoWriter
 
 
@@ -46,7 +47,7 @@ def run_pictures(
     return scores
 
 
-def run_frame_by_frame(job: Job, restorer: ImageRestorer, source: VideoFile) -> None:
+def run_frame_by_frame(job: Job, restorer: ImageRestorer, source: VideoFile | VideoPart) -> None:
     """Restore a video file into OUTPUT_DIR/NAME.mp4, each frame as a photo of its own."""
     target = video_target(job, source.path)
     if job.skip_existing and target.is_file():
@@ -148,12 +149,14 @@ def _photos(
         yield picture, photo, mistakes[0]
 
 
-def _restore_frames(job: Job, restorer: ImageRestorer, source: VideoFile, target: Path) -> Results:
+def _restore_frames(
+    job: Job, restorer: ImageRestorer, source: VideoFile | VideoPart, target: Path
+) -> Results:
     results = Results()
     watch = Stopwatch("frame", restorer.device)
     shown = set(spread(range(source.count or MAX_PANELS * 30), MAX_PANELS))
     with (
-        VideoWriter(target, source, job.lossless) as writer,
+        VideoWriter(target, source, job.lossless, job.crf) as writer,
         Behind(writer.write) as write,
         Progress(total=source.count, unit="frame") as bar,
     ):

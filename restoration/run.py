@@ -30,7 +30,10 @@ from utils.evaluation.tables import (
 )
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit
+from utils.options import CRF
 from utils.report import Example, amount, contact_sheet, spread, write_report
+from utils.video import VideoFile
+from utils.video_part import VideoPart, opened
 
 Item = TypeVar("Item")
 PIXEL_SAMPLES = 40  # pictures by which GoPro's blur is told
@@ -43,9 +46,10 @@ class Job:
     title: of the report. config: the resolved configuration as YAML, for config.yaml. remark: what
     is to be known about the data. protocol: how results are compared with the ground truth, None
     where there is none. tables, options: a method's tables.yaml, and what its rows are recognised
-    by. skip_existing: results that exist stay. lossless: video files in RGB H.264 (.mkv). window:
-    frames that each window restores, with a protocol of windows. part: "K/N", the inputs that this
-    run restores, which other runs for the other parts know nothing of; "" for all.
+    by. start, end: of the part of a video file that is restored, see utils/video_part.py. crf: of
+    its encoding. skip_existing: results that exist stay. lossless: video files in RGB H.264 (.mkv).
+    window: frames that each window restores, with a protocol of windows. part: "K/N", the inputs
+    that this run restores, which other runs for the other parts know nothing of; "" for all.
     """
 
     data_path: Path
@@ -61,6 +65,13 @@ class Job:
     report: bool = True
     window: int = 0
     part: str = ""
+    start: str = ""
+    end: str = ""
+    crf: int = CRF
+
+    def opened(self, path: Path) -> VideoFile | VideoPart:
+        """A video file, as far as it is to be restored."""
+        return opened(path, self.start, self.end)
 
     def own_part(self, items: Sequence[Item]) -> list[Item]:
         """The inputs of this run's part: every N-th, starting with the K-th."""
@@ -76,6 +87,18 @@ def part_of(text: str) -> tuple[int, int]:
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise UserError(f"--part {text}: give K/N with K from 1 to N, as 3/8")
     return int(found[1]), int(found[2])
+
+
+def of_videos(config: object, given: Sequence[object]) -> dict[str, object]:
+    """A configuration's options for video files, for a Job.
+
+    given: the inputs that are no video files. Raises UserError for a part of one of those.
+    """
+    names = ("start", "end", "crf")
+    options = {name: getattr(config, name) for name in names if hasattr(config, name)}
+    if given and (options.get("start") or options.get("end")):
+        raise UserError("--start and --end are of video files, not of pictures")
+    return options
 
 
 @dataclass

@@ -22,6 +22,7 @@ from utils.pipeline import Behind, ahead
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, flow_picture, spread
 from utils.video import FrameFolder, VideoFile
+from utils.video_part import VideoPart
 from utils.video_writer import FolderWriter, VideoWriter
 
 Key = TypeVar("Key")
@@ -87,7 +88,7 @@ def _restore_all(
     shard = distributed.shard(_parts(job, job.own_part(videos), restorer))
     shown = max(MAX_PANELS // len(videos), 1)
     with distributed.synchronized():
-        with Progress(total=_total(shard), unit="frame") as bar:
+        with Progress(total=_total(shard, job), unit="frame") as bar:
             work = _Restoration(job, restorer, border, left_out, shown, bar)
             for video, frames in shard:
                 if video.file:
@@ -230,7 +231,7 @@ class _Restoration:
 
     def file(self, video: Video) -> None:
         """A video file, with its frame times and sound."""
-        source = VideoFile(video.file)
+        source = self.job.opened(video.file)
         target = video_target(self.job, video.file)
         if self.job.skip_existing and target.is_file():
             self.bar.write(f"{video.name}: {target} exists, skipped")
@@ -242,7 +243,7 @@ class _Restoration:
         recent = _Recent(ahead(_keyed(source)))
         restored = self.restorer.stream(recent, border, progress=self.bar.update, cuts=True)
         with (
-            VideoWriter(target, source, self.job.lossless) as writer,
+            VideoWriter(target, source, self.job.lossless, self.job.crf) as writer,
             Behind(writer.write) as write,
         ):
             for index, frame in enumerate(restored, first):
@@ -265,7 +266,7 @@ class _Restoration:
             self.bar.write(self.remarks[-1])
 
 
-def _keyed(source: VideoFile) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+def _keyed(source: VideoFile | VideoPart) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
     """((timestamp, duration), pixels) of every frame."""
     for timestamp, duration, pixels in source.timed():
         yield (timestamp, duration), pixels
@@ -348,11 +349,11 @@ def _stage_sentence(stages: list[str], scores: Scores) -> str:
     )
 
 
-def _total(parts: Sequence[tuple[Video, range | None]]) -> int | None:
+def _total(parts: Sequence[tuple[Video, range | None]], job: Job) -> int | None:
     """Frames of the parts together, None where a header does not say."""
     counts = []
     for video, frames in parts:
-        count = VideoFile(video.file).count if video.file else len(frames or video.blurry)
+        count = job.opened(video.file).count if video.file else len(frames or video.blurry)
         counts.append(count)
     return sum(counts) if all(counts) else None
 

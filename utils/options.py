@@ -73,6 +73,7 @@ PRECISION = (
     "auto: bf16 on a GPU that supports it, and for the shipped deblurring networks on a CPU that "
     "supports it, else fp32; test.py and published recipes: fp32"
 )
+CRF = 14  # of x264 and x265: visually lossless
 SCALE = (
     "size at which the picture is restored, so that blur longer than the network can undo becomes "
     "shorter; a number: this factor, 1 = as it is; mean: the mean of the results at 1, 0.71 and "

@@ -20,21 +20,22 @@ from utils.video_writer import VideoWriter
 class VideoPart:
     """A video from a time on: to its readers and writers as a VideoFile is.
 
-    start, end: s. frames: at most so many. longest: px; larger frames are shrunk to this longer
-    side. Timestamps start at 0, and sound is cut with the frames. Raises UserError where the video
-    ends before the part starts.
+    start, end: s, or as whole numbers frames. frames: at most so many. longest: px; larger frames
+    are shrunk to this longer side. Timestamps start at 0, and sound is cut with the frames. Raises
+    UserError where the video ends before the part starts.
     """
 
     def __init__(
         self,
         source: VideoFile,
-        start: float = 0.0,
-        end: float | None = None,
+        start: float | int = 0.0,
+        end: float | int | None = None,
         frames: int | None = None,
         longest: int | None = None,
     ):
-        if end is not None and end <= start:
-            raise UserError(f"the part ends at {end:g} s, before it starts at {start:g} s")
+        same_unit = isinstance(start, int) == isinstance(end, int)
+        if end is not None and end <= start and (same_unit or not end):
+            raise UserError(f"the part ends at {_named(end)}, before it starts at {_named(start)}")
         self.source = source
         self.path = source.path
         self.start = start
@@ -65,28 +66,33 @@ class VideoPart:
     def timed(self) -> Iterator[TimedFrame]:
         """As VideoFile.timed; what was read before the start is left out."""
         given = 0
-        base = float(self.time_base)
-        for timestamp, length, pixels in self.source.timed():
+        for index, (timestamp, length, pixels) in enumerate(self.source.timed()):
             if timestamp < self._first:
                 continue
-            if self.end is not None and timestamp * base >= self.end:
-                return
-            if given == self.frames:
+            if given == self.frames or self._reached(self.end, index, timestamp):
                 return
             if pixels.shape[:2] != self.size:
                 pixels = cv2.resize(pixels, self.size[::-1], interpolation=cv2.INTER_AREA)
             yield TimedFrame(timestamp - self._first, length, pixels)
             given += 1
 
+    def _reached(self, time: float | int | None, index: int, timestamp: int) -> bool:
+        """Whether a frame is at or after a time."""
+        if time is None:
+            return False
+        if isinstance(time, int):
+            return index >= time
+        base = float(self.source.time_base)
+        return timestamp * base >= time - base / 2
+
     def _first_frame(self) -> int:
         """The timestamp of the first frame in the source."""
         if not self.start:
             return 0
-        base = float(self.source.time_base)
-        for frame in self.source.timed():
-            if frame.timestamp * base >= self.start - base / 2:
+        for index, frame in enumerate(self.source.timed()):
+            if self._reached(self.start, index, frame.timestamp):
                 return frame.timestamp
-        raise UserError(f"{self.path} ends before {self.start:g} s")
+        raise UserError(f"{self.path} ends before {_named(self.start)}")
 
     def _properties(self) -> VideoProperties:
         """Those of the source, moved to the part's start."""
@@ -116,7 +122,9 @@ class VideoPart:
     def _length(self, whole: VideoProperties, moved: Fraction) -> Fraction | float:
         """How long the part is at most, s."""
         lengths: list[Fraction | float] = [math.inf]
-        if self.end is not None:
+        if isinstance(self.end, int):
+            lengths.append(self.end / whole.rate - moved)
+        elif self.end is not None:
             lengths.append(Fraction(self.end).limit_denominator(10**6) - moved)
         if self.frames is not None:
             lengths.append(self.frames / whole.rate)
@@ -133,6 +141,14 @@ class VideoPart:
         return min(count, left) if left else count
 
 
+def opened(path: Path, start: str = "", end: str = "") -> VideoFile | VideoPart:
+    """A video file, or its part between two times (see `time_of`; "": its start, its end)."""
+    video = VideoFile(path)
+    if not (start or end):
+        return video
+    return VideoPart(video, time_of(start) if start else 0.0, time_of(end) if end else None)
+
+
 def copy_video(part: VideoPart, target: Path) -> int:
     """Write a video's frames anew; returns their number."""
     with (
@@ -145,15 +161,18 @@ def copy_video(part: VideoPart, target: Path) -> int:
     return bar.n
 
 
-def seconds_of(text: str, rate: Fraction) -> float:
-    """The seconds that a time means: 12.5, 1:02.5 (minutes), or 300f (frames at a rate).
+def time_of(text: str) -> float | int:
+    """The time that a text means: 12.5 s, 1:02.5 (minutes), or as a whole number frames (300f).
 
     Raises UserError for anything else.
     """
-    match = re.fullmatch(r"(?:(\d+):)?(\d+(?:\.\d+)?)(f)?", text.strip())
-    if not match or match[1] and match[3]:
+    if match := re.fullmatch(r"(\d+)f", text.strip()):
+        return int(match[1])
+    match = re.fullmatch(r"(?:(\d+):)?(\d+(?:\.\d+)?)", text.strip())
+    if not match:
         raise UserError(f"{text!r} is no time: give seconds (12.5), 1:02.5, or frames (300f)")
-    value = float(match[2])
-    if match[3]:
-        return value / float(rate)
-    return 60 * int(match[1] or 0) + value
+    return 60.0 * int(match[1] or 0) + float(match[2])
+
+
+def _named(time: float | int) -> str:
+    return f"frame {time}" if isinstance(time, int) else f"{time:g} s"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -15,11 +16,14 @@ from PIL import Image
 
 from utils.files import atomic_path
 from utils.image import write_image
+from utils.options import CRF
 from utils.video import CONVERSION, VideoFile
 from utils.video_properties import MATRICES, RGB, VideoProperties
 from utils.video_tracks import CopiedTracks
 
-QUALITY = "14"  # x264's and x265's crf: visually lossless
+if TYPE_CHECKING:
+    from utils.video_part import VideoPart
+
 # by (lossless, more than 8 bits)
 _CODECS = {
     (False, False): "libx264",
@@ -65,19 +69,26 @@ class VideoWriter:
     """Writes H.264 with the properties, the sound, ... of a source; more than 8 bits as HEVC.
 
     Frames go to NAME.partial.EXT; the final name appears when the block ends well. After an error
-    or Ctrl-C the partial file is closed properly, so that what was done plays. lossless: x264 in
+    or Ctrl-C the partial file is closed properly, so that what was done plays. crf: of x264
+    and x265, 0 to 51, higher is smaller. lossless: x264 in
     RGB (more than 8 bits: FFV1), which most browsers can't play. Odd sizes are stored as 4:4:4. For
     each thing of the source that can't be kept a note is printed.
     """
 
-    def __init__(self, path: Path, source: VideoFile | NewVideo, lossless: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        source: "VideoFile | VideoPart | NewVideo",
+        lossless: bool = False,
+        crf: int = CRF,
+    ):
         self.path = path
         self.properties = source.properties
         self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.frames = 0
         self._container = av.open(str(self.partial), "w")
-        self._stream = _add_stream(self._container, self.properties, lossless)
+        self._stream = _add_stream(self._container, self.properties, lossless, crf)
         self._end = 0  # of the last frame
         self._held_back: av.Packet | None = None
         self._tracks = CopiedTracks(self.properties, self._container)
@@ -169,14 +180,14 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
 
 
 def _add_stream(
-    container: av.container.OutputContainer, properties: VideoProperties, lossless: bool
+    container: av.container.OutputContainer, properties: VideoProperties, lossless: bool, crf: int
 ) -> av.VideoStream:
     deep = properties.deep
     codec = _CODECS[lossless, deep]
     stream = container.add_stream(codec, rate=properties.rate)
     stream.height, stream.width = properties.size
     stream.time_base = stream.codec_context.time_base = properties.time_base
-    stream.options = {"crf": "0" if lossless else QUALITY, "preset": "fast"}
+    stream.options = {"crf": "0" if lossless else str(crf), "preset": "fast"}
     context = stream.codec_context
     context.color_primaries = properties.colours.primaries
     context.color_trc = properties.colours.transfer
@@ -192,7 +203,7 @@ def _add_stream(
         stream.options = {}
     if codec == "libx265":
         context.codec_tag = "hvc1"  # Apple's players know no other
-        words = [f"log-level=error:crf={QUALITY}", properties.light]
+        words = [f"log-level=error:crf={crf}", properties.light]
         stream.options |= {"x265-params": ":".join(filter(None, words))}
     return stream
 

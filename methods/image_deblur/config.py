@@ -6,6 +6,7 @@ from typing import Literal
 
 from methods.common.export_options import ExportConfig as _ExportConfig
 from methods.common.model_choice import recipe_of as recipe_in
+from methods.common.video_options import VideoFileOptions
 from utils.config import option
 from utils.errors import UserError
 from utils.options import (
@@ -357,7 +358,7 @@ class _RestoreConfig:
 
 
 @dataclass(frozen=True)
-class InferenceConfig(_RestoreConfig):
+class InferenceConfig(VideoFileOptions, _RestoreConfig):
     """Restore photos: a file, a folder, or a video frame by frame. Without options: the shipped
     network on the embedded sample.
     """
@@ -368,9 +369,6 @@ class InferenceConfig(_RestoreConfig):
         True, "option of DeepDeblur's program; changes nothing, because this command is the demo"
     )
     part: str = option("", PART)
-    lossless: bool = option(
-        False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
-    )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from models.contracts import ImageNetwork
 from models.guided_nafnet import GuidedNAFNet
 from restoration.image import ImageRestorer
 from restoration.pictures import run_frame_by_frame, run_pictures, video_target
-from restoration.run import Job
+from restoration.run import Job, of_videos
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, prepare_memory
 from utils.download.table import how_to_get
@@ -24,7 +24,7 @@ from utils.evaluation.scoring import Scores
 from utils.evaluation.tables import paper_row
 from utils.image import image_size, is_image
 from utils.report import amount
-from utils.video import VideoFile, is_video
+from utils.video import is_video
 
 TABLES = Path(__file__).with_name("tables.yaml")
 TITLE = "Restored pictures"
@@ -57,8 +57,8 @@ def restore_pictures(config: Config, deep: bool = False) -> Scores | None:
 def restore_video(config: InferenceConfig) -> None:
     """Restore a video file frame by frame, each as a photo of its own, with its sound."""
     config = with_scale(config, scoring=False)
-    source = VideoFile(config.data_path)
     job = _job(config, config.data_path)
+    source = job.opened(config.data_path)
     if video_target(job, config.data_path).resolve() == config.data_path.resolve():
         raise UserError(
             f"the result would overwrite {config.data_path}: choose another --output_dir"
@@ -182,6 +182,7 @@ def _job(
         getattr(config, "lossless", False),
         config.report,
         part=getattr(config, "part", ""),
+        **of_videos(config, found.pictures if found else ()),
     )
 
 

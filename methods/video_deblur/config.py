@@ -6,6 +6,7 @@ from typing import Literal
 
 from methods.common.export_options import ExportConfig as _ExportConfig
 from methods.common.model_choice import recipe_of as recipe_in
+from methods.common.video_options import VideoFileOptions
 from utils.config import option
 from utils.download.table import FOLDERS
 from utils.options import (
@@ -226,7 +227,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class InferenceConfig:
+class InferenceConfig(VideoFileOptions):
     """Restore videos: files or folders of frames.
 
     Without options: the shipped network on the embedded sample.
@@ -260,9 +261,6 @@ class InferenceConfig:
     )
     skip_existing: bool = option(False, f"{SKIP_EXISTING}, checked per video")
     part: str = option("", PART)
-    lossless: bool = option(
-        False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
-    )
     report: bool = option(True, REPORT)
     compile: bool = option(
         False, "compile the network with torch.compile (first frames slower, later ones faster)"

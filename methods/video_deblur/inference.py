@@ -9,7 +9,7 @@ from methods.common.applied import is_of_authors, with_scale
 from methods.video_deblur.config import PUBLISHED_WEIGHTS, InferenceConfig, TestConfig
 from models import SHIPPED, choose, find, network_class
 from models.contracts import VideoNetwork
-from restoration.run import Job
+from restoration.run import Job, of_videos
 from restoration.video import VideoRestorer
 from restoration.videos import run_videos
 from utils.config import ROOT, to_yaml
@@ -50,6 +50,7 @@ def restore(config: Config, found: Videos, border: bool, protocol: str | None) -
         config.report,
         window,
         getattr(config, "part", ""),
+        **of_videos(config, [video for video in found.videos if not video.file]),
     )
     return run_videos(job, restorer, found.videos, border)
 

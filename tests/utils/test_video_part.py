@@ -9,7 +9,7 @@ import pytest
 
 from utils.errors import UserError
 from utils.video import VideoFile
-from utils.video_part import VideoPart, copy_video, seconds_of
+from utils.video_part import VideoPart, copy_video, time_of
 from utils.video_writer import NewVideo, VideoWriter
 
 RATE = 10
@@ -62,17 +62,24 @@ def test_a_part_has_the_frames_between_two_times(tmp_path):
 def test_mistakes_are_told(tmp_path):
     whole = video(tmp_path / "a.mp4", frames=5)
     with pytest.raises(UserError, match="ends before 2 s"):
-        VideoPart(whole, start=2)
+        VideoPart(whole, start=2.0)
     with pytest.raises(UserError, match="before it starts at 0.4 s"):
         VideoPart(whole, start=0.4, end=0.4)
     for text in ("", "x", "1:2f", "-3"):
         with pytest.raises(UserError, match="is no time"):
-            seconds_of(text, Fraction(25))
+            time_of(text)
 
 
 def test_times_are_read_as_seconds_minutes_or_frames():
-    rate = Fraction(25)
-    assert [seconds_of(text, rate) for text in ("12.5", "1:02.5", "50f")] == [12.5, 62.5, 2.0]
+    times = [time_of(text) for text in ("12.5", "1:02.5", "50f")]
+    assert times == [12.5, 62.5, 50] and isinstance(times[2], int)
+
+
+def test_frames_count_however_long_they_are(tmp_path):
+    """The header's mean rate of a short clip is not that of its frames."""
+    whole = video(tmp_path / "a.mp4", frames=12)
+    assert values(VideoPart(whole, start=3, end=8)) == [3, 4, 5, 6, 7]
+    assert values(VideoPart(whole, start=0.9, end=11)) == [9, 10]
 
 
 def test_a_copy_is_shrunk_to_even_sides(tmp_path):

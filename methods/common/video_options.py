@@ -1,0 +1,20 @@
+"""Options of video files that several methods restore."""
+
+from dataclasses import dataclass
+
+from utils.config import option
+from utils.options import CRF
+
+_TIME = "seconds (12.5), minutes and seconds (1:02.5) or frames (300f)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFileOptions:
+    """Which part of a video file is restored, and how the result is encoded."""
+
+    start: str = option("", f"video files: where the part that is restored starts: {_TIME}")
+    end: str = option("", "video files: where it ends, as --start; sound is cut with it")
+    crf: int = option(CRF, "video files: quality of the encoder, 0 to 51; higher is smaller, worse")
+    lossless: bool = option(
+        False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
+    )
