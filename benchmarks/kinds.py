@@ -3,6 +3,7 @@
     python -m benchmarks.kinds make --data_path SHARP --output_dir dataset/kinds
     python -m benchmarks.kinds table --data_path dataset/kinds [--photo NEW] [--video NEW]
                                      [--photo_before OLD] [--video_before OLD] [--kinds NAME ...]
+                                     [--scale 1|auto]
 
 `make`: SHARP holds pictures/, and as wanted texture/, large/ and videos/, see
 data/validation_kinds.py.
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--photo_before")
     parser.add_argument("--video", default="cdvd_tsp")
     parser.add_argument("--video_before")
+    parser.add_argument("--scale", default="1", help="of the photo networks, see test.py")
     parser.add_argument("--kinds", nargs="*", help="names of kinds; default: all")
     options = parser.parse_args()
     if options.action == "make":
@@ -60,7 +62,7 @@ def main() -> None:
 
 def _pictures(options: argparse.Namespace) -> None:
     networks = [
-        ImageRestorer.load(name, "cpu", "fp32")
+        ImageRestorer.load(name, "cpu", "fp32", scale=options.scale)
         for name in (options.photo_before, options.photo)
         if name
     ]
@@ -77,7 +79,9 @@ def _pictures(options: argparse.Namespace) -> None:
             sharp = to_tensor(read_image(picture.sharp))
             results = [network.restore(blurry) for network in networks]
             scores.append(_scores(blurry, sharp, results))
-            by_length.setdefault(_bin(lengths[picture.blurry.stem]), []).append(scores[-1])
+            length = lengths[picture.blurry.stem]
+            if length:  # what is sharp has a row of its own
+                by_length.setdefault(_bin(length), []).append(scores[-1])
         rows.append(_row(kind, scores))
     names = ["before", "now"][-len(networks) :]
     _print("photos by kind", "kind", rows, names)
@@ -90,7 +94,7 @@ def _pictures(options: argparse.Namespace) -> None:
 
 def _clips(options: argparse.Namespace) -> None:
     record = json.loads((options.data_path / "kinds.json").read_text(encoding="utf-8"))
-    photo = ImageRestorer.load(options.photo, "cpu", "fp32")
+    photo = ImageRestorer.load(options.photo, "cpu", "fp32", scale=options.scale)
     methods: list[Callable] = [lambda frames: [photo.restore(frame) for frame in frames]]
     for name in (options.video_before, options.video):
         if name:

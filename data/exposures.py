@@ -106,7 +106,7 @@ class ExposedVideos(Dataset):
         ]
         self._scenes = []  # long enough, of every video
         for video in self.videos:
-            scenes = [scene for scene in video.scenes if len(scene) >= 2 * frames]
+            scenes = [scene for scene in video.scenes if len(scene) >= max(2 * frames, frames + 2)]
             if min(video.frames.shape[1:3]) < size or not scenes:
                 where = " (its longest scene)" if video.cuts else ""
                 raise UserError(

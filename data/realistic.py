@@ -20,11 +20,10 @@ JPEG_OFFSET = 16  # px more than a patch, so that the blocks of JPEG begin anywh
 
 
 class RealisticPairs(Dataset):
-    """Pairs {blurry [3,S,S], sharp [3,S,S], name, length} of sharp pictures, RGB in [0,1].
+    """Pairs {blurry [3,S,S], sharp [3,S,S], name} of sharp pictures, RGB in [0,1].
 
-    length: of the blur, px. An item depends only on (seed, epoch, index). zoom: range of factors
-    by which the pictures are enlarged first, as cameras' pixels are seldom as sharp as those of
-    small pictures.
+    An item depends only on (seed, epoch, index). zoom: range of factors by which the pictures are
+    enlarged first, as cameras' pixels are seldom as sharp as those of small pictures.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class RealisticPairs(Dataset):
         blurry = compressed(rng, to_pixels(pair.blurry), self.realism)
         images = [_tensor(blurry), _tensor(to_pixels(pair.sharp))]
         blurry, sharp = self.vary(images, self.size, rng)
-        return {"blurry": blurry, "sharp": sharp, "name": path.stem, "length": pair.length}
+        return {"blurry": blurry, "sharp": sharp, "name": path.stem}
 
     def _part(self, rng: np.random.Generator, path: Path, size: int) -> np.ndarray:
         """A random square part of a picture for a pair of `size` px, enlarged."""

@@ -12,6 +12,7 @@ from models import SHIPPED, find, load_network
 from models.contracts import SequenceNetwork
 from restoration.image import ImageRestorer
 from restoration.sanity import checked, range_of
+from restoration.scale import parse_scale
 from utils.device import available_memory, choose_device, choose_precision, inference
 from utils.errors import UserError
 from utils.tiling import OVERLAP, pad_to_multiple, restore_tiled, tile_for
@@ -65,7 +66,7 @@ class SequenceRestorer:
                 device,
                 precision,
                 scale=scale,
-                guard=scale != 1,
+                guard=parse_scale(scale) != 1,
                 tile=tile,
                 memory_gb=memory_gb,
             )

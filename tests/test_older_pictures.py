@@ -1,8 +1,8 @@
 """The options that CHANGELOG.md names give the pictures of the version before.
 
-`golden/version_0_1.npz` holds what version 0.1 wrote with `--precision fp32` and the shipped
-weights: every eighth pixel of a photo, every fourth of four frames. Whoever ships other weights
-writes it anew, with the version that had them last.
+`golden/version_0_1.npz` holds what version 0.1 wrote in float32 with the shipped weights: every
+eighth pixel of a photo, every fourth of four frames. Whoever ships other weights writes it anew,
+with the version that had them last.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ from utils.image import read_image, write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests/golden/version_0_1.npz"
-OPTIONS = ("--precision", "fp32", "--device", "cpu")
+OPTIONS = ("--precision", "fp32", "--scale", "1", "--guard", "false", "--device", "cpu")
 
 
 def blurred(height: int, width: int, shift: int = 0) -> np.ndarray:

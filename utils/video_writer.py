@@ -91,6 +91,8 @@ class VideoWriter:
         self._stream = _add_stream(self._container, self.properties, lossless, crf)
         self._end = 0  # of the last frame
         self._held_back: av.Packet | None = None
+        self._first: tuple[int, int] | None = None  # pts and dts of the first packet
+        self._durations: dict[int, int] = {}  # of frames whose packets are not written, by pts
         self._tracks = CopiedTracks(self.properties, self._container)
         self._container.metadata.update(self.properties.metadata)
         if self.properties.chapters:
@@ -116,6 +118,7 @@ class VideoWriter:
         image.pts = timestamp
         image.time_base = self.properties.time_base
         usual = round(1 / self.properties.rate / self.properties.time_base)
+        self._durations[timestamp] = duration or usual
         self._end = timestamp + (duration or usual)
         self._mux(self._stream.encode(image))
         self._tracks.copy_until(float(timestamp * self.properties.time_base))
@@ -124,6 +127,9 @@ class VideoWriter:
     def _mux(self, packets: Iterable[av.Packet]) -> None:
         """Write packets but for the last one, which waits for the next call."""
         for packet in packets:
+            if self._first is None:
+                self._first = (packet.pts, packet.dts)
+            packet.duration = self._durations.pop(packet.pts, packet.duration)
             if self._held_back is not None:
                 self._container.mux(self._held_back)
             self._held_back = packet
@@ -131,13 +137,17 @@ class VideoWriter:
     def _mux_last(self) -> None:
         """Write the last packet so that the video ends with its last frame.
 
-        That is another packet's where the encoder changes the order.
+        MP4 and MOV add up the times between packets as they are decoded. Where the encoder changes
+        the order, the last decoded one is not the last shown.
         """
         packet = self._held_back
-        if packet is not None:
+        if packet is None:
+            return
+        if self.path.suffix.lower() in (".mp4", ".mov", ".m4v"):
             end = round(self._end * self.properties.time_base / packet.time_base)
-            packet.duration = max(end - packet.pts, 1)
-            self._container.mux(packet)
+            first_shown, first_decoded = self._first
+            packet.duration = max(end - first_shown - (packet.dts - first_decoded), 1)
+        self._container.mux(packet)
 
     def __enter__(self) -> "VideoWriter":
         return self

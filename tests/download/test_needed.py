@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -117,6 +118,8 @@ def test_a_row_of_the_published_table_runs_after_its_downloads(
 def test_download_before_a_command(server, elsewhere, monkeypatch, capsys):
     """`--weights NAME --download` gets the weights, then the command runs with them."""
     torch.save({"params": small_nafnet()}, elsewhere / "w.pth")
+    (elsewhere / "pretrain_models").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "pretrain_models/blur_length.safetensors", elsewhere / "pretrain_models")
     entry = without_hash("NAFNet-GoPro-width32.pth")
     server.put(entry.files[0].addresses[0].at, (elsewhere / "w.pth").read_bytes())
     monkeypatch.setitem(entries(), entry.name, entry)

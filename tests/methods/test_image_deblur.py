@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from methods.image_deblur import inference
 from methods.image_deblur.config import InferenceConfig
@@ -19,6 +19,7 @@ from utils.evaluation.metrics import psnr
 from utils.image import image_size, read_image, to_8bit, to_tensor, write_image
 
 SHIPPED_FILE = "image_deblur.safetensors"
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def smooth(size=(40, 56), seed=0) -> np.ndarray:
@@ -58,7 +59,7 @@ def test_photos_come_out_upright_with_what_can_be_kept(restore, identity, tmp_pa
     turned = Image.fromarray(np.rot90(pixels))  # stored lying on its side
     exif = turned.getexif()
     exif[0x0112], exif[0x0110] = 6, "a camera"  # orientation: turn clockwise to see it; model
-    turned.save(folder / "turned.png", exif=exif, icc_profile=b"profile of some screen")
+    turned.save(folder / "turned.png", exif=exif, icc_profile=PROFILE)
     alpha = np.uint8(np.arange(40 * 56).reshape(40, 56) % 256)
     Image.fromarray(np.dstack((pixels, alpha))).save(folder / "alpha.png")
     Image.fromarray(pixels).convert("P", palette=Image.Palette.ADAPTIVE).save(
@@ -76,7 +77,7 @@ def test_photos_come_out_upright_with_what_can_be_kept(restore, identity, tmp_pa
     out = tmp_path / "out"
     assert np.array_equal(read_image(out / "turned.png"), pixels)
     with Image.open(out / "turned.png") as image:
-        assert image.info["icc_profile"] == b"profile of some screen" and dict(image.getexif()) == {
+        assert image.info["icc_profile"] == PROFILE and dict(image.getexif()) == {
             0x0110: "a camera"
         }
     with Image.open(out / "alpha.png") as image:
@@ -389,7 +390,7 @@ def test_odd_photos(restore, identity, tmp_path):
     notes[0x0112], notes[0x0110] = 6, "a camera"
     folder.mkdir()
     chunks = photo._chunk(b"eXIf", notes.tobytes().removeprefix(b"Exif\0\0")) + photo._chunk(
-        b"iCCP", b"x\0\0" + zlib.compress(b"profile")
+        b"iCCP", b"x\0\0" + zlib.compress(PROFILE)
     )
     (folder / "deep.png").write_bytes(png[:33] + chunks + png[33:])
     Image.fromarray(np.rot90(pixels)).save(folder / "side.tif", exif=notes)
@@ -397,7 +398,7 @@ def test_odd_photos(restore, identity, tmp_path):
     out = cv2.imread(str(tmp_path / "out/deep.png"), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(out, deep)
     with Image.open(tmp_path / "out/deep.png") as image:
-        assert image.info["icc_profile"] == b"profile" and dict(image.getexif()) == {
+        assert image.info["icc_profile"] == PROFILE and dict(image.getexif()) == {
             0x0110: "a camera"
         }
     assert np.array_equal(read_image(tmp_path / "out/side.png"), pixels) and image_size(

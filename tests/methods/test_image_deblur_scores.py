@@ -40,7 +40,7 @@ def test_tiles_are_said_where_figures_are_written(restore, make_videos, tmp_path
     root = make_videos("gopro", {"a": 2}, size=(24, 40))
     restore(root, tile=24, tile_overlap=8)
     assert "note: pictures are restored in tiles, up to 2 each" in capsys.readouterr().out
-    assert json.loads((tmp_path / "out/scores.json").read_text())["tiles"] == "up to 2"
+    assert json.loads((tmp_path / "out/scores.json").read_text())["run"]["tiles"] == "up to 2"
 
 
 def test_blurry_folder_is_chosen(restore, make_videos, tmp_path):

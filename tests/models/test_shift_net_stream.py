@@ -97,7 +97,7 @@ def test_tiles_where_memory_asks_for_them(monkeypatch):
     clip = video(3, 40, 88)
     size = (40, 88)
     assert network.plan_memory(size, None) == network.plan_memory(size, 1e12) == ""
-    words = network.plan_memory(size, 26e6)
+    words = network.plan_memory(size, 28e6)
     assert "tiles of 40 px" in words
     results = []
     with torch.inference_mode():

@@ -57,10 +57,24 @@ def test_names_become_safe(visitors, tmp_path, name, safe):
     assert taken.name == safe and taken.read_text() == "x" and taken.is_relative_to(visitor.work)
 
 
-def test_a_path_that_climbs_is_no_upload(visitors):
-    source = uploaded(visitors, "passwd.png")
-    with visitors.at_work("a") as visitor, pytest.raises(UserError, match="this is no upload"):
-        visitor.take(f"{source.parent}/../hash/passwd.png", visitor.start("task"), ENDINGS)
+def test_only_uploads_are_taken(visitors, tmp_path):
+    """No other file, whichever way a path leads to it, and no link in an upload's place."""
+    source = uploaded(visitors, "a.png")
+    private = tmp_path / "private.png"
+    private.write_text("secret")
+    link = source.with_name("link.png")
+    link.symlink_to(private)
+    replaced = uploaded(visitors, "b.png")
+    replaced.unlink()
+    replaced.symlink_to(private)
+    with visitors.at_work("a") as visitor:
+        folder = visitor.start("task")
+        for path in (private, link, f"{source.parent}/../hash/a.png", f"http://{private}", ""):
+            with pytest.raises(UserError, match="this is no upload"):
+                visitor.take(str(path), folder, ENDINGS)
+        with pytest.raises(UserError, match="b is not kept any more"):
+            visitor.take(str(replaced), folder, ENDINGS)
+        assert visitor.take(str(source), folder, ENDINGS).read_text() == "x"
 
 
 def test_files_of_one_name_stay_apart(visitors):

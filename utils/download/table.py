@@ -246,7 +246,7 @@ def _giving(path: str, kind: str) -> Entry | None:
 @cache
 def _content() -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one where there is one
-    return yaml.load(TABLE.read_text(encoding="utf-8"), loader)
+    return loader(TABLE.read_text(encoding="utf-8")).get_single_data()
 
 
 def _entry(name: str, kind: str, values: dict[str, Any], licences: dict[str, Licence]) -> Entry:

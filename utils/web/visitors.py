@@ -259,6 +259,7 @@ class Visitors:
     def sweep(self) -> None:
         """Remove who is idle for too long, and uploads as old that were never worked with."""
         oldest = time.time() - self.keep_s
+        found = set((self.root / SERVED).iterdir())  # first: what comes later is nobody's to sweep
         visitors = dict(self._by_session)
         for session, visitor in visitors.items():
             if visitor.used < oldest:
@@ -266,8 +267,8 @@ class Visitors:
         known = self.uploads.claimed()
         for visitor in visitors.values():
             known.update(visitor.shown.values())
-        for path in set((self.root / SERVED).iterdir()) - known:
-            if path.stat().st_mtime >= oldest:
+        for path in found - known:
+            if not path.exists() or path.stat().st_mtime >= oldest:
                 continue
             self.uploads.forget_folder(path)
             if path.is_dir():
