@@ -714,11 +714,12 @@ def test_in_a_browser(site, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     with playwright.sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
+        page = browser.new_page(viewport={"width": 390, "height": 844})  # of a phone
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(site.url)
         page.get_by_role("tab", name="Photo").click()
+        assert all(tab.is_visible() for tab in page.get_by_role("tab").all())
         tab = page.locator("[role=tabpanel]:visible")
         for path, expected in (
             (photo(tmp_path / "photo.png"), "text=photo_restored"),
@@ -730,6 +731,8 @@ def test_in_a_browser(site, tmp_path):
             tab.locator(f"text={path.name}").first.wait_for()
             tab.get_by_role("button", name="Restore").click()
             page.locator(expected).first.wait_for(timeout=20_000)
+            restore = tab.get_by_role("button", name="Restore")
+            playwright.expect(restore).to_be_enabled(timeout=20_000)
             if "restored" in expected:
                 assert tab.locator("img").first.evaluate("image => image.naturalWidth") == 64
         browser.close()

@@ -101,7 +101,8 @@ class Events:
             concurrency_limit=1,
             show_progress_on=tab.shown,
         )
-        done.then(end, None, buttons, **at_once)
+        for ended in (done.success, done.failure):  # gradio's `then` leaves failures out
+            ended(end, None, buttons, **at_once)
         done.success(show, None, columns, **at_once)
         tab.cancel.click(handler(stop, self.visitors), None, tab.cancel, **at_once)
 
