@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -12,18 +13,21 @@ import pytest
 import torch
 from torch import Tensor
 
-import app
 from methods.image_deblur import inference as image_deblur
 from methods.image_deblur.config import InferenceConfig as PhotoConfig
 from methods.irp import inference as irp
 from methods.irp.config import InferenceConfig as ShotConfig
+from methods.video_deblur import inference as video_deblur
+from methods.video_deblur.config import InferenceConfig as VideoConfig
 from models import build, load
 from models.contracts import ImageNetwork
 from restoration import ImageRestorer, VideoRestorer
+from tabs import photo as page_photo
 from tests.utils.test_scenes import shot
 from utils.checkpoint import save_weights
 from utils.errors import UserError
 from utils.image import read_image, to_8bit, to_tensor, write_image
+from utils.web.config import AppConfig
 from utils.web.visitors import SERVED, WORK, Uploads, Visitor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,9 +82,9 @@ def by_page(path: Path, weights: Path, folder: Path) -> np.ndarray:
     upload.parent.mkdir()
     upload.write_bytes(path.read_bytes())
     uploads.add(upload)
-    config = app.AppConfig(device="cpu")
+    config = AppConfig(device="cpu")
     options = (str(upload), weights.name, *APPLIED.values())
-    _, downloads = app.restore_photo(config, visitor, *options)
+    _, downloads = page_photo.restore_photo(config, visitor, *options)
     return read_image(downloads[0])
 
 
@@ -218,3 +222,25 @@ def test_a_result_without_a_picture_in_it_is_said(value, sentence):
 def test_a_picture_of_one_colour_may_stay_one():
     restorer = ImageRestorer(Constant(0.25), torch.device("cpu"))
     assert restorer.restore(torch.full((3, 24, 32), 0.3)).unique().tolist() == [0.25]
+
+
+@pytest.mark.parametrize("module", ["pictures", "videos"])
+def test_reading_ahead_and_writing_behind_change_no_file(module, tmp_path, monkeypatch):
+    """Byte by byte, those of a loop that reads, restores and writes one after the other."""
+    for index in range(4):
+        write_image(tmp_path / f"in/{index}.png", np.roll(photo(np.uint8), index, 1))
+    written = {}
+    for way in ("overlapping", "plain"):
+        folder = tmp_path / way
+        if way == "plain":
+            monkeypatch.setattr(f"restoration.{module}.ahead", lambda items, **_: items)
+            monkeypatch.setattr(f"restoration.{module}.Behind", lambda work, **_: nullcontext(work))
+        options = {"output_dir": folder, "device": "cpu", "report": False}
+        if module == "pictures":
+            image_deblur.main(PhotoConfig(tmp_path / "in", **options))
+        else:
+            video_deblur.main(VideoConfig(tmp_path / "in", **options))
+        written[way] = {
+            path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("?.png"))
+        }
+    assert len(written["plain"]) == 4 and written["plain"] == written["overlapping"]
