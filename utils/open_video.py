@@ -27,6 +27,7 @@ CODECS = (
 MAX_PIXELS = 2**26  # of a frame: 8192 x 8192
 MAX_FRAMES = 20_000_000  # four days at 60 frames per second
 MAX_SECONDS = 1_000_000.0  # eleven days
+MAX_RATE = 100_000  # frames per second; faster clocks can't be written
 
 
 def open_container(path: str | os.PathLike) -> av.container.InputContainer:
@@ -65,6 +66,11 @@ def check_stream(stream: av.VideoStream, path: str | os.PathLike) -> None:
         raise UserError(
             f"{path}: frames of {context.width}x{context.height} pixels are too large: at most "
             f"{MAX_PIXELS:,} pixels are read"
+        )
+    rate = stream.average_rate or stream.guessed_rate or 0
+    if rate > MAX_RATE:
+        raise UserError(
+            f"{path} claims {float(rate):,.0f} frames per second: at most {MAX_RATE:,} are read"
         )
     seconds = float((stream.duration or 0) * (stream.time_base or 0))
     if stream.frames > MAX_FRAMES or seconds > MAX_SECONDS:

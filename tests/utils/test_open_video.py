@@ -101,6 +101,7 @@ def test_other_codecs_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("limit", "value", "sentence"),
     [
+        ("MAX_RATE", 1, "frames per second: at most 1 are read"),
         ("MAX_PIXELS", 48 * 64 - 1, "frames of 64x48 pixels are too large: at most 3,071"),
         ("MAX_FRAMES", 3, "says that it has 4 frames"),
         ("MAX_SECONDS", 0.1, "at most 20,000,000 frames and 0 s"),
