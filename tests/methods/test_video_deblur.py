@@ -258,8 +258,8 @@ def test_shipped_network_improves_the_sample(tmp_path):
     scores = inference.main(InferenceConfig(output_dir=tmp_path))
     assert scores.mean["psnr"] > scores.input_mean["psnr"] + 0.3
     assert all(row["psnr"] > row["input_psnr"] - 0.1 for row in scores.rows)
-    sheet = read_image(tmp_path / "contact_sheet.png")
-    assert sheet.shape[1] == 3 * 400
+    sheet = tmp_path / "contact_sheet.png"
+    assert read_image(sheet).shape[1] > 3 * 200 and sheet.stat().st_size <= 2_000_000
 
 
 @pytest.fixture
