@@ -22,7 +22,7 @@ from utils.plain_pickle import load_plain
 from utils.schema import either, items, number, parse_json, text, values
 from utils.tensorflow_checkpoint import is_checkpoint, read_checkpoint
 
-VERSION = "0.2"
+VERSION = "0.3"
 PYTORCH_SUFFIXES = (".pt", ".pth", ".pytorch", ".tar", ".pkl")
 # Names under which published programs put the state dict inside a checkpoint, most wanted first.
 WRAPPERS = (
