@@ -24,6 +24,7 @@ from utils.image import image_size, read_image
 from utils.open_video import check_stream, open_container
 from utils.video_properties import (
     MATRICES,
+    VideoProperties,
     attached_picture,
     read_properties,
     source_matrix,
@@ -76,7 +77,35 @@ class FrameFolder:
         return map(read_image, self.paths)
 
 
-class VideoFile:
+class TimedVideo:
+    """What a video and a part of one answer alike, by their `properties` and `timed`."""
+
+    properties: VideoProperties
+
+    def timed(self) -> Iterator[TimedFrame]:
+        """Every frame with its timestamp and duration."""
+        raise TypeError(f"{type(self).__name__} has no frames: override `timed`")
+
+    @property
+    def count(self) -> int | None:
+        return self.properties.count
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the upright frame."""
+        return self.properties.size
+
+    @property
+    def time_base(self) -> Fraction:
+        """Unit of timestamps, s."""
+        return self.properties.time_base
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for frame in self.timed():
+            yield frame.pixels
+
+
+class VideoFile(TimedVideo):
     """The video that players show of a file: no cover picture, of several tracks the main one.
 
     properties: what the file says of itself. as_bt709: frames with the colours of BT.709 and 8
@@ -96,24 +125,6 @@ class VideoFile:
             self.properties = read_properties(path, container, stream, first)
         self._converts = as_bt709 and not self.properties.colours.is_common
         self._deep = self.properties.deep and (self._converts or not as_bt709)
-
-    @property
-    def count(self) -> int | None:
-        return self.properties.count
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the upright frame."""
-        return self.properties.size
-
-    @property
-    def time_base(self) -> Fraction:
-        """Unit of timestamps, s."""
-        return self.properties.time_base
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for frame in self.timed():
-            yield frame.pixels
 
     def timed(self) -> Iterator[TimedFrame]:
         """Every frame; timestamps ascend, and picture or sound starts at 0.

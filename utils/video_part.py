@@ -8,16 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from utils.errors import UserError
 from utils.progress import Progress
-from utils.video import TimedFrame, VideoFile
+from utils.video import TimedFrame, TimedVideo, VideoFile
 from utils.video_properties import Colours, VideoProperties
 from utils.video_writer import VideoWriter
 
 
-class VideoPart:
+class VideoPart(TimedVideo):
     """A video from a time on: to its readers and writers as a VideoFile is.
 
     start, end: s, or as whole numbers frames. frames: at most so many. longest: px; larger frames
@@ -44,24 +43,6 @@ class VideoPart:
         self.longest = longest
         self._first = self._first_frame()
         self.properties = self._properties()
-
-    @property
-    def count(self) -> int | None:
-        return self.properties.count
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of a frame."""
-        return self.properties.size
-
-    @property
-    def time_base(self) -> Fraction:
-        """Unit of timestamps, s."""
-        return self.properties.time_base
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for frame in self.timed():
-            yield frame.pixels
 
     def timed(self) -> Iterator[TimedFrame]:
         """As VideoFile.timed; what was read before the start is left out."""
