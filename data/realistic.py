@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from data.augment import crop_and_turn
 from data.compression import h264, jpeg
 from data.photo_catalog import find_sharp
+from data.synthesis.pair import to_file
 from data.synthesis.realism import Realism, developed_pair, side_needed
 from utils.errors import UserError
 from utils.image import in_8bit, read_image
@@ -53,8 +54,8 @@ class RealisticPairs(Dataset):
         picture = self._part(rng, path, size)
         other = self._part(rng, self.pictures[int(rng.integers(len(self)))], size)
         pair = developed_pair(rng, picture, other, size, self.realism)
-        blurry = compressed(rng, to_pixels(pair.blurry), self.realism)
-        images = [_tensor(blurry), _tensor(to_pixels(pair.sharp))]
+        blurry = compressed(rng, to_file(pair.blurry), self.realism)
+        images = [_tensor(blurry), _tensor(to_file(pair.sharp))]
         blurry, sharp = self.vary(images, self.size, rng)
         return {"blurry": blurry, "sharp": sharp, "name": path.stem}
 
@@ -97,7 +98,7 @@ def compressed(rng: np.random.Generator, pixels: np.ndarray, realism: Realism) -
 
 def compressed_clip(rng: np.random.Generator, clip: np.ndarray, realism: Realism) -> np.ndarray:
     """A clip [T,H,W,3] in [0,1] after H.264 or JPEG, or as it is; 8-bit values as float32."""
-    pixels = to_pixels(clip)
+    pixels = to_file(clip)
     if len(pixels) > 1 and rng.random() < realism.h264:
         low, high = realism.crf
         pixels = h264(pixels, int(rng.integers(low, high + 1)))
@@ -106,11 +107,6 @@ def compressed_clip(rng: np.random.Generator, clip: np.ndarray, realism: Realism
         quality = int(rng.integers(low, high + 1))
         pixels = np.stack([jpeg(frame, quality) for frame in pixels])
     return pixels.astype(np.float32) / 255
-
-
-def to_pixels(image: np.ndarray) -> np.ndarray:
-    """8-bit pixels of an image in [0,1]."""
-    return np.round(image.clip(0, 1) * 255).astype(np.uint8)
 
 
 def _tensor(pixels: np.ndarray) -> torch.Tensor:

@@ -22,9 +22,9 @@ from data.catalog import find_videos
 from data.clips import write_clip
 from data.compression import h264, jpeg
 from data.photo_catalog import find_sharp
-from data.realistic import to_pixels
 from data.synthesis.camera import NO_RESPONSE, STANDARD, Response
 from data.synthesis.exposure import mean_in_linear_light
+from data.synthesis.pair import to_file
 from data.synthesis.realism import Realism, developed_pair, side_needed
 from utils.errors import UserError
 from utils.files import atomic_path
@@ -125,11 +125,11 @@ def _pairs(
         other = _crop(rng, read_image(paths[int(rng.integers(len(paths)))]), side)
         length = rng.uniform(*kind.lengths)
         pair = developed_pair(rng, picture, other, size, kind.realism, length)
-        blurry = to_pixels(pair.blurry)
+        blurry = to_file(pair.blurry)
         if kind.quality:
             low, high = kind.quality
             blurry = jpeg(blurry, int(rng.integers(low, high + 1)))
-        yield f"{number:02d}_{path.stem}", blurry, to_pixels(pair.sharp), pair.length
+        yield f"{number:02d}_{path.stem}", blurry, to_file(pair.sharp), pair.length
 
 
 def _crop(rng: np.random.Generator, picture: np.ndarray, side: int) -> np.ndarray:
@@ -161,7 +161,7 @@ def _write_large(folder: Path, target: Path, seed: int) -> dict[str, float]:
         size = side - side_needed(0)
         pair = developed_pair(rng, picture, other, size, realism, length)
         _write_pair(
-            target / "pictures" / LARGE, path.stem, to_pixels(pair.blurry), to_pixels(pair.sharp)
+            target / "pictures" / LARGE, path.stem, to_file(pair.blurry), to_file(pair.sharp)
         )
         lengths[path.stem] = round(pair.length, 2)
     return lengths
@@ -222,7 +222,7 @@ def _exposed(sharp: Sequence[np.ndarray], middle: int, half: int, kind: ClipKind
     if not half:
         return sharp[middle]
     frames = [_in_unit(frame) for frame in sharp[middle - half : middle + half + 1]]
-    return to_pixels(mean_in_linear_light(frames, kind.response))
+    return to_file(mean_in_linear_light(frames, kind.response))
 
 
 def _in_unit(pixels: np.ndarray) -> np.ndarray:

@@ -70,12 +70,11 @@ class Realism:
 
 @dataclass(frozen=True)
 class Developed:
-    """A pair [S,S,3] in [0,1] before compression, the length of its blur in px and the steps."""
+    """A pair [S,S,3] in [0,1] before compression, and the length of its blur in px."""
 
     blurry: np.ndarray
     sharp: np.ndarray
     length: float
-    steps: tuple[str, ...]
 
 
 def draw_length(rng: np.random.Generator, realism: Realism) -> float:
@@ -117,7 +116,6 @@ def developed_pair(
 
     Both are [side_needed(size),side_needed(size),3] uint8. length: of the blur, none: drawn.
     """
-    steps = []
     if length is None:
         length = draw_length(rng, realism)
     response = draw_response(rng, realism)
@@ -125,27 +123,23 @@ def developed_pair(
     side = len(picture)
     if rng.random() < realism.night:
         light = add_streaks(light * np.float32(rng.uniform(0.05, 0.3)), rng, 5, 40, 8.0, 2)
-        steps.append("night")
     elif rng.random() < realism.highlights:
         light = brightened_highlights(light, rng.uniform(1, realism.max_highlight))
-        steps.append("highlights")
     varying = rng.random() < realism.turning
     turning, zooming = rng.uniform(0, 1, 2) if varying else (0.0, 0.0)
     poses = draw_poses(rng, length, turning, zooming, side)
     layers = [Layer(light, poses)]
     if rng.random() < realism.layers:
         layers = _with_object(rng, layers[0], _light(response, other), length)
-        steps.append("layers")
     centre = tuple(rng.uniform(-1.5 * size, 1.5 * size, 2)) if varying else (0.0, 0.0)
     blurred, sharp = exposed(layers, size, centre)
     blurry = _encoded(response, blurred.clip(0), rng)
     if isinstance(response, Camera):
-        steps.append("camera")
         sharp = response.curve.encoded(sharp)
     else:
         sharp = response.encoded(sharp)
     longest = max(blur_length(layer.poses) for layer in layers)
-    return Developed(blurry, sharp, longest, tuple(steps))
+    return Developed(blurry, sharp, longest)
 
 
 def _with_object(

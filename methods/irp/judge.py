@@ -28,9 +28,10 @@ def mixed_score(potential: float, picture: np.ndarray) -> float:
     picture = resize_to(picture, LONGEST)
     noise = noise_deviation(picture)
     quiet = 1 / (1 + (noise / QUIET) ** 2)
-    clean_sum = sum(weight * fine_detail(picture, scale, noise) for scale, weight in DETAIL.items())
+    detail = {scale: fine_detail(picture, scale, noise) for scale in DETAIL | DETAIL_IN_NOISE}
+    clean_sum = sum(weight * detail[scale] for scale, weight in DETAIL.items())
     noisy_sum = POTENTIAL * potential
     for scale, weight in DETAIL_IN_NOISE.items():
-        noisy_sum += weight * fine_detail(picture, scale, noise)
+        noisy_sum += weight * detail[scale]
     total = quiet * clean_sum + (1 - quiet) * noisy_sum + NOISE * math.log(noise + 0.5)
     return 1 / (1 + math.exp(-(total - CENTRE) / SPREAD))
