@@ -54,7 +54,9 @@ class RealisticPairs(Dataset):
         picture = self._part(rng, path, size)
         other = self._part(rng, self.pictures[int(rng.integers(len(self)))], size)
         pair = developed_pair(rng, picture, other, size, self.realism)
-        blurry = compressed(rng, to_file(pair.blurry), self.realism)
+        blurry = to_file(pair.blurry)
+        if not pair.clean:
+            blurry = compressed(rng, blurry, self.realism)
         images = [_tensor(blurry), _tensor(to_file(pair.sharp))]
         blurry, sharp = self.vary(images, self.size, rng)
         return {"blurry": blurry, "sharp": sharp, "name": path.stem}

@@ -30,7 +30,9 @@ from utils.errors import UserError
 from utils.files import atomic_path
 from utils.image import in_8bit, read_image, resize_to, write_image
 
-PLAIN = Realism(camera=0, srgb=0, highlights=0, night=0, turning=0, layers=0, jpeg=0, max_length=64)
+PLAIN = Realism(
+    camera=0, srgb=0, highlights=0, night=0, turning=0, layers=0, jpeg=0, clean=0, max_length=64
+)
 
 
 @dataclass(frozen=True)

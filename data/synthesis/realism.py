@@ -1,7 +1,7 @@
 """What makes a synthesised photo like a real one: which steps a sample goes through, and how."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -18,11 +18,12 @@ class Realism:
     """Fractions of the samples (0..1) that go through each step, and the ranges of what is drawn.
 
     unblurred, mild: samples without blur, and with 0-2 px; the rest has 2 px to `max_length`, by
-    its logarithm. camera: developed by a random camera with noise in its mosaic
-    (data/synthesis/development.py), of these `sharpening` and `noise_reduction`; shot_noise: the
-    range of its noise. srgb: averaged in sRGB space, as GoPro's `blur`; neither: in light of gamma
-    2.2. highlights: light beyond what the picture holds is kept until after the average, up to
-    max_highlight times. night: dark, with lights. turning: blur varies over the frame (rotation,
+    its logarithm. clean: of the unblurred and mild samples, without noise and compression, so that
+    smoothing what is sharp is never right. camera: developed by a random camera with noise in its
+    mosaic (data/synthesis/development.py), of these `sharpening` and `noise_reduction`; shot_noise:
+    the range of its noise. srgb: averaged in sRGB space, as GoPro's `blur`; neither: in light of
+    gamma 2.2. highlights: light beyond what the picture holds is kept until after the average, up
+    to max_highlight times. night: dark, with lights. turning: blur varies over the frame (rotation,
     zoom). layers: something nearer moves by more, or by itself. jpeg: compressed with a quality
     from jpeg_quality and 4:2:0. h264: clips compressed with a crf from the range. sharp_neighbours:
     clips in which frames beside the middle are sharp or much less blurred than it.
@@ -30,6 +31,7 @@ class Realism:
 
     unblurred: float = 0.12
     mild: float = 0.13
+    clean: float = 0.5
     max_length: float = 50.0
     camera: float = 0.4
     shot_noise: tuple[float, float] = (1e-4, 0.006)
@@ -70,11 +72,15 @@ class Realism:
 
 @dataclass(frozen=True)
 class Developed:
-    """A pair [S,S,3] in [0,1] before compression, and the length of its blur in px."""
+    """A pair [S,S,3] in [0,1] before compression, and the length of its blur in px.
+
+    clean: it has no noise and is not to be compressed.
+    """
 
     blurry: np.ndarray
     sharp: np.ndarray
     length: float
+    clean: bool
 
 
 def draw_length(rng: np.random.Generator, realism: Realism) -> float:
@@ -85,6 +91,16 @@ def draw_length(rng: np.random.Generator, realism: Realism) -> float:
     if kind < realism.unblurred + realism.mild:
         return rng.uniform(0, MILD_PX)
     return math.exp(rng.uniform(math.log(MILD_PX), math.log(realism.max_length)))
+
+
+def draw_clean(rng: np.random.Generator, realism: Realism, length: float) -> bool:
+    """Whether a sample with blur of `length` px is spared noise and compression."""
+    return length <= MILD_PX and rng.random() < realism.clean
+
+
+def without_noise(realism: Realism) -> Realism:
+    """The same, without cameras, whose noise is part of them, and compression."""
+    return replace(realism, camera=0.0, jpeg=0.0, h264=0.0)
 
 
 def draw_response(rng: np.random.Generator, realism: Realism) -> Camera | Response:
@@ -118,6 +134,9 @@ def developed_pair(
     """
     if length is None:
         length = draw_length(rng, realism)
+    clean = draw_clean(rng, realism, length)
+    if clean:
+        realism = without_noise(realism)
     response = draw_response(rng, realism)
     light = _light(response, picture)
     side = len(picture)
@@ -139,7 +158,7 @@ def developed_pair(
     else:
         sharp = response.encoded(sharp)
     longest = max(blur_length(layer.poses) for layer in layers)
-    return Developed(blurry, sharp, longest)
+    return Developed(blurry, sharp, longest, clean)
 
 
 def _with_object(
