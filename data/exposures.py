@@ -25,7 +25,7 @@ from data.realistic import compressed_clip
 from data.synthesis.camera import NO_RESPONSE, STANDARD, Response
 from data.synthesis.development import Camera
 from data.synthesis.exposure import InBetween, exposure_times
-from data.synthesis.realism import Realism, draw_response
+from data.synthesis.realism import Realism, draw_clean, draw_response, without_noise
 from utils.errors import UserError
 from utils.files import atomic_path, write_text
 from utils.image import resize_to
@@ -42,6 +42,7 @@ MAX_RATE = 8  # frames of the high rate per interval of the video
 UNBLURRED_FRACTION = 0.2
 PLAIN_FRACTION = 0.2  # means of whole frames
 PLAIN_FRAMES = (3, 5, 7, 9)  # odd, so that a real frame is the middle
+OVERLAPPING_FRACTION = 0.4  # exposures longer than the time to the next, with `realism`
 LONGEST_EXPOSURE = 9.0  # frame intervals
 MAX_FRAMES_PER_EXPOSURE = 33  # of the high rate
 _PIXEL_VALUES = np.arange(256, dtype=np.uint8)
@@ -131,14 +132,18 @@ class ExposedVideos(Dataset):
         exposures = [offsets] * self.frames
         if self.realism and rng.random() < self.realism.sharp_neighbours:
             exposures = _with_sharp_neighbours(rng, exposures)
-        response = self._draw_response(rng)
+        realism = self.realism
+        clean = realism and len(offsets) == 1 and draw_clean(rng, realism, 0)
+        if clean:
+            realism = without_noise(realism)
+        response = self._draw_response(rng, realism)
         blurry, sharp = self._expose(rng, video, middles, exposures, window, response)  # [T,S,S,3]
         if rng.random() < 0.5:  # time has no direction in an exposure
             blurry = blurry[::-1]
             sharp = sharp[::-1]
             middles = middles[::-1]
-        if self.realism:
-            blurry = compressed_clip(rng, blurry, self.realism)
+        if realism:
+            blurry = compressed_clip(rng, blurry, realism)
         else:
             blurry = degrade(rng, blurry, noise_fraction=0.3, jpeg_fraction=0.2)
         sharp = np.round(sharp * 255) / 255
@@ -182,6 +187,8 @@ class ExposedVideos(Dataset):
             offsets = np.round(times).astype(int)
         min_stride = math.ceil(exposure)
         max_stride = min(2 * min_stride, longest)
+        if self.realism and rng.random() < OVERLAPPING_FRACTION:
+            min_stride = 1
         return offsets, int(rng.integers(min_stride, max_stride + 1))
 
     def _draw_window(
@@ -207,9 +214,11 @@ class ExposedVideos(Dataset):
         ]
         return windows[int(np.argmax(changes))]
 
-    def _draw_response(self, rng: np.random.Generator) -> Camera | Response:
-        if self.realism:
-            return draw_response(rng, self.realism)
+    def _draw_response(
+        self, rng: np.random.Generator, realism: Realism | None
+    ) -> Camera | Response:
+        if realism:
+            return draw_response(rng, realism)
         if self.srgb_fraction and rng.random() < self.srgb_fraction:
             return NO_RESPONSE
         return STANDARD

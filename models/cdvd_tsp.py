@@ -43,7 +43,9 @@ class CDVDTSP(VideoNetwork):
     pixel by a second output in 0..1. flow: "pwc" (learned) or "dis" (OpenCV's DIS, no weights).
     align_corners: sampling convention, see models/warp.py. body: what reconstructs, "residual"
     (published) or "naf": NAFNet with `blocks` blocks at its bottom, which predicts a correction of
-    the centre frame whatever kernel_size, global_skip and gate say. prior: without it ones stand in
+    the centre frame whatever kernel_size, global_skip and gate say; coarse_blocks: of a level below
+    that bottom, blend: the aligned neighbours may be added as they are (both: see AlignedNAFNet).
+    prior: without it ones stand in
     its place (the paper's ablation). recurrent: the reconstruction also sees its own result for the
     previous frame, aligned; clips may then be longer than 2T+1 frames.
     """
@@ -62,12 +64,16 @@ class CDVDTSP(VideoNetwork):
         body: str = "residual",
         prior: bool = True,
         recurrent: bool = False,
+        coarse_blocks: int = 0,
+        blend: bool = False,
     ):
         super().__init__()
         if body not in ("residual", "naf"):
             raise ValueError(f"unknown body {body!r}: choose from residual, naf")
         if flow not in FLOWS:
             raise ValueError(f"unknown flow {flow!r}: choose from {', '.join(FLOWS)}")
+        if body != "naf" and (coarse_blocks or blend):
+            raise ValueError("coarse_blocks and blend are of body naf")
         if stages < 1:
             raise ValueError(f"a cascade has at least one stage, got stages={stages}")
         self.stages = stages
@@ -86,7 +92,10 @@ class CDVDTSP(VideoNetwork):
         self.recurrent = recurrent
         channels = 13 if recurrent else 10
         if body == "naf":
-            self.reconstruction: nn.Module = AlignedNAFNet(channels, width, blocks, downscale)
+            self.reconstruction: nn.Module = AlignedNAFNet(
+                channels, width, blocks, downscale, coarse_blocks, blend
+            )
+            self.multiple = self.reconstruction.multiple
             self.reconstruction_bytes_per_pixel = self.reconstruction.bytes_per_pixel
         else:
             self.reconstruction = Reconstruction(

@@ -75,56 +75,102 @@ class Reconstruction(nn.Module):
 
 
 class AlignedNAFNet(NAFNet):
-    """NAFNet (two levels above its bottom) on the same channels.
+    """NAFNet on the same channels: a correction of the centre frame, zero at first.
 
-    It predicts a correction of the centre frame, zero at first.
+    blocks: at 1/4 of the resolution of its first level, its bottom; coarse_blocks: at a level
+    below, 0: there is none. With `blend` two further outputs per pixel say how much of the warped
+    neighbours' difference from the centre is added as it is, so that what a sharp neighbour shows
+    need not pass through the network.
     """
 
-    def __init__(self, channels: int, width: int, blocks: int, downscale: int):
-        super().__init__(width, (1, 1), blocks, (1, 1), downscale)
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        blocks: int,
+        downscale: int,
+        coarse_blocks: int = 0,
+        blend: bool = False,
+    ):
+        if coarse_blocks:
+            super().__init__(width, (1, 1, blocks), coarse_blocks, (1, 1, 1), downscale)
+        else:
+            super().__init__(width, (1, 1), blocks, (1, 1), downscale)
+        self.blend = blend
         self.intro = nn.Conv2d(channels * downscale**2, width, 3, padding=1)
+        outputs = 5 if blend else 3
+        self.ending = nn.Conv2d(width, outputs * downscale**2, 3, padding=1)
         nn.init.zeros_(self.ending.weight)
         nn.init.zeros_(self.ending.bias)
 
     def forward(self, stacked: Tensor, centre: Tensor) -> Tensor:
         """Restored frame [B,3,H,W] from the channels [B,10 or 13,H,W] and the centre [B,3,H,W]."""
-        return centre + self.correction(unshuffled_convolution(stacked, self.intro, self.downscale))
+        outputs = self.correction(unshuffled_convolution(stacked, self.intro, self.downscale))
+        restored = centre + outputs[:, :3]
+        if self.blend:
+            neighbours = (stacked[:, 0:3], stacked[:, 6:9])
+            for index, neighbour in enumerate(neighbours, start=3):
+                restored = restored + outputs[:, index : index + 1] * (neighbour - centre)
+        return restored
 
     def start_from(self, other: NAFNet, blocks: Sequence[int] | None = None) -> None:
         """Begin as another NAFNet of the same width.
 
         That is one for single images, which sees the centre frame alone, or one for video that was
-        trained without `recurrent`. blocks: if it has more blocks at the bottom, the ones to take,
-        counted from 0; none: the first ones. Raises ValueError for a network of another shape or
-        without these blocks.
+        trained without `recurrent`. blocks: if it has more blocks at 1/4 of its first level's
+        resolution, the ones to take, counted from 0; none: the first ones. Of a coarser level the
+        first blocks are taken; one that the other does not have starts without effect. Raises
+        ValueError for a network of another shape or without these blocks.
         """
-        depth = len(self.middle)
-        if blocks is None or len(other.middle) == depth:
+        depth = len(_deep_blocks(self))
+        available = _deep_blocks(other)
+        if blocks is None or len(available) == depth:
             blocks = range(depth)
-        if len(blocks) != depth or not all(0 <= block < len(other.middle) for block in blocks):
-            raise ValueError(
-                f"the blocks {list(blocks)} of {len(other.middle)} can't start {depth}"
-            )
-        state = other.state_dict()
+        if len(blocks) != depth or not all(0 <= block < len(available) for block in blocks):
+            raise ValueError(f"the blocks {list(blocks)} of {len(available)} can't start {depth}")
+        state = self.state_from(other)
+        prefix = "encoders.2" if len(self.encoders) > 2 else "middle"
         for index, block in enumerate(blocks):
-            state |= other.middle[block].state_dict(prefix=f"middle.{index}.")
-        own = self.state_dict()
-        first = own.pop("intro.weight")
-        taken = {
-            key: state[key] for key in own if key in state and state[key].shape == own[key].shape
-        }
-        seen = state["intro.weight"]
+            state |= available[block].state_dict(prefix=f"{prefix}.{index}.")
         photo = not isinstance(other, AlignedNAFNet)
         offset = 3 * self.downscale**2 if photo else 0  # a photo's colours are the centre frame's
-        fits = offset + seen.shape[1] <= first.shape[1] and len(taken) == len(own)
+        own = self.state_dict()
+        for key, columns in (("intro.weight", offset), ("ending.weight", 0), ("ending.bias", 0)):
+            state[key] = _zero_padded(state[key], own[key], columns)
+        taken = {key: state[key] for key in own if key in state}
+        fits = all(taken[key].shape == own[key].shape for key in taken) and len(taken) == len(own)
         if other.downscale != self.downscale or not fits:
             raise ValueError(
                 f"a NAFNet of width {other.width} with {other.downscale}x space-to-depth can't "
                 f"start one of width {self.width}"
             )
-        first = torch.zeros_like(first)
-        first[:, offset : offset + seen.shape[1]] = seen
-        self.load_state_dict(taken | {"intro.weight": first})
+        self.load_state_dict(taken)
+
+
+def _deep_blocks(network: NAFNet) -> nn.Sequential:
+    """The blocks at 1/4 of the resolution of the first level."""
+    return network.encoders[2] if len(network.encoders) > 2 else network.middle
+
+
+def _zero_padded(values: Tensor, own: Tensor, column: int) -> Tensor:
+    """Zeros of the shape of `own` with `values` in its first rows, from a column on.
+
+    Values that do not fit are returned as they are.
+    """
+    rows = len(values)
+    if values.ndim == 1:
+        fits = rows <= len(own)
+    else:
+        fits = rows <= len(own) and column + values.shape[1] <= own.shape[1]
+        fits = fits and values.shape[2:] == own.shape[2:]
+    if not fits:
+        return values
+    padded = torch.zeros_like(own)
+    if values.ndim == 1:
+        padded[:rows] = values
+    else:
+        padded[:rows, column : column + values.shape[1]] = values
+    return padded
 
 
 def _residual(channels: int, blocks: int, kernel_size: int) -> list[nn.Module]:

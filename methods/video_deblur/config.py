@@ -210,6 +210,9 @@ class TrainConfig:
         "1*L1+2*HEM",
         "weighted sum of L1, MSE, Charbonnier, PSNR (its negative), FFT, HEM (hard examples)",
     )
+    psnr_floor: float = option(
+        1e-3, "loss PSNR: added to the mean squared error before the logarithm"
+    )
     gradient_norm: float = option(0.0, GRADIENT_NORM)
     accumulate: int = option(1, ACCUMULATE, minimum=1)
     average: float = option(0.0, AVERAGE)

@@ -118,7 +118,7 @@ class VideoTask:
             restored = torch.cat([result.flatten(1, 2) for result, _ in outputs], 1)
             truth = torch.cat([sharp[:, frames].flatten(1, 2) for _, frames in outputs], 1)
             # [B,12,H,W] for two stages
-        return weighted_losses(self.loss, restored, truth, generators)
+        return weighted_losses(self.loss, restored, truth, generators, self.config.psnr_floor)
 
     def evaluate(self) -> Validation:
         """PSNR by protocol `cdvd_train` over the inner frames of every video.

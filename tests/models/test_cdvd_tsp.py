@@ -150,6 +150,38 @@ def test_a_photo_network_starts_the_video_network():
         ).reconstruction.start_from(photo)
 
 
+def test_a_photo_network_with_a_coarse_level_starts_the_video_network():
+    """Also one that has the level below starts from one that lacks it."""
+    torch.manual_seed(0)
+    shape = {"width": 6, "downscale": 2}
+    fine = NAFNet(encoder=(1, 1), middle=3, decoder=(1, 1), **shape).eval()
+    coarse = NAFNet(encoder=(1, 1, 3), middle=2, decoder=(1, 1, 1), **shape).eval()
+    clip = torch.rand(1, 3, 3, 32, 48)
+    for photo in (fine, coarse):
+        for parameter in photo.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        network = CDVDTSP(
+            stages=1, blocks=3, coarse_blocks=2, blend=True, flow="dis", body="naf", **shape
+        ).eval()
+        network.reconstruction.start_from(photo)
+        with torch.inference_mode():
+            assert (network(clip) - photo(clip[:, 1])).abs().max() < 1e-5
+    with pytest.raises(ValueError, match="can't start"):
+        CDVDTSP(stages=1, blocks=3, flow="dis", body="naf", **shape).start_from(coarse)
+
+
+def test_blending_can_copy_an_aligned_neighbour():
+    """With a gain of 1 for the following frame the result is that frame, warped."""
+    network = CDVDTSP(stages=1, width=4, blocks=1, flow="dis", body="naf", blend=True).eval()
+    with torch.no_grad():
+        network.reconstruction.ending.bias[4] = 1  # red, green, blue, previous, following
+    still = torch.rand(1, 3, 32, 48).expand(1, 3, -1, -1)
+    stacked = torch.cat((still, still * 0.5, still.flip(-1), still[:, :1]), 1)
+    with torch.inference_mode():
+        restored = network.reconstruction(stacked, still * 0.5)
+    assert (restored - still.flip(-1)).abs().max() < 1e-6
+
+
 def test_a_video_network_starts_a_recurrent_one():
     """The recurrent one ignores its own result at first; the other way round is refused."""
     torch.manual_seed(0)
