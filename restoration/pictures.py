@@ -1,5 +1,6 @@
 """Restore picture files, or a video file frame by frame, with a single-image network."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from restoration.image import ImageRestorer
 from restoration.run import Job, Results, Stopwatch, finish, finish_part, improvement, score
 from restoration.scale import check_size
 from utils import distributed
-from utils.errors import noting, raise_left_out
+from utils.errors import UserError, noting, raise_left_out
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.scoring import Scores, Triple, read_truth
 from utils.image import image_size, in_8bit, in_depth, read_8bit, to_tensor
@@ -22,6 +23,8 @@ from utils.report import MAX_PANELS, Example, spread
 from utils.video import VideoFile
 from utils.video_part import VideoPart
 from utils.video_writer import VideoWriter
+
+QUICK = 1000  # so many headers are soon read
 
 
 def run_pictures(
@@ -104,7 +107,10 @@ def _restore_all(
     shown = {picture.name for picture in spread(shard, MAX_PANELS)}
     mistakes: list[str] = []
     watch = Stopwatch("picture", restorer.device)
-    with distributed.synchronized(), Progress(total=len(shard), unit="picture") as bar:
+    with (
+        distributed.synchronized(),
+        Progress(total=len(shard), unit="picture", estimates=True, sizes=_sizes(shard)) as bar,
+    ):
         photos = ahead(
             _photos(job, restorer, shard, several=len(pictures) > 1), depth=1
         )  # may be large
@@ -115,7 +121,9 @@ def _restore_all(
                     restored = _restored(restorer, photo, deep)
                     write(result_path(job.output_dir, picture), *restored)
                     watch.done += 1
-                bar.update()
+                    bar.update()
+                else:
+                    bar.skip()
         for picture, mistake in zip(shard, mistakes):
             if picture.name in shown and not mistake:
                 target = result_path(job.output_dir, picture)
@@ -130,6 +138,17 @@ def _restore_all(
     if tiles > 1:
         print(f"note: pictures are restored in tiles, {results.tiles} each")
     return results
+
+
+def _sizes(pictures: Sequence[Picture]) -> list[int]:
+    """How many pixels the pictures have; [] where it takes long to tell."""
+    paths = [picture.blurry for picture in pictures]
+    if len(paths) > QUICK or any(path.suffix.lower() in (".tif", ".tiff") for path in paths):
+        return []
+    try:
+        return [math.prod(image_size(path)) for path in paths]
+    except UserError:
+        return []  # of a damaged one, which is told later
 
 
 def _photos(
@@ -158,7 +177,7 @@ def _restore_frames(
     with (
         VideoWriter(target, source, job.lossless, job.crf) as writer,
         Behind(writer.write) as write,
-        Progress(total=source.count, unit="frame") as bar,
+        Progress(total=source.count, unit="frame", estimates=True) as bar,
     ):
         for index, (timestamp, duration, pixels) in enumerate(ahead(source.timed())):
             restored = in_depth(restorer.restore(to_tensor(pixels)), pixels.dtype)

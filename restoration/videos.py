@@ -88,7 +88,7 @@ def _restore_all(
     shard = distributed.shard(_parts(job, job.own_part(videos), restorer))
     shown = max(MAX_PANELS // len(videos), 1)
     with distributed.synchronized():
-        with Progress(total=_total(shard, job), unit="frame") as bar:
+        with Progress(total=_total(shard, job), unit="frame", estimates=True) as bar:
             work = _Restoration(job, restorer, border, left_out, shown, bar)
             for video, frames in shard:
                 if video.file:
@@ -156,7 +156,7 @@ class _Restoration:
             self._note_scored(video, zip(span.indices, writer.paths), scored)
         if reason := self._why_skipped(count, writer):
             self.bar.write(f"{video.name}: {reason}")
-            self.bar.update(len(frames or video.blurry))
+            self.bar.skip(len(frames or video.blurry))
             return
         if count == 1:
             self.bar.write(
@@ -235,6 +235,7 @@ class _Restoration:
         target = video_target(self.job, video.file)
         if self.job.skip_existing and target.is_file():
             self.bar.write(f"{video.name}: {target} exists, skipped")
+            self.bar.skip(source.count or 0)
             return
         self._plan_memory(video, source.size)
         border = self.border or (source.count or 2 * self.lost + 1) < 2 * self.lost + 1

@@ -62,3 +62,52 @@ def test_a_sentence_tells_rate_and_remaining_time(monkeypatch):
     assert rate(0.02, "step") == "50 s per step"
     times = [duration(seconds) for seconds in (40, 600, 9000, 400_000)]
     assert times == ["40 s", "10 min", "2.5 h", "4.6 days"]
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_an_estimate_is_said_once_from_the_first_steps(clock, capsys):
+    bar = Progress(total=300, unit="frame", estimates=True)
+    for seconds in (20, 22.8, 25.6, 28.4):  # the first one warms up
+        clock[0] = seconds
+        bar.update()
+    assert capsys.readouterr().out == "about 14 min for 300 frames at 0.36 frames/s\n"
+
+
+def test_short_work_needs_no_estimate(clock, capsys):
+    bar = Progress(total=12, unit="frame", estimates=True)
+    for step in range(1, 13):
+        clock[0] = 2.0 * step
+        bar.update()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_long_first_step_is_enough(clock, capsys):
+    bar = Progress(total=10, unit="picture", estimates=True)
+    clock[0] = 60.0
+    bar.update()
+    assert capsys.readouterr().out == "about 10 min for 10 pictures at 60 s per picture\n"
+
+
+def test_what_was_done_before_tells_nothing_of_the_rest(clock, capsys):
+    bar = Progress(total=300, unit="frame", estimates=True)
+    bar.skip(200)
+    for seconds in (1, 11):
+        clock[0] = seconds
+        bar.update()
+    assert capsys.readouterr().out == "about 17 min for 100 frames at 0.1 frames/s\n"
+    assert bar.sentence() == "202 of 300 frames, 0.18 frames/s, about 9 min left"
+
+
+def test_large_pictures_take_longer(clock, capsys):
+    bar = Progress(total=4, unit="picture", estimates=True, sizes=[1, 1, 12, 12])
+    for seconds in (5, 10):
+        clock[0] = seconds
+        bar.update()
+    # 26 units of work at 5 s each
+    assert capsys.readouterr().out == "about 2 min for 4 pictures at 32 s per picture\n"
