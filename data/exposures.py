@@ -22,10 +22,10 @@ from torch.utils.data import Dataset
 from data.augment import crop_and_turn, degrade
 from data.catalog import Video
 from data.realistic import compressed_clip
-from data.synthesis.camera import NO_RESPONSE, STANDARD, Response
+from data.synthesis.camera import NO_RESPONSE, STANDARD
 from data.synthesis.development import Camera
 from data.synthesis.exposure import InBetween, exposure_times
-from data.synthesis.realism import Realism, draw_clean, draw_response, without_noise
+from data.synthesis.realism import Realism, draw_camera_of, draw_clean, without_noise
 from utils.errors import UserError
 from utils.files import atomic_path, write_text
 from utils.image import resize_to
@@ -136,8 +136,8 @@ class ExposedVideos(Dataset):
         clean = realism and len(offsets) == 1 and draw_clean(rng, realism, 0)
         if clean:
             realism = without_noise(realism)
-        response = self._draw_response(rng, realism)
-        blurry, sharp = self._expose(rng, video, middles, exposures, window, response)  # [T,S,S,3]
+        camera = self._draw_camera(rng, realism)
+        blurry, sharp = self._expose(rng, video, middles, exposures, window, camera)  # [T,S,S,3]
         if rng.random() < 0.5:  # time has no direction in an exposure
             blurry = blurry[::-1]
             sharp = sharp[::-1]
@@ -214,14 +214,12 @@ class ExposedVideos(Dataset):
         ]
         return windows[int(np.argmax(changes))]
 
-    def _draw_response(
-        self, rng: np.random.Generator, realism: Realism | None
-    ) -> Camera | Response:
+    def _draw_camera(self, rng: np.random.Generator, realism: Realism | None) -> Camera:
         if realism:
-            return draw_response(rng, realism)
+            return draw_camera_of(rng, realism)
         if self.srgb_fraction and rng.random() < self.srgb_fraction:
-            return NO_RESPONSE
-        return STANDARD
+            return Camera(NO_RESPONSE)
+        return Camera(STANDARD)
 
     def _expose(
         self,
@@ -230,23 +228,21 @@ class ExposedVideos(Dataset):
         middles: np.ndarray,
         exposures: Sequence[np.ndarray],
         window: tuple[slice, slice],
-        response: Camera | Response,
+        camera: Camera,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The exposures around the middles and their middle frames, [T,S,S,3] in [0,1].
 
         exposures: the frames of each, counted from its middle.
         """
-        camera = response if isinstance(response, Camera) else None
-        curve = camera.curve if camera else response
-        linear_of = curve.linear(_PIXEL_VALUES)
+        linear_of = camera.light(_PIXEL_VALUES)
         blurry = []
         sharp = []
         for middle, offsets in zip(middles, exposures, strict=True):
             total = sum(linear_of[video.frames[index][window]] for index in middle + offsets)
             light = self._resized(total / len(offsets))
-            blurry.append(camera.developed(light, rng) if camera else curve.encoded(light))
+            blurry.append(camera.developed(light, rng))
             sharp_light = self._resized(linear_of[video.frames[middle][window]])
-            sharp.append(curve.encoded(sharp_light))
+            sharp.append(camera.curve.encoded(sharp_light))
         return np.stack(blurry), np.stack(sharp)
 
     def _resized(self, image: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from data.synthesis.camera import Response
+
 # CIE XYZ -> colours of four sensors, and linear sRGB -> XYZ (Brooks et al.).
 SENSORS = np.array(
     [
@@ -67,16 +69,17 @@ class ToneCurve:
 
 @dataclass(frozen=True)
 class Camera:
-    """How one camera sees and develops.
+    """How one camera sees and develops; by default it is its curve alone.
 
-    to_sensor [3,3]: linear sRGB to the sensor's colours. gains [3]: its white balance, at least 1.
-    shot, read: variance of the noise at a signal s of full scale 1: shot * s + read.
-    noise_reduction: 0 .. 1, fraction of the fine grain taken away. sharpening: amount of an unsharp
-    mask of 1 px.
+    curve: a tone curve, or the response of a camera without a sensor of its own. to_sensor [3,3]:
+    linear sRGB to the sensor's colours; none: there is no sensor, and no noise. gains [3]: its
+    white balance, at least 1. shot, read: variance of the noise at a signal s of full scale 1: shot
+    * s + read. noise_reduction: 0 .. 1, fraction of the fine grain taken away. sharpening: amount
+    of an unsharp mask of 1 px.
     """
 
-    curve: ToneCurve = ToneCurve()
-    to_sensor: np.ndarray = field(default_factory=lambda: np.eye(3, dtype=np.float32))
+    curve: ToneCurve | Response = ToneCurve()
+    to_sensor: np.ndarray | None = None
     gains: np.ndarray = field(default_factory=lambda: np.ones(3, np.float32))
     shot: float = 0.0
     read: float = 0.0
@@ -89,12 +92,9 @@ class Camera:
 
     def developed(self, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The picture in [0,1] of light, which may exceed 1."""
-        sensor = light @ np.float32(self.to_sensor.T) / np.float32(self.gains)
-        if self.shot or self.read:
-            sensor = sensor + mosaic_noise(sensor, rng, self.shot, self.read)
-        from_sensor = np.linalg.inv(self.to_sensor)
-        developed = (sensor.clip(max=1) * np.float32(self.gains)) @ np.float32(from_sensor.T)
-        image = self.curve.encoded(developed)
+        if self.to_sensor is not None:
+            light = self._through_sensor(light, rng)
+        image = self.curve.encoded(light.clip(0))
         if self.noise_reduction:
             smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
             image = image + np.float32(self.noise_reduction) * _grain(smooth - image)
@@ -102,6 +102,13 @@ class Camera:
             detail = image - cv2.GaussianBlur(image, (0, 0), 1.0)
             image = image + np.float32(self.sharpening) * detail
         return image.clip(0, 1)
+
+    def _through_sensor(self, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        sensor = light @ np.float32(self.to_sensor.T) / np.float32(self.gains)
+        if self.shot or self.read:
+            sensor = sensor + mosaic_noise(sensor, rng, self.shot, self.read)
+        from_sensor = np.linalg.inv(self.to_sensor)
+        return (sensor.clip(max=1) * np.float32(self.gains)) @ np.float32(from_sensor.T)
 
 
 def draw_camera(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from data.synthesis.camera import NO_RESPONSE, STANDARD, Response, add_streaks
+from data.synthesis.camera import NO_RESPONSE, STANDARD, add_streaks
 from data.synthesis.development import Camera, brightened_highlights, draw_camera
 from data.synthesis.shake import Layer, blur_length, draw_poses, exposed, random_blob
 
@@ -103,7 +103,7 @@ def without_noise(realism: Realism) -> Realism:
     return replace(realism, camera=0.0, jpeg=0.0, h264=0.0)
 
 
-def draw_response(rng: np.random.Generator, realism: Realism) -> Camera | Response:
+def draw_camera_of(rng: np.random.Generator, realism: Realism) -> Camera:
     """What turns light into the sample's pixels: a camera, sRGB space as it is, or gamma 2.2."""
     kind = rng.random()
     if kind < realism.camera:
@@ -111,8 +111,8 @@ def draw_response(rng: np.random.Generator, realism: Realism) -> Camera | Respon
         denoised = rng.random() < realism.noise_reduction
         return draw_camera(rng, sharpened, denoised, realism.shot_noise)
     if kind < realism.camera + realism.srgb:
-        return NO_RESPONSE
-    return STANDARD
+        return Camera(NO_RESPONSE)
+    return Camera(STANDARD)
 
 
 def side_needed(size: int) -> int:
@@ -137,8 +137,8 @@ def developed_pair(
     clean = draw_clean(rng, realism, length)
     if clean:
         realism = without_noise(realism)
-    response = draw_response(rng, realism)
-    light = _light(response, picture)
+    camera = draw_camera_of(rng, realism)
+    light = camera.light(picture)
     side = len(picture)
     if rng.random() < realism.night:
         light = add_streaks(light * np.float32(rng.uniform(0.05, 0.3)), rng, 5, 40, 8.0, 2)
@@ -149,14 +149,11 @@ def developed_pair(
     poses = draw_poses(rng, length, turning, zooming, side)
     layers = [Layer(light, poses)]
     if rng.random() < realism.layers:
-        layers = _with_object(rng, layers[0], _light(response, other), length)
+        layers = _with_object(rng, layers[0], camera.light(other), length)
     centre = tuple(rng.uniform(-1.5 * size, 1.5 * size, 2)) if varying else (0.0, 0.0)
     blurred, sharp = exposed(layers, size, centre)
-    blurry = _encoded(response, blurred.clip(0), rng)
-    if isinstance(response, Camera):
-        sharp = response.curve.encoded(sharp)
-    else:
-        sharp = response.encoded(sharp)
+    blurry = camera.developed(blurred.clip(0), rng)
+    sharp = camera.curve.encoded(sharp)
     longest = max(blur_length(layer.poses) for layer in layers)
     return Developed(blurry, sharp, longest, clean)
 
@@ -182,17 +179,3 @@ def _with_object(
         if kind < 0.7:
             background = Layer(background.light, np.zeros_like(poses))
     return [background, Layer(light * alpha[..., None], poses, alpha)]
-
-
-def _light(response: Camera | Response, picture: np.ndarray) -> np.ndarray:
-    if isinstance(response, Camera):
-        return response.light(picture)
-    return response.linear(picture)
-
-
-def _encoded(
-    response: Camera | Response, light: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    if isinstance(response, Camera):
-        return response.developed(light, rng)
-    return response.encoded(light)

@@ -131,6 +131,18 @@ def test_without_blur_a_pair_is_equal(picture):
     assert np.abs(pair.sharp - picture[8:-8, 8:-8] / 255).max() < 1e-5
 
 
+def test_clean_samples_have_neither_noise_nor_compression(picture, tmp_path):
+    """Those without blur come out equal; with `clean` 0 none does."""
+    write_image(tmp_path / "a.png", picture)
+    noisy = {"unblurred": 1, "mild": 0, "camera": 1, "srgb": 0, "jpeg": 1, "layers": 0, "night": 0}
+    for clean in (0, 1):
+        realism = Realism(clean=clean, highlights=0, **noisy)
+        pairs = RealisticPairs(tmp_path, 32, realism, seed=1)
+        items = [pairs[epoch, 0] for epoch in range(4)]
+        equal = [torch.equal(item["blurry"], item["sharp"]) for item in items]
+        assert equal == [bool(clean)] * 4
+
+
 def test_lengths_come_in_the_stated_fractions():
     rng = np.random.default_rng(0)
     lengths = np.array([draw_length(rng, Realism(unblurred=0.3, mild=0.2)) for _ in range(4000)])
