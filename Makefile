@@ -1,5 +1,7 @@
 # make demo: the tour.  make test: the whole suite.  make check: style and structure.  make bench: speed tables.  make gpu-check: does it work on this GPU.  make docs: tables of figures.
 # Each creates .venv on first use; stamp files newer than the requirements make later calls work without network.
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu make demo: a small install, PyTorch of that index and no CuPy.
+# REQUIREMENTS=requirements-cuda12.txt make demo: for NVIDIA drivers older than 580.
 .PHONY: demo test check bench gpu-check lock docs format fuzz
 
 BIN := .venv/bin
@@ -51,10 +53,14 @@ docs: .venv/run.stamp
 	if [ -z "$$python" ]; then echo "error: Blurlab needs Python 3.11 or 3.12 with venv; install one or set PYTHON=/path/to/python" >&2; exit 2; fi; \
 	echo "creating .venv with $$python" && "$$python" -m venv .venv
 
-.venv/run.stamp: requirements.txt | .venv/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+REQUIREMENTS ?= $(if $(TORCH_INDEX),requirements-common.txt,requirements.txt)
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
+
+.venv/run.stamp: $(REQUIREMENTS) requirements-torch.txt requirements-common.txt | .venv/bin/python
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) -r requirements-torch.txt)
+	$(PIP) -r $(REQUIREMENTS)
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.txt .venv/run.stamp
-	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
 	@touch $@

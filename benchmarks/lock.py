@@ -34,12 +34,14 @@ def main() -> None:
 
 
 def requirements(files: tuple[str, ...]) -> list[Requirement]:
-    """What the lines of requirements files ask for on this platform."""
+    """What the lines of requirements files, and of those they name, ask for on this platform."""
     found = []
     for file in files:
         for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
             text = re.sub(r"(^|\s)#.*", "", line).strip()
-            if text:
+            if text.startswith("-r "):
+                found += requirements((text.removeprefix("-r ").strip(),))
+            elif text:
                 found.append(Requirement(text))
     return [one for one in found if one.marker is None or one.marker.evaluate()]
 

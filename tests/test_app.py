@@ -444,7 +444,7 @@ def test_files_of_others_are_refused(visit, site, tmp_path):
     files = {"files": ("a.png", (tmp_path / "mine.png").read_bytes())}
     uploaded = httpx.post(f"{site.url}gradio_api/upload", files=files).json()[0]
     link = Path(uploaded).with_name("link.png")
-    link.symlink_to(ROOT / "docs/sample.png")
+    link.symlink_to(ROOT / "docs/before_after.jpg")
     refused = (*hidden, shown, link, "https://example.org/a.png", f"http://{'../' * 30}{shown}")
     for path, end in ((uploaded, "complete"), *((path, "error") for path in refused)):
         # A client would upload its own file of this name.

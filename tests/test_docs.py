@@ -97,7 +97,7 @@ def test_a_planted_broken_link_is_seen():
     text = """# One thing: `a`, b
 [file](docs/commands.md) [here](#one-thing-a-b)
 [there](docs/conventions.md#folder-layouts---layout-normally-auto)
-![picture](docs/sample.png) [outside](https://example.org/none)
+![picture](docs/before_after.jpg) [outside](https://example.org/none)
 [gone](docs/none.md) [lost](#two) [lost](docs/commands.md#none) ![gone](docs/none.png)
 ```text
 [not a link](docs/none.md)

@@ -1,6 +1,8 @@
 """Scripts for clusters, the lock file and the Dockerfile: what can be checked without them."""
 
+import os
 import re
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +39,46 @@ def test_the_lock_file_holds_versions_that_the_requirements_allow():
     for wanted in requirements(FILES):
         name = re.sub(r"[-_.]+", "-", wanted.name).lower()
         assert wanted.specifier.contains(pins[name]), f"{name}: run make lock"
+
+
+@pytest.mark.parametrize(
+    ("asked", "installs"),
+    [
+        ({}, ["-r requirements.txt"]),
+        ({"REQUIREMENTS": "requirements-cuda12.txt"}, ["-r requirements-cuda12.txt"]),
+        (
+            {"TORCH_INDEX": "https://index.example/cpu"},
+            [
+                "--index-url https://index.example/cpu -r requirements-torch.txt",
+                "-r requirements-common.txt",
+            ],
+        ),
+    ],
+)
+def test_make_installs_what_is_asked_for(tmp_path, asked, installs):
+    for path in (ROOT / "Makefile", *ROOT.glob("requirements*.txt")):
+        shutil.copy(path, tmp_path)
+    environment = {"PATH": os.environ["PATH"], **asked}
+    told = subprocess.run(
+        ["make", "-n", "demo"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.findall(r"pip install --disable-pip-version-check -q (.*)", told) == installs
+
+
+def test_installs_differ_in_pytorch_and_cupy_alone():
+    def names(file: str) -> set[str]:
+        return {one.name for one in requirements((file,))}
+
+    common = names("requirements-common.txt")
+    torch = names("requirements-torch.txt")
+    assert names("requirements.txt") == common | torch | {"cupy-cuda13x"}
+    assert names("requirements-cuda12.txt") == common | torch | {"cupy-cuda12x"}
+    assert torch == {"torch", "torchvision"} and not common & torch
 
 
 def test_locking_follows_what_packages_need():

@@ -37,7 +37,7 @@ def choose_device(name: str) -> torch.device:
         if not torch.cuda.is_available() and shutil.which("nvidia-smi"):
             print(
                 "warning: this machine shows an NVIDIA GPU that torch cannot use, so everything "
-                "runs on the CPU. With a driver older than 580 install requirements-cuda12.txt.",
+                "runs on the CPU. With a driver older than 580: README, Install.",
                 file=sys.stderr,
             )
         name = "cuda" if torch.cuda.is_available() else "cpu"
