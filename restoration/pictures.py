@@ -1,7 +1,9 @@
 """Restore picture files, or a video file frame by frame, with a single-image network."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,10 @@ from utils.errors import UserError, noting, raise_left_out
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.scoring import Scores, Triple, read_truth
 from utils.image import image_size, in_8bit, in_depth, read_8bit, to_tensor
-from utils.photo import Photo, read_photo, write_photo
+from utils.photo import Photo, lost_in_jpeg, read_photo, write_photo
 from utils.pipeline import Behind, ahead
 from utils.progress import Progress
-from utils.report import MAX_PANELS, Example, spread
+from utils.report import MAX_PANELS, Example, amount, spread
 from utils.video import VideoFile
 from utils.video_part import VideoPart
 from utils.video_writer import VideoWriter
@@ -30,11 +32,12 @@ QUICK = 1000  # so many headers are soon read
 def run_pictures(
     job: Job, restorer: ImageRestorer, pictures: Sequence[Picture], deep: bool = False
 ) -> Scores | None:
-    """Write OUTPUT_DIR/NAME.png of every picture, score where there is ground truth, and report.
+    """Write OUTPUT_DIR/NAME.png or .jpg of every picture, score and report.
 
-    Returns the scores, under torchrun in the first process. deep: results have 16 bits whatever the
-    input has, for protocols that compare unrounded values. Of many pictures without ground truth,
-    damaged ones are left out: UserError names them when the others are done.
+    Returns the scores, under torchrun in the first process; None without ground truth. deep:
+    results have 16 bits whatever the input has, for protocols that compare unrounded values. Of
+    many pictures without ground truth, damaged ones are left out: UserError names them when the
+    others are done.
     """
     with distributed.only_run(job.output_dir, part=job.part):
         results = _restore_all(job, restorer, pictures, deep)
@@ -80,9 +83,9 @@ def _restored(restorer: ImageRestorer, photo: Photo, deep: bool) -> tuple[Tensor
     return restored, photo
 
 
-def result_path(output_dir: Path, picture: Picture) -> Path:
+def result_path(job: Job, picture: Picture) -> Path:
     """Where a picture's result goes."""
-    return output_dir / f"{picture.name}.png"
+    return job.output_dir / f"{picture.name}.{job.format}"
 
 
 def video_target(job: Job, source: Path) -> Path:
@@ -97,15 +100,14 @@ def _restore_all(
 
     Under torchrun every process restores its shard; pictures to show are of the own shard.
     """
-    results = Results()
-    for picture in pictures:
-        target = result_path(job.output_dir, picture)
-        if picture.sharp:
-            results.triples.append(Triple(picture.name, target, picture.sharp, picture.blurry))
     scored = [picture for picture in pictures if picture.sharp]
+    results = Results(
+        [Triple(one.name, result_path(job, one), one.sharp, one.blurry) for one in scored]
+    )
     shard = distributed.shard(job.own_part(pictures))
     shown = {picture.name for picture in spread(shard, MAX_PANELS)}
     mistakes: list[str] = []
+    lost: Counter[str] = Counter()
     watch = Stopwatch("picture", restorer.device)
     with (
         distributed.synchronized(),
@@ -114,25 +116,29 @@ def _restore_all(
         photos = ahead(
             _photos(job, restorer, shard, several=len(pictures) > 1), depth=1
         )  # may be large
-        with Behind(write_photo, depth=1) as write:
+        with Behind(partial(write_photo, quality=job.quality), depth=1) as write:
             for picture, photo, mistake in photos:
                 mistakes.append(mistake)
                 if photo:
                     restored = _restored(restorer, photo, deep)
-                    write(result_path(job.output_dir, picture), *restored)
+                    write(result_path(job, picture), *restored)
+                    if job.format == "jpg":
+                        lost.update(lost_in_jpeg(photo))
                     watch.done += 1
                     bar.update()
                 else:
                     bar.skip()
         for picture, mistake in zip(shard, mistakes):
             if picture.name in shown and not mistake:
-                target = result_path(job.output_dir, picture)
+                target = result_path(job, picture)
                 results.examples.append(_example(picture, target))
         results.mistakes = list(filter(None, distributed.all_gather(mistakes)))
     results.speed = watch.sentence()
     results.seconds = watch.seconds_each
     if results.speed:
         print(f"restored {results.speed}")
+    for what, count in lost.items():
+        print(f"note: not kept in JPEG files: {what}, of {amount(count, 'picture')}")
     tiles = max((restorer.count_tiles(image_size(picture.blurry)) for picture in scored), default=1)
     results.tiles = f"up to {tiles}" if tiles > 1 else "whole pictures"
     if tiles > 1:
@@ -162,7 +168,7 @@ def _photos(
         mistakes: list[str] = []
         photo = None
         with noting(mistakes, not picture.sharp and several):
-            if not (job.skip_existing and result_path(job.output_dir, picture).is_file()):
+            if not (job.skip_existing and result_path(job, picture).is_file()):
                 photo = read_photo(picture.blurry)
                 check_size(restorer.scale, photo.pixels.shape[:2], picture.blurry)
         yield picture, photo, mistakes[0]

@@ -30,7 +30,7 @@ from utils.evaluation.tables import (
 )
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit
-from utils.options import CRF
+from utils.options import CRF, QUALITY
 from utils.report import Example, amount, contact_sheet, spread, write_report
 from utils.video import VideoFile
 from utils.video_part import VideoPart, opened
@@ -47,9 +47,10 @@ class Job:
     is to be known about the data. protocol: how results are compared with the ground truth, None
     where there is none. tables, options: a method's tables.yaml, and what its rows are recognised
     by. start, end: of the part of a video file that is restored, see utils/video_part.py. crf: of
-    its encoding. skip_existing: results that exist stay. lossless: video files in RGB H.264 (.mkv).
-    window: frames that each window restores, with a protocol of windows. part: "K/N", the inputs
-    that this run restores, which other runs for the other parts know nothing of; "" for all.
+    its encoding. format, quality: of pictures, png or jpg. skip_existing: results that exist stay.
+    lossless: video files in RGB H.264 (.mkv). window: frames that each window restores, with a
+    protocol of windows. part: "K/N", the inputs that this run restores, which other runs for the
+    other parts know nothing of; "" for all.
     """
 
     data_path: Path
@@ -68,6 +69,8 @@ class Job:
     start: str = ""
     end: str = ""
     crf: int = CRF
+    format: str = "png"
+    quality: int = QUALITY
 
     def opened(self, path: Path) -> VideoFile | VideoPart:
         """A video file, as far as it is to be restored."""
@@ -89,15 +92,30 @@ def part_of(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def of_videos(config: object, given: Sequence[object]) -> dict[str, object]:
-    """A configuration's options for video files, for a Job.
+def of_files(config: object, pictures: bool, videos: bool, scored: bool) -> dict[str, object]:
+    """A configuration's options for the files of a Job.
 
-    given: the inputs that are no video files. Raises UserError for a part of one of those.
+    pictures, videos: what the inputs are. scored: whether results are compared with ground truth.
+    Raises UserError for options that do not fit the inputs or each other.
     """
-    names = ("start", "end", "crf")
+    names = ("start", "end", "crf", "format", "quality")
     options = {name: getattr(config, name) for name in names if hasattr(config, name)}
-    if given and (options.get("start") or options.get("end")):
+    if not options:
+        return {}
+    if pictures and (options["start"] or options["end"]):
         raise UserError("--start and --end are of video files, not of pictures")
+    as_jpeg = options["format"] == "jpg"
+    if as_jpeg and videos:
+        raise UserError("--format jpg is of photos and folders of frames, not of video files")
+    if as_jpeg and scored:
+        raise UserError(
+            "--format jpg would change the scores, as results are compared with ground truth as "
+            "they are written: leave it out"
+        )
+    if options["quality"] is None:
+        options["quality"] = QUALITY
+    elif not as_jpeg:
+        raise UserError(f"--quality {options['quality']} is of JPEG: add --format jpg")
     return options
 
 

@@ -32,7 +32,7 @@ STAGE_PROTOCOL = PROTOCOLS["cdvd"]  # of the PSNR of stages before the last, and
 def run_videos(
     job: Job, restorer: VideoRestorer, videos: Sequence[Video], border: bool
 ) -> Scores | None:
-    """Write OUTPUT_DIR/VIDEO/FRAME.png (of a file VIDEO.mp4), score, and report.
+    """Write OUTPUT_DIR/VIDEO/FRAME.png, or .jpg (of a file VIDEO.mp4), score, and report.
 
     border: also restore and score the first and last frames, that have too few neighbours of their
     own. Returns the scores, under torchrun in the first process.
@@ -151,7 +151,8 @@ class _Restoration:
         if frames is not None:
             span = _span(indices, frames, count, self.restorer.network.context)
         names = [video.blurry[index].stem for index in span.indices]
-        writer = FolderWriter(self.job.output_dir / video.name, names)
+        folder = self.job.output_dir / video.name
+        writer = FolderWriter(folder, names, self.job.format, self.job.quality)
         if video.sharp:
             self._note_scored(video, zip(span.indices, writer.paths), scored)
         if reason := self._why_skipped(count, writer):

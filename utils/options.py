@@ -14,6 +14,8 @@ _MAXIMA = {
         ("average", "still", "strong", "mild", "prob_streaks", "score_threshold", "noise_std"), 1
     ),
     "betas": 0.999_999,
+    "crf": 51,
+    "quality": 100,
     **dict.fromkeys(("kernel_size", "kernel_length", "blur", "object_blur"), 4095),
     **dict.fromkeys(
         ("patch_size", "image_size", "tile_size", "tile_step", "crop_size", "height", "width"),
@@ -74,6 +76,7 @@ PRECISION = (
     "supports it, else fp32; test.py and published recipes: fp32"
 )
 CRF = 14  # of x264 and x265: visually lossless
+QUALITY = 95  # of JPEG
 SCALE = (
     "size at which the picture is restored, so that blur longer than the network can undo becomes "
     "shorter; a number: this factor, 1 = as it is; mean: the mean of the results at 1, 0.71 and "

@@ -1,7 +1,7 @@
 """Photos as people have them.
 
 A restored copy keeps bit depth, transparency, greyness, colour profile, resolution and the camera's
-notes.
+notes; as JPEG all but what that format can't hold.
 """
 
 import io
@@ -9,6 +9,7 @@ import os
 import re
 import struct
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -18,10 +19,11 @@ from torch import Tensor
 
 from utils import tiff
 from utils.decode import ORIENTATION, decode
-from utils.errors import DAMAGE
+from utils.errors import DAMAGE, UserError
 from utils.files import atomic_path, read_regular
 from utils.image import in_depth
 from utils.open_picture import PNG, TIFF, damage_as_sentence, open_picture
+from utils.options import QUALITY
 
 # What a PNG says of its colours besides a profile, and we repeat: gamma, primaries, sRGB, the code
 # points of ITU-T H.273, mastering display, light levels.
@@ -34,6 +36,15 @@ _GPS_IFD = 0x8825
 _TIFF_NOTES = (270, 271, 272, 305, 306, 315, 316, 33432)
 _MAX_XMP_BYTES = 2**20
 _INCH_M = 0.0254
+_MAX_JPEG_SIDE = 65_500  # px, of libjpeg
+# Of a JPEG's segments, which have 65,535 bytes with their length and their kind.
+_MAX_JPEG_EXIF = 65_533
+_MAX_JPEG_XMP = 65_504
+# What PNG files say of plain sRGB beside or instead of sRGB itself: gamma, white and primaries.
+_PLAIN_SRGB = {
+    b"gAMA": struct.pack(">I", 45_455),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+}
 
 
 class Photo(NamedTuple):
@@ -76,17 +87,67 @@ def read_photo(path: str | os.PathLike) -> Photo:
             return photo
 
 
-def write_photo(path: str | os.PathLike, image: Tensor, photo: Photo) -> None:
-    """Write a restored image [3,H,W] in [0,1] as PNG, whole, with what the photo keeps."""
-    deep = photo.pixels.dtype == np.uint16
-    pixels = in_depth(image, photo.pixels.dtype)
+def write_photo(
+    path: str | os.PathLike, image: Tensor, photo: Photo, quality: int = QUALITY
+) -> None:
+    """Write a restored image [3,H,W] in [0,1], whole, with what the photo keeps.
+
+    As PNG, or to a path that ends with .jpg as JPEG of a quality, 1 to 100, see `lost_in_jpeg`.
+    """
+    as_jpeg = Path(path).suffix == ".jpg"
+    deep = photo.pixels.dtype == np.uint16 and not as_jpeg
+    pixels = in_depth(image, np.uint16 if deep else np.uint8)
     if photo.grey:
         pixels = np.round(pixels.mean(-1, keepdims=True)).astype(pixels.dtype)
+    if as_jpeg:
+        jpeg = encode_jpeg(pixels, quality, photo)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(jpeg)
+        return
     if photo.alpha is not None:
         pixels = np.concatenate((pixels, photo.alpha[..., None]), -1)
     png = _deep_png(pixels) if deep else _png(pixels)
     with atomic_path(path) as temporary:
         temporary.write_bytes(png[:_HEADER_BYTES] + _notes(photo) + png[_HEADER_BYTES:])
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int = QUALITY, photo: Photo | None = None) -> bytes:
+    """A JPEG file's content of pixels [H,W,1 or 3] uint8, colours in full resolution (4:4:4).
+
+    photo: whose profile and notes it keeps. Raises UserError for sides that JPEG can't hold.
+    """
+    height, width = pixels.shape[:2]
+    if max(height, width) > _MAX_JPEG_SIDE:
+        raise UserError(f"a picture of {width}x{height} px is too large for JPEG: write PNG")
+    notes: dict = {}
+    if photo:
+        kept = {"icc_profile": photo.profile, "dpi": photo.dpi}
+        if photo.exif and len(photo.exif) <= _MAX_JPEG_EXIF:
+            kept["exif"] = photo.exif
+        if photo.xmp and len(photo.xmp.encode()) <= _MAX_JPEG_XMP:
+            kept["xmp"] = photo.xmp.encode()
+        notes = {name: value for name, value in kept.items() if value}
+    file = io.BytesIO()
+    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels)
+    image.save(file, "JPEG", quality=quality, subsampling=0, **notes)
+    return file.getvalue()
+
+
+def lost_in_jpeg(photo: Photo) -> list[str]:
+    """What of a photo a JPEG file can't hold, in words."""
+    described = photo.colour_chunks
+    for kind, content in _PLAIN_SRGB.items():
+        described = described.replace(_chunk(kind, content), b"")
+    found = {
+        "16 bits (8 are left)": photo.pixels.dtype == np.uint16,
+        "transparency": photo.alpha is not None,
+        "colours as PNG describes them": described
+        and not photo.profile
+        and b"sRGB" not in described,
+        "EXIF data of more than 64 KB": len(photo.exif or b"") > _MAX_JPEG_EXIF,
+        "XMP of more than 64 KB": len((photo.xmp or "").encode()) > _MAX_JPEG_XMP,
+    }
+    return [words for words, is_lost in found.items() if is_lost]
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from utils.files import atomic_path
 from utils.image import write_image
-from utils.options import CRF
+from utils.options import CRF, QUALITY
+from utils.photo import encode_jpeg
 from utils.video import CONVERSION, VideoFile
 from utils.video_properties import MATRICES, RGB, VideoProperties
 from utils.video_tracks import CopiedTracks
@@ -34,14 +35,22 @@ _CODECS = {
 
 
 class FolderWriter:
-    """Writes frames as FOLDER/NAME.png, each whole or not at all."""
+    """Writes frames as FOLDER/NAME.png, or .jpg of a quality, each whole or not at all."""
 
-    def __init__(self, folder: Path, names: list[str]):
-        self.paths = [folder / f"{name}.png" for name in names]
+    def __init__(self, folder: Path, names: list[str], format: str = "png", quality: int = QUALITY):
+        self.paths = [folder / f"{name}.{format}" for name in names]
+        self.quality = quality
         self._next = iter(self.paths)
 
     def write(self, frame: np.ndarray) -> None:
-        write_image(next(self._next), frame)
+        """Write the next frame [H,W,3]; JPEG takes uint8 alone."""
+        path = next(self._next)
+        if path.suffix == ".png":
+            write_image(path, frame)
+            return
+        jpeg = encode_jpeg(frame, self.quality)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(jpeg)
 
     def __enter__(self) -> "FolderWriter":
         return self

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from methods.common.export_options import ExportConfig as _ExportConfig
+from methods.common.file_options import PictureFileOptions, VideoFileOptions
 from methods.common.model_choice import recipe_of as recipe_in
-from methods.common.video_options import VideoFileOptions
 from utils.config import option
 from utils.errors import UserError
 from utils.options import (
@@ -323,7 +323,7 @@ class _RestoreConfig:
     )
     output_dir: Path | None = option(
         None,
-        f"{RESULTS}: OUTPUT_DIR/NAME.png or VIDEO.mp4, and scores; default "
+        f"{RESULTS}: OUTPUT_DIR/NAME.png (or .jpg) or VIDEO.mp4, and scores; default "
         "infer_results/image_deblur, for test.py experiment/image_deblur_test",
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
@@ -358,7 +358,7 @@ class _RestoreConfig:
 
 
 @dataclass(frozen=True)
-class InferenceConfig(VideoFileOptions, _RestoreConfig):
+class InferenceConfig(VideoFileOptions, PictureFileOptions, _RestoreConfig):
     """Restore photos: a file, a folder, or a video frame by frame. Without options: the shipped
     network on the embedded sample.
     """

@@ -15,7 +15,7 @@ from models.contracts import ImageNetwork
 from models.guided_nafnet import GuidedNAFNet
 from restoration.image import ImageRestorer
 from restoration.pictures import run_frame_by_frame, run_pictures, video_target
-from restoration.run import Job, of_videos
+from restoration.run import Job, of_files
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, prepare_memory
 from utils.download.table import how_to_get
@@ -32,7 +32,7 @@ Config = InferenceConfig | TestConfig
 
 
 def main(config: InferenceConfig) -> Scores | None:
-    """Restore a video into OUTPUT_DIR/NAME.mp4, or pictures into OUTPUT_DIR/NAME.png.
+    """Restore a video into OUTPUT_DIR/NAME.mp4, or pictures into OUTPUT_DIR/NAME.png (.jpg).
 
     Pictures with ground truth are also scored.
     """
@@ -49,9 +49,9 @@ def restore_pictures(config: Config, deep: bool = False) -> Scores | None:
     has_truth = bool(pictures[0].sharp)
     published = has_truth and bool(config.weights) and is_of_authors(find(config.weights))
     config = with_scale(config, isinstance(config, TestConfig) or published)
-    restorer = load(config)
     protocol = chosen_protocol(config) if has_truth else None
-    return run_pictures(_job(config, data_path, found, protocol), restorer, pictures, deep)
+    job = _job(config, data_path, found, protocol)
+    return run_pictures(job, load(config), pictures, deep)
 
 
 def restore_video(config: InferenceConfig) -> None:
@@ -167,6 +167,7 @@ def _job(
     config: Config, data_path: Path, found: Pictures | None = None, protocol: str | None = None
 ) -> Job:
     options = _options(config)
+    files = of_files(config, bool(found), not found, protocol is not None)
     if found:
         options["blur_folder"] = _blur_taken(config, found)
     return Job(
@@ -182,7 +183,7 @@ def _job(
         getattr(config, "lossless", False),
         config.report,
         part=getattr(config, "part", ""),
-        **of_videos(config, found.pictures if found else ()),
+        **files,
     )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from methods.common.export_options import ExportConfig as _ExportConfig
+from methods.common.file_options import PictureFileOptions, VideoFileOptions
 from methods.common.model_choice import recipe_of as recipe_in
-from methods.common.video_options import VideoFileOptions
 from utils.config import option
 from utils.download.table import FOLDERS
 from utils.options import (
@@ -230,7 +230,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class InferenceConfig(VideoFileOptions):
+class InferenceConfig(VideoFileOptions, PictureFileOptions):
     """Restore videos: files or folders of frames.
 
     Without options: the shipped network on the embedded sample.

@@ -9,7 +9,7 @@ from methods.common.applied import is_of_authors, with_scale
 from methods.video_deblur.config import PUBLISHED_WEIGHTS, InferenceConfig, TestConfig
 from models import SHIPPED, choose, find, network_class
 from models.contracts import VideoNetwork
-from restoration.run import Job, of_videos
+from restoration.run import Job, of_files
 from restoration.video import VideoRestorer
 from restoration.videos import run_videos
 from utils.config import ROOT, to_yaml
@@ -34,6 +34,8 @@ def main(config: InferenceConfig) -> Scores | None:
 
 def restore(config: Config, found: Videos, border: bool, protocol: str | None) -> Scores | None:
     """Restore videos, score by a protocol (None: there is no ground truth) and report."""
+    in_files = [bool(video.file) for video in found.videos]
+    files = of_files(config, not all(in_files), any(in_files), protocol is not None)
     restorer = load(config)
     window = getattr(config, "window", 0)
     job = Job(
@@ -50,7 +52,7 @@ def restore(config: Config, found: Videos, border: bool, protocol: str | None) -
         config.report,
         window,
         getattr(config, "part", ""),
-        **of_videos(config, [video for video in found.videos if not video.file]),
+        **files,
     )
     return run_videos(job, restorer, found.videos, border)
 

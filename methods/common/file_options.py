@@ -1,9 +1,10 @@
-"""Options of video files that several methods restore."""
+"""Options of the files that several methods restore and write."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from utils.config import option
-from utils.options import CRF
+from utils.options import CRF, QUALITY
 
 _TIME = "seconds (12.5), minutes and seconds (1:02.5) or frames (300f)"
 
@@ -17,4 +18,18 @@ class VideoFileOptions:
     crf: int = option(CRF, "video files: quality of the encoder, 0 to 51; higher is smaller, worse")
     lossless: bool = option(
         False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFileOptions:
+    """How restored photos and frames are written."""
+
+    format: Literal["png", "jpg"] = option(
+        "png",
+        "photos and folders of frames: png, or jpg, which is smaller and has 8 bits and no "
+        "transparency",
+    )
+    quality: int | None = option(
+        None, f"--format jpg: quality, 1 to 100; default {QUALITY}", minimum=1
     )
