@@ -90,7 +90,7 @@ def result_path(job: Job, picture: Picture) -> Path:
 
 def video_target(job: Job, source: Path) -> Path:
     """Where a video file's result goes."""
-    return job.output_dir / f"{source.stem}{'.mkv' if job.lossless else '.mp4'}"
+    return job.output_dir / f"{source.stem}{job.encoding.suffix}"
 
 
 def _restore_all(
@@ -181,7 +181,7 @@ def _restore_frames(
     watch = Stopwatch("frame", restorer.device)
     shown = set(spread(range(source.count or MAX_PANELS * 30), MAX_PANELS))
     with (
-        VideoWriter(target, source, job.lossless, job.crf) as writer,
+        VideoWriter(target, source, job.encoding) as writer,
         Behind(writer.write) as write,
         Progress(total=source.count, unit="frame", estimates=True) as bar,
     ):

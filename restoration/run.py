@@ -30,9 +30,10 @@ from utils.evaluation.tables import (
 )
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit
-from utils.options import CRF, QUALITY
+from utils.options import QUALITY
 from utils.report import Example, amount, contact_sheet, spread, write_report
 from utils.video import VideoFile
+from utils.video_encoding import USUAL, Encoding
 from utils.video_part import VideoPart, opened
 
 Item = TypeVar("Item")
@@ -46,11 +47,10 @@ class Job:
     title: of the report. config: the resolved configuration as YAML, for config.yaml. remark: what
     is to be known about the data. protocol: how results are compared with the ground truth, None
     where there is none. tables, options: a method's tables.yaml, and what its rows are recognised
-    by. start, end: of the part of a video file that is restored, see utils/video_part.py. crf: of
-    its encoding. format, quality: of pictures, png or jpg. skip_existing: results that exist stay.
-    lossless: video files in RGB H.264 (.mkv). window: frames that each window restores, with a
-    protocol of windows. part: "K/N", the inputs that this run restores, which other runs for the
-    other parts know nothing of; "" for all.
+    by. start, end: of the part of a video file that is restored, see utils/video_part.py; encoding:
+    of its result. format, quality: of pictures, png or jpg. skip_existing: results that exist stay.
+    window: frames that each window restores, with a protocol of windows. part: "K/N", the inputs
+    that this run restores, which other runs for the other parts know nothing of; "" for all.
     """
 
     data_path: Path
@@ -62,13 +62,12 @@ class Job:
     tables: Path | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     skip_existing: bool = False
-    lossless: bool = False
     report: bool = True
     window: int = 0
     part: str = ""
     start: str = ""
     end: str = ""
-    crf: int = CRF
+    encoding: Encoding = USUAL
     format: str = "png"
     quality: int = QUALITY
 
@@ -98,10 +97,13 @@ def of_files(config: object, pictures: bool, videos: bool, scored: bool) -> dict
     pictures, videos: what the inputs are. scored: whether results are compared with ground truth.
     Raises UserError for options that do not fit the inputs or each other.
     """
-    names = ("start", "end", "crf", "format", "quality")
+    names = ("start", "end", "format", "quality")
     options = {name: getattr(config, name) for name in names if hasattr(config, name)}
     if not options:
         return {}
+    options["encoding"] = Encoding(config.codec or "", config.crf, config.lossless)
+    if config.codec and not videos:
+        raise UserError(f"--codec {config.codec} is of video files, not of pictures")
     if pictures and (options["start"] or options["end"]):
         raise UserError("--start and --end are of video files, not of pictures")
     as_jpeg = options["format"] == "jpg"

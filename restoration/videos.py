@@ -245,7 +245,7 @@ class _Restoration:
         recent = _Recent(ahead(_keyed(source)))
         restored = self.restorer.stream(recent, border, progress=self.bar.update, cuts=True)
         with (
-            VideoWriter(target, source, self.job.lossless, self.job.crf) as writer,
+            VideoWriter(target, source, self.job.encoding) as writer,
             Behind(writer.write) as write,
         ):
             for index, frame in enumerate(restored, first):

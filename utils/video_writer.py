@@ -1,7 +1,4 @@
-"""Writing of videos: frames into folders, video files and GIFs.
-
-PyAV, which carries FFmpeg, x264 and x265, encodes.
-"""
+"""Writing of videos: frames into folders, video files and GIFs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,22 +13,15 @@ from PIL import Image
 
 from utils.files import atomic_path
 from utils.image import write_image
-from utils.options import CRF, QUALITY
+from utils.options import QUALITY
 from utils.photo import encode_jpeg
-from utils.video import CONVERSION, VideoFile
-from utils.video_properties import MATRICES, RGB, VideoProperties
+from utils.video import VideoFile
+from utils.video_encoding import USUAL, Encoding, encoder_frame
+from utils.video_properties import VideoProperties
 from utils.video_tracks import CopiedTracks
 
 if TYPE_CHECKING:
     from utils.video_part import VideoPart
-
-# by (lossless, more than 8 bits)
-_CODECS = {
-    (False, False): "libx264",
-    (False, True): "libx265",
-    (True, False): "libx264rgb",
-    (True, True): "ffv1",
-}
 
 
 class FolderWriter:
@@ -75,29 +65,29 @@ class NewVideo:
 
 
 class VideoWriter:
-    """Writes H.264 with the properties, the sound, ... of a source; more than 8 bits as HEVC.
+    """Writes a video with the properties, the sound, ... of a source.
 
     Frames go to NAME.partial.EXT; the final name appears when the block ends well. After an error
-    or Ctrl-C the partial file is closed properly, so that what was done plays. crf: of x264
-    and x265, 0 to 51, higher is smaller. lossless: x264 in
-    RGB (more than 8 bits: FFV1), which most browsers can't play. Odd sizes are stored as 4:4:4. For
-    each thing of the source that can't be kept a note is printed.
+    or Ctrl-C the partial file is closed properly, so that what was done plays. For each thing of
+    the source that can't be kept a note is printed.
     """
 
     def __init__(
         self,
         path: Path,
         source: "VideoFile | VideoPart | NewVideo",
-        lossless: bool = False,
-        crf: int = CRF,
+        encoding: Encoding = USUAL,
     ):
         self.path = path
         self.properties = source.properties
         self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+        encoder = encoding.encoder(self.properties)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.frames = 0
         self._container = av.open(str(self.partial), "w")
-        self._stream = _add_stream(self._container, self.properties, lossless, crf)
+        self._stream = self._container.add_stream(encoder, rate=self.properties.rate)
+        self._stream.time_base = self.properties.time_base
+        encoding.configure(self._stream.codec_context, self.properties)
         self._end = 0  # of the last frame
         self._held_back: av.Packet | None = None
         self._first: tuple[int, int] | None = None  # pts and dts of the first packet
@@ -113,19 +103,7 @@ class VideoWriter:
         timestamp, duration (0: that of the rate): in units of the source's time base.
         Timestamps ascend.
         """
-        deep = frame.dtype == np.uint16
-        image = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(frame), "rgb48le" if deep else "rgb24"
-        )
-        if self._stream.pix_fmt != image.format.name:
-            matrix = self._stream.codec_context.colorspace
-            image = image.reformat(
-                format=self._stream.pix_fmt,
-                dst_colorspace=MATRICES.get(int(matrix)),
-                interpolation=CONVERSION,
-            )
-        image.pts = timestamp
-        image.time_base = self.properties.time_base
+        image = encoder_frame(frame, timestamp, self._stream.codec_context, self.properties)
         usual = round(1 / self.properties.rate / self.properties.time_base)
         self._durations[timestamp] = duration or usual
         self._end = timestamp + (duration or usual)
@@ -196,35 +174,6 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
         pictures[0].save(
             temporary, "GIF", save_all=True, append_images=pictures[1:], duration=delay, loop=0
         )
-
-
-def _add_stream(
-    container: av.container.OutputContainer, properties: VideoProperties, lossless: bool, crf: int
-) -> av.VideoStream:
-    deep = properties.deep
-    codec = _CODECS[lossless, deep]
-    stream = container.add_stream(codec, rate=properties.rate)
-    stream.height, stream.width = properties.size
-    stream.time_base = stream.codec_context.time_base = properties.time_base
-    stream.options = {"crf": "0" if lossless else str(crf), "preset": "fast"}
-    context = stream.codec_context
-    context.color_primaries = properties.colours.primaries
-    context.color_trc = properties.colours.transfer
-    context.colorspace = RGB if lossless else properties.colours.matrix
-    if properties.pixel_aspect != 1:
-        context.sample_aspect_ratio = properties.pixel_aspect
-    if lossless:
-        stream.pix_fmt = "rgb48le" if deep else "rgb24"
-    else:
-        odd = any(side % 2 for side in properties.size)
-        stream.pix_fmt = ("yuv444p" if odd else "yuv420p") + ("10le" if deep else "")
-    if codec == "ffv1":
-        stream.options = {}
-    if codec == "libx265":
-        context.codec_tag = "hvc1"  # Apple's players know no other
-        words = [f"log-level=error:crf={crf}", properties.light]
-        stream.options |= {"x265-params": ":".join(filter(None, words))}
-    return stream
 
 
 def _note_lost(written: Path, properties: VideoProperties) -> None:

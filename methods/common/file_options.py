@@ -15,9 +15,16 @@ class VideoFileOptions:
 
     start: str = option("", f"video files: where the part that is restored starts: {_TIME}")
     end: str = option("", "video files: where it ends, as --start; sound is cut with it")
-    crf: int = option(CRF, "video files: quality of the encoder, 0 to 51; higher is smaller, worse")
+    codec: Literal["h264", "hevc", "ffv1"] | None = option(
+        None,
+        "video files: h264 (8 bits) or hevc (8 or 10 bits) in .mp4, or ffv1 (lossless, large) in "
+        ".mkv; default: h264, of videos with more than 8 bits hevc",
+    )
+    crf: int = option(
+        CRF, "video files: quality of h264 and hevc, 0 to 51; higher is smaller, worse"
+    )
     lossless: bool = option(
-        False, "video files: lossless RGB H.264 in .mkv instead of high-quality .mp4"
+        False, "video files: lossless RGB H.264 in .mkv (of more than 8 bits ffv1)"
     )
 
 

@@ -180,7 +180,6 @@ def _job(
         TABLES,
         options,
         config.skip_existing,
-        getattr(config, "lossless", False),
         config.report,
         part=getattr(config, "part", ""),
         **files,

@@ -48,7 +48,6 @@ def restore(config: Config, found: Videos, border: bool, protocol: str | None) -
         TABLES,
         {"border": border, "blur_folder": config.blur_folder, "window": window},
         config.skip_existing,
-        getattr(config, "lossless", False),
         config.report,
         window,
         getattr(config, "part", ""),

@@ -9,6 +9,7 @@ import pytest
 from utils.errors import UserError
 from utils.image import write_image
 from utils.video import FrameFolder, VideoFile
+from utils.video_encoding import Encoding
 from utils.video_writer import VideoWriter
 
 
@@ -108,7 +109,7 @@ def test_copy_keeps_timestamps_sound_and_tags(tmp_path):
 
 def test_lossless_is_lossless(tmp_path):
     source = VideoFile(make_file(tmp_path / "a.mp4", [0, 40, 80]))
-    copy(source, tmp_path / "b.mkv", lossless=True)
+    copy(source, tmp_path / "b.mkv", encoding=Encoding(lossless=True))
     for one, two in zip(source, VideoFile(tmp_path / "b.mkv"), strict=True):
         assert np.array_equal(one, two)
 

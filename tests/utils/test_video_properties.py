@@ -12,6 +12,7 @@ from av.stream import Disposition
 
 from utils.errors import UserError
 from utils.video import VideoFile
+from utils.video_encoding import Encoding
 from utils.video_writer import VideoWriter
 
 COLOURS = [(235, 20, 20), (20, 235, 20), (20, 20, 235), (255, 255, 255), (128, 128, 128), (0, 0, 0)]
@@ -159,7 +160,7 @@ def test_hdr_stays_hdr(tmp_path, transfer):
     pixels = next(iter(copy))
     assert pixels.dtype == np.uint16
     assert np.abs(patches(pixels) - patches(frames[0])).max() < 65535 * 0.004
-    lossless = copied(made, lossless=True)
+    lossless = copied(made, encoding=Encoding(lossless=True))
     assert np.array_equal(next(iter(lossless)), next(iter(VideoFile(made))))
     assert lossless.properties.colours.transfer == transfer
 
@@ -386,7 +387,7 @@ def test_tracks_chapters_and_descriptions_are_copied(tmp_path, capsys):
     assert copy.properties.metadata["title"] == "Garden"
     assert copy.properties.chapters == source.properties.chapters != []
     assert "note" not in capsys.readouterr().out
-    copied(made, lossless=True)
+    copied(made, encoding=Encoding(lossless=True))
     assert "a.mp4: its subtitles (fra) can't be kept in matroska" in capsys.readouterr().out
     assert streams_of(tmp_path / "copy_of_a.mkv")[1:] == tracks[1:3]
 
