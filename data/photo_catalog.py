@@ -34,7 +34,8 @@ from utils.image import is_image, left_out
 from utils.schema import SMALL_FILE
 from utils.video import is_video
 
-CONTACT_SHEET = "contact_sheet.png"  # what we write beside results is no picture
+CONTACT_SHEET = "contact_sheet.jpg"  # what we write beside results is no picture
+_CONTACT_SHEETS = (CONTACT_SHEET, "contact_sheet.png")  # the second of version 0.2
 # The published sets of single pictures, recognised by their number of pairs.
 PUBLISHED_PAIRS = (
     ("GoPro train", 2103),
@@ -70,6 +71,11 @@ class Pictures:
     pictures: tuple[Picture, ...]
     remark: str = ""
     blur_folder: str = ""
+
+
+def is_contact_sheet(path: Path) -> bool:
+    """Whether a file has the name of what we write beside results."""
+    return path.name in _CONTACT_SHEETS
 
 
 def find_pictures(folder: Path) -> list[Path]:
@@ -184,17 +190,29 @@ def find_results(
     What lies below `leave_out` is no result. Raises UserError that names what is missing or left
     over.
     """
-    if protocol == "kohler":
-        sharp = find_truths(sharp_dir)
-    else:
-        sharp = _results_by_key(sharp_dir, leave_out)
-    restored = _results_by_key(restored_dir, leave_out)
+    sharp = truths_by_key(sharp_dir, protocol, leave_out)
+    restored = results_by_key(restored_dir, leave_out)
     check_paired(restored_dir, restored, sharp, sharp, sharp_dir)
     blurry: dict[str, Path] = {}
     if blurry_dir:
-        blurry = _results_by_key(blurry_dir, leave_out)
+        blurry = results_by_key(blurry_dir, leave_out)
         check_paired(blurry_dir, blurry, sharp, sharp, sharp_dir)
     return [Triple(name, restored[name], path, blurry.get(name)) for name, path in sharp.items()]
+
+
+def results_by_key(folder: Path, leave_out: Path | None) -> dict[str, Path]:
+    """The pictures below a folder by pair_key, but contact sheets and those below `leave_out`."""
+    found = [path for path in find_pictures(folder) if not is_contact_sheet(path)]
+    if leave_out:
+        found = [path for path in found if not path.is_relative_to(leave_out)]
+    return by_key(found, folder)
+
+
+def truths_by_key(sharp_dir: Path, protocol: str, leave_out: Path | None) -> dict[str, Path]:
+    """Ground truth by pair_key, of a protocol's kind."""
+    if protocol == "kohler":
+        return find_truths(sharp_dir)
+    return results_by_key(sharp_dir, leave_out)
 
 
 def find_truths(folder: Path) -> dict[str, Path]:
@@ -219,7 +237,7 @@ def _groups(
     groups: dict[str | None, list[Path]] = {}
     paths = find_pictures(root)
     for path in of_training(paths, root) if training else paths:
-        if path.name == CONTACT_SHEET:
+        if is_contact_sheet(path):
             continue
         if leave_out and path.is_relative_to(leave_out):
             continue
@@ -237,13 +255,6 @@ def _sharp_of(groups: dict[str | None, list[Path]]) -> list[Path]:
     for kind in SHARP_FOLDERS:
         sharp += groups.get(kind, [])
     return sharp
-
-
-def _results_by_key(folder: Path, leave_out: Path | None) -> dict[str, Path]:
-    found = [path for path in find_pictures(folder) if path.name != CONTACT_SHEET]
-    if leave_out:
-        found = [path for path in found if not path.is_relative_to(leave_out)]
-    return by_key(found, folder)
 
 
 def _by_kind(

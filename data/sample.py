@@ -59,6 +59,14 @@ def sample_pictures() -> Path:
     return folder
 
 
+def pairs_or_sample(data_path: Path | None) -> Path:
+    """The folder that is given, else that of the embedded clips."""
+    if data_path is None:
+        data_path = sample_folder()
+        print(f"no --data_path: the embedded sample {data_path}")
+    return data_path
+
+
 def pictures_or_sample(data_path: Path | None) -> Path:
     """The folder that is given, else the four sharp pictures."""
     if data_path is None:

@@ -100,12 +100,12 @@ def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
         temporary.write_bytes(encode_image(pixels, path.suffix))
 
 
-def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
-    """Content of a picture file (.png, .jpg with quality 95, ...) of pixels [H,W,3].
+def encode_image(pixels: np.ndarray, suffix: str, quality: int = 95) -> bytes:
+    """Content of a picture file (.png, .jpg, ...) of pixels [H,W,3], uint8 or uint16.
 
-    The pixels are uint8 or uint16. Raises UserError for a side that the format cannot hold.
+    quality: of JPEG, 0 .. 100. Raises UserError for a side that the format cannot hold.
     """
-    settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in (".jpg", ".jpeg") else []
     done, data = cv2.imencode(suffix, np.ascontiguousarray(pixels[..., ::-1]), settings)
     if not done:
         raise UserError(

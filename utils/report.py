@@ -1,4 +1,4 @@
-"""Pictures of what a run did: contact sheets (PNG) and pages (HTML, templates in utils/pages).
+"""Pages of what a run did (HTML, templates in utils/pages); contact sheets: utils/contact_sheet.py.
 
 A page shows input and restored frame under a divider that can be dragged, and side by side when
 one is clicked. It needs nothing else: pictures are embedded; only videos are those of the run.
@@ -9,7 +9,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -19,25 +19,22 @@ import numpy as np
 
 from utils.checkpoint import VERSION
 from utils.files import write_text
-from utils.image import encode_image, resize_to, write_image
+from utils.image import resize_to
 from utils.templates import rendered
 
 MAX_PANELS = 8
 PANEL_WIDTH = 640  # px
 PAGE_WIDTH = 940
 MAX_BYTES = 8_000_000  # of a page
-MAX_SHEET_BYTES = 2_000_000
-MAX_SHEET_HEIGHT = 4000  # px; rows of a higher contact sheet wrap into columns
 REGION_SIDE = 256  # px of the region with the most gained detail
 _FIGURE_WIDTH = 300
-_LABEL_HEIGHT = 22
 _CHANGE_SIDE = 96  # px of the most changed region
 # (longest side in px, quality) of a page's JPEG pictures; the first whose page is small enough
 _SIZES = ((4096, 88), (1600, 80), (960, 70), (640, 50), (640, 30))
 _QUALITY = 88
 _BINS = 12  # of the histogram of gains
 _WORST = 5
-# times its width is what a picture on a contact sheet may be high; higher ones become narrower
+# times its width is what a picture beside others may be high; higher ones become narrower
 _MAX_HEIGHT = 4
 
 
@@ -80,27 +77,6 @@ class Chapter:
     examples: Sequence[Example] = ()
 
 
-def contact_sheet(path: Path, examples: Sequence[Example], width: int = 400) -> None:
-    """Write a PNG of the examples: name, input, restored (and sharp) frame side by side.
-
-    Below them stands the region with the most gained detail.
-    """
-    blocks = []
-    for example in examples:
-        region = gained_region(example)
-        crops = [enlarged(picture[region], width) for picture in example.pictures.values()]
-        crops = [_padded(crop[: width // 2], width // 2, width) for crop in crops]
-        blocks.append([*_row(example.name, example.pictures, width), np.hstack(crops)])
-    _write_blocks(path, blocks)
-
-
-def contact_sheet_of_rows(
-    path: Path, rows: dict[str, dict[str, np.ndarray]], width: int = 400
-) -> None:
-    """Write a PNG of named rows {name: {label: picture [H,W,3]}}, one below the other."""
-    _write_blocks(path, [_row(name, pictures, width) for name, pictures in rows.items()])
-
-
 def write_report(
     path: Path,
     title: str,
@@ -117,14 +93,9 @@ def write_report(
     has at most 8 MB. gains: {picture: dB gained}. videos: (input, result) files, which are played
     from where they are.
     """
-    command = [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]
-    metadata = metadata | {
-        "command": shlex.join(command),
-        "version": f"Blurlab {VERSION}, Python {platform.python_version()}",
-    }
     known = {
         "title": title,
-        "metadata": {key: value for key, value in metadata.items() if value},
+        "metadata": {key: value for key, value in (metadata | _origin()).items() if value},
         "table": table,
         "gains": _histogram(gains or {}),
         "videos": [
@@ -133,16 +104,46 @@ def write_report(
         ],
     }
     shown = examples[:MAX_PANELS]
-    for side, quality in _SIZES:
-        page = rendered(
+
+    def page(side: int, quality: int) -> str:
+        return rendered(
             "report.html",
             figures=_figures(pictures or {}, PANEL_WIDTH, quality),
             panels=[_panel(example, side, quality) for example in shown],
             **known,
         )
-        if len(page) <= MAX_BYTES:
-            break
-    write_text(path, page)
+
+    _write_small(path, page)
+
+
+def write_comparison(
+    path: Path,
+    title: str,
+    table: str,
+    pictures: dict[str, dict[str, np.ndarray]],
+    words: dict[str, str],
+) -> None:
+    """Write a page with a slider between any two results of an image.
+
+    pictures: {image: {label: 8-bit picture [H,W,3]}}, the same labels and one size for an image.
+    words: what is said about it. The page is kept as small as that of a run.
+    """
+    labels = list(dict.fromkeys(label for shown in pictures.values() for label in shown))
+
+    def page(side: int, quality: int) -> str:
+        panels = [
+            _compared(name, words[name], shown, side, quality) for name, shown in pictures.items()
+        ]
+        return rendered(
+            "comparison.html",
+            title=title,
+            metadata=_origin(),
+            table=table,
+            labels=labels,
+            panels=panels,
+        )
+
+    _write_small(path, page)
 
 
 def write_story(path: Path, title: str, words: str, chapters: Sequence[Chapter]) -> None:
@@ -163,11 +164,12 @@ def spread(items: Sequence, maximum: int) -> list:
     return [items[int((position + 0.5) * len(items) / count)] for position in range(count)]
 
 
-def most_different(one: np.ndarray, other: np.ndarray) -> tuple[slice, slice]:
-    """The square region in which two 8-bit pictures [H,W,3] differ most."""
+def most_different(
+    one: np.ndarray, other: np.ndarray, side: int = _CHANGE_SIDE
+) -> tuple[slice, slice]:
+    """The square region of a side in which two 8-bit pictures [H,W,3] differ most."""
     change = np.abs(one.astype(np.float32) - other).sum(-1)
-    height, width = change.shape
-    return _largest(change, min(_CHANGE_SIDE, height, width))
+    return _largest(change, min(side, *change.shape))
 
 
 def gained_region(example: Example) -> tuple[slice, slice]:
@@ -197,7 +199,14 @@ def _largest(values: np.ndarray, side: int) -> tuple[slice, slice]:
 
 def enlarged(picture: np.ndarray, width: int) -> np.ndarray:
     """The picture blown up to `width` pixels without smoothing, so that pixels can be judged."""
-    return _scaled(picture, width, cv2.INTER_NEAREST)
+    return fitted(picture, width, cv2.INTER_NEAREST)
+
+
+def fitted(picture: np.ndarray, width: int, interpolation: int) -> np.ndarray:
+    """The picture `width` px wide, or narrower where it would be above 4 times that high."""
+    scale = min(width / picture.shape[1], _MAX_HEIGHT * width / picture.shape[0])
+    size = [max(round(side * scale), 1) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=interpolation)
 
 
 def flow_picture(flow: np.ndarray) -> np.ndarray:
@@ -210,6 +219,40 @@ def flow_picture(flow: np.ndarray) -> np.ndarray:
     saturation = np.clip(length / max(np.percentile(length, 99), 1e-6), 0, 1) * 255
     hsv = np.stack((hue, saturation, np.full_like(hue, 255)), -1).astype(np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+
+def _origin() -> dict[str, str]:
+    """The command that was typed, and the version."""
+    command = [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]
+    return {
+        "command": shlex.join(command),
+        "version": f"Blurlab {VERSION}, Python {platform.python_version()}",
+    }
+
+
+def _write_small(path: Path, page: Callable[[int, int], str]) -> None:
+    """Write the page of the largest (side, quality) of pictures that is small enough."""
+    for side, quality in _SIZES:
+        text = page(side, quality)
+        if len(text) <= MAX_BYTES:
+            break
+    write_text(path, text)
+
+
+def _compared(
+    name: str, words: str, pictures: dict[str, np.ndarray], side: int, quality: int
+) -> dict:
+    """An image of a comparison: every result, and the region in which the first two differ most."""
+    first, second, *_ = pictures.values()
+    region = most_different(first, second, REGION_SIDE)
+    crops = {label: picture[region] for label, picture in pictures.items()}
+    return {
+        "name": name,
+        "words": words,
+        "width": min(first.shape[1], side),
+        "sources": _figures(pictures, side, quality),
+        "crops": _figures(crops, REGION_SIDE, quality),
+    }
 
 
 def _chapter(chapter: Chapter) -> dict:
@@ -285,60 +328,3 @@ def _histogram(gains: dict[str, float]) -> dict | None:
     worst = sorted(finite.items(), key=lambda entry: entry[1])[:_WORST]
     better = sum(gain > 0 for gain in finite.values())
     return {"bars": bars, "end": edges[-1], "worst": worst, "better": better, "count": len(finite)}
-
-
-def _row(name: str, pictures: dict[str, np.ndarray], width: int) -> list[np.ndarray]:
-    """Two bands: labels, the first with the row's name, and pictures side by side."""
-    labels = list(pictures)
-    labels[0] = f"{name}  {labels[0]}".strip()
-    scaled = [_scaled(picture, width, cv2.INTER_AREA) for picture in pictures.values()]
-    height = max(len(picture) for picture in scaled)
-    padded = [_padded(picture, height, width) for picture in scaled]
-    return [_text_band(labels, width), np.hstack(padded)]
-
-
-def _write_blocks(path: Path, blocks: Sequence[list[np.ndarray]]) -> None:
-    """Write a PNG of blocks of bands, one below the other and in columns where that gets high.
-
-    It is shrunk until it has at most MAX_SHEET_BYTES.
-    """
-    width = max(band.shape[1] for block in blocks for band in block)
-    stacked = []
-    for block in blocks:
-        stacked.append(np.vstack([_padded(band, len(band), width) for band in block]))
-    columns: list[list[np.ndarray]] = [[]]
-    for block in stacked:
-        height = sum(map(len, columns[-1])) + len(block)
-        if columns[-1] and height > MAX_SHEET_HEIGHT:
-            columns.append([])
-        columns[-1].append(block)
-    whole = [np.vstack(column) for column in columns]
-    highest = max(map(len, whole))
-    sheet = np.hstack([_padded(column, highest, width) for column in whole])
-    while len(encode_image(sheet, ".png")) > MAX_SHEET_BYTES:
-        sheet = resize_to(sheet, round(max(sheet.shape) * 0.8))
-    write_image(path, sheet)
-
-
-def _padded(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The picture with white below and to the right."""
-    below = height - picture.shape[0]
-    right = width - picture.shape[1]
-    return np.pad(picture, ((0, below), (0, right), (0, 0)), constant_values=255)
-
-
-def _scaled(picture: np.ndarray, width: int, interpolation: int) -> np.ndarray:
-    """The picture `width` px wide, or narrower where it would be above 4 times that high."""
-    scale = min(width / picture.shape[1], _MAX_HEIGHT * width / picture.shape[0])
-    size = [max(round(side * scale), 1) for side in picture.shape[1::-1]]
-    return cv2.resize(picture, size, interpolation=interpolation)
-
-
-def _text_band(texts: Sequence[str], width: int) -> np.ndarray:
-    band = np.full((_LABEL_HEIGHT, width * len(texts), 3), 255, np.uint8)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    grey = (20, 20, 20)
-    for column, text in enumerate(texts):
-        origin = (column * width + 4, 15)
-        cv2.putText(band, text, origin, font, 0.42, grey, 1, cv2.LINE_AA)
-    return band

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from methods.common.comparison_options import ComparisonOptions
 from methods.common.model_choice import recipe_of as recipe_in
 from methods.common.sequence_options import SequenceTraining
 from utils.config import option
@@ -179,7 +180,7 @@ class InferenceConfig(_UnfoldConfig):
 
 
 @dataclass(frozen=True)
-class TestConfig(_UnfoldConfig):
+class TestConfig(_UnfoldConfig, ComparisonOptions):
     """Score predicted sharp frames by pPSNR, pSSIM and pLPIPS, or existing files (-r -s).
 
     --table computes the published figures.

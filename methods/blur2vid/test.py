@@ -12,14 +12,22 @@ from torch import Tensor
 from data.blur2vid import whole_sequence
 from data.sample import sequences_or_sample
 from data.sequences import FRAMES
+from methods.blur2vid.comparison import compare_folders
 from methods.blur2vid.config import TestConfig, frame_indices
 from methods.blur2vid.inference import load
+from methods.blur2vid.sequence_files import (
+    read_blurry,
+    read_frames,
+    read_predicted,
+    sequence_folders,
+)
 from methods.common.precision import exact
 from models import load_network
 from models.hypercut import HyperCUT
 from restoration.run import Stopwatch
 from restoration.sequence import SequenceRestorer
 from utils.config import ROOT, to_yaml
+from utils.contact_sheet import contact_sheet_of_rows
 from utils.device import arithmetic, inference
 from utils.errors import UserError
 from utils.evaluation.published_runs import score_as_asked
@@ -33,10 +41,10 @@ from utils.evaluation.tables import (
     format_table,
     paper_row,
 )
-from utils.files import natural_key, write_text
-from utils.image import is_image, read_image, to_8bit, to_tensor, write_image
+from utils.files import write_text
+from utils.image import to_8bit, write_image
 from utils.progress import Progress
-from utils.report import MAX_PANELS, Example, contact_sheet_of_rows, spread, write_report
+from utils.report import MAX_PANELS, Example, spread, write_report
 
 TABLES = Path(__file__).with_name("tables.yaml")
 FOLDER = ROOT / "experiment" / "blur2vid_test"
@@ -45,8 +53,8 @@ KINDS = {"ppsnr": "pPSNR", "pssim": "pSSIM", "plpips": "pLPIPS"}
 
 
 def main(config: TestConfig) -> Scores | None:
-    """Returns the scores (None for --table)."""
-    return score_as_asked(TABLES, config, FOLDER, unfold_and_score, score_folders)
+    """Returns the scores (None for --table and --compare)."""
+    return score_as_asked(TABLES, config, FOLDER, unfold_and_score, score_folders, compare_folders)
 
 
 def unfold_and_score(config: TestConfig) -> Scores:
@@ -110,11 +118,11 @@ def _write_all(
     scores.write(folder)
     write_text(folder / "config.yaml", to_yaml(config))
     print(table)
-    contact_sheet_of_rows(folder / "contact_sheet.png", shown, 240)
+    contact_sheet_of_rows(folder / "contact_sheet.jpg", shown, 240)
     if config.report:
         examples = [_example(name, pictures) for name, pictures in shown.items()]
         write_report(folder / "report.html", TITLE, examples, scores.metadata, table)
-    print(f"results: {folder} (look at contact_sheet.png)")
+    print(f"results: {folder} (look at contact_sheet.jpg)")
 
 
 def _pictures(blurry: Tensor, predicted: Tensor, truth: Tensor) -> dict[str, np.ndarray]:
@@ -133,20 +141,15 @@ def score_folders(config: TestConfig) -> Scores:
     There are seven in each, in the order of their names.
     """
     check_given(config.restored_dir, config.sharp_dir)
-    restored = _folders(config.restored_dir)
-    sharp = _folders(config.sharp_dir)
+    restored = sequence_folders(config.restored_dir)
+    sharp = sequence_folders(config.sharp_dir)
     check_paired(config.restored_dir, restored, sharp, sharp, config.sharp_dir)
     lpips, reason = find_lpips(ROOT / "pretrain_models")
     rows = []
     for name in Progress(sharp, unit="sequence"):
-        predicted = _read(restored[name])
-        truth = _read(sharp[name])
-        if predicted.shape != truth.shape:
-            sizes = [f"{images.shape[-1]}x{images.shape[-2]}" for images in (predicted, truth)]
-            raise UserError(
-                f"{restored[name]} has pictures of {sizes[0]}, {sharp[name]} of {sizes[1]}"
-            )
-        blurry = _read_blurry(config.blurry_dir, name, truth) if config.blurry_dir else None
+        truth = read_frames(sharp[name])
+        predicted = read_predicted(restored[name], truth)
+        blurry = read_blurry(config.blurry_dir, name, truth) if config.blurry_dir else None
         rows.append({"name": name, **_scored(name, predicted, truth, blurry, range(FRAMES), lpips)})
     scores = Scores(
         "blur2vid",
@@ -241,50 +244,3 @@ def _order_scores(ordering: HyperCUT, restorer: SequenceRestorer, predicted: Ten
     with inference(restorer.device, torch.float32):
         frames = ordering.seen(predicted[None].to(restorer.device))
         return ordering(frames)[0].cpu()
-
-
-def _folders(root: Path) -> dict[str, Path]:
-    """{ID: folder of its seven pictures}, ROOT/ID or ROOT/ID/sharp."""
-    if not root.is_dir():
-        raise UserError(f"there is no folder {root}")
-    folders = {}
-    for path in sorted(root.iterdir()):
-        if path.is_dir():
-            inner = path / "sharp"
-            folders[path.name] = inner if inner.is_dir() else path
-    if not folders:
-        raise UserError(f"{root} has no folders of seven pictures each")
-    return folders
-
-
-def _read(folder: Path) -> Tensor:
-    found = [path for path in folder.iterdir() if is_image(path)]
-    pictures = [path for path in found if path.stem not in ("strip", "contact_sheet")]
-    paths = sorted(pictures, key=lambda path: natural_key(path.name))
-    if len(paths) != FRAMES:
-        raise UserError(f"{folder} has {len(paths)} pictures, a sequence has {FRAMES}")
-    pictures = [read_image(path) for path in paths]
-    if len({picture.shape for picture in pictures}) > 1:
-        raise UserError(f"{folder} has pictures of different sizes")
-    return torch.stack([to_tensor(picture) for picture in pictures])
-
-
-def _read_blurry(root: Path, name: str, truth: Tensor) -> Tensor:
-    """The blurry picture [3,H,W] of a sequence.
-
-    ROOT/ID.png (any extension) or the first of ROOT/ID/blur.
-    """
-    beside = [path for path in root.iterdir() if path.stem == name]
-    inside = (root / name / "blur").glob("*")
-    found = sorted(filter(is_image, (*beside, *inside)))
-    if not found:
-        raise UserError(
-            f"{root} has no blurry picture of {name}: {name}.png or {name}/blur/0000.png"
-        )
-    blurry = to_tensor(read_image(found[0]))
-    if blurry.shape != truth.shape[1:]:
-        raise UserError(
-            f"{found[0]} is {blurry.shape[-1]}x{blurry.shape[-2]}, the true frames "
-            f"{truth.shape[-1]}x{truth.shape[-2]}"
-        )
-    return blurry

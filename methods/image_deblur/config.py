@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from methods.common.comparison_options import ComparisonOptions
 from methods.common.export_options import ExportConfig as _ExportConfig
 from methods.common.file_options import PictureFileOptions, VideoFileOptions
 from methods.common.model_choice import recipe_of as recipe_in
@@ -372,7 +373,7 @@ class InferenceConfig(VideoFileOptions, PictureFileOptions, _RestoreConfig):
 
 
 @dataclass(frozen=True)
-class TestConfig(_RestoreConfig):
+class TestConfig(_RestoreConfig, ComparisonOptions):
     """Restore pictures and score the restored files, score existing files (-b -s -r), or compute
     the published figures (--table).
     """

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from methods.common.comparison_options import ComparisonOptions
 from utils.config import option
 from utils.options import BLURRY_DIR, REPORT, RESTORED_DIR, RESULTS, SEED, SHARP_DIR, MaskKind
 
@@ -192,7 +193,7 @@ class GenerateConfig:
 
 
 @dataclass(frozen=True)
-class TestConfig:
+class TestConfig(ComparisonOptions):
     """Score existing files against real sharp pictures after registration, without a network."""
 
     sharp_dir: Path | None = option(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from methods.common.comparison_options import ComparisonOptions
 from methods.common.export_options import ExportConfig as _ExportConfig
 from methods.common.file_options import PictureFileOptions, VideoFileOptions
 from methods.common.model_choice import recipe_of as recipe_in
@@ -273,7 +274,7 @@ class InferenceConfig(VideoFileOptions, PictureFileOptions):
 
 
 @dataclass(frozen=True)
-class TestConfig:
+class TestConfig(ComparisonOptions):
     """Restore videos and score the restored files, or score existing files (-b -s -r).
 
     --table computes the published figures.

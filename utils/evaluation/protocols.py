@@ -3,6 +3,7 @@
 PROTOCOLS, at the end, is the list of them, each with its source.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,10 +43,20 @@ class Protocol:
     windows: bool = False
     unit: str = "images"
 
-    def score(self, restored: Tensor | np.ndarray, sharp: Tensor | np.ndarray) -> dict[str, float]:
-        """Metrics of one image: tensors [3,H,W] in [0,1] or pixels [H,W,3], both of one size."""
+    def score(
+        self,
+        restored: Tensor | np.ndarray,
+        sharp: Tensor | np.ndarray,
+        metrics: Sequence[str] | None = None,
+    ) -> dict[str, float]:
+        """Metrics of one image: tensors [3,H,W] in [0,1] or pixels [H,W,3], both of one size.
+
+        metrics: further ones than PSNR to compute; None for all of the protocol.
+        """
         scores = {"psnr": self.psnr(restored, sharp)}
         for name in self.metrics[1:]:
+            if metrics is not None and name not in metrics:
+                continue
             values = self._values if name in _OF_PSNR_VALUES else _pixels
             scores[name] = _SSIMS[name](self._crop(values(restored)), self._crop(values(sharp)))
         return scores

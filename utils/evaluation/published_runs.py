@@ -16,6 +16,7 @@ import numpy as np
 from utils import distributed
 from utils.download.table import how_to_get
 from utils.errors import UserError
+from utils.evaluation.compared_files import check_alone
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.tables import (
     PublishedRow,
@@ -104,11 +105,16 @@ def score_as_asked(
     folder: Path,
     restore_and_score: Callable[[Any], Any],
     score_folders: Callable[[Any], Any],
+    compare_folders: Callable[[Any], None],
 ) -> Any:
-    """What test.py of a method does: the published table, files that exist, or a restoration.
+    """What test.py of a method does: the published table, a comparison of results, scores of files
+    that exist, or a restoration.
 
-    Returns the scores, None for --table (see run_table).
+    Returns the scores, None for --table (see run_table) and --compare.
     """
+    check_alone(config)
+    if config.compare:
+        return compare_folders(config)
 
     def run(config: Any) -> Any:
         if config.restored_dir or config.sharp_dir or config.blurry_dir:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -92,7 +92,7 @@ class Scores:
             "version": VERSION,
             "rows": self.rows,
         }
-        write_text(folder / "scores.json", json.dumps(_as_json(summary), indent=1) + "\n")
+        write_text(folder / "scores.json", json.dumps(as_json(summary), indent=1) + "\n")
         write_table(folder / "scores.csv", self.rows)
 
     def gains(self) -> dict[str, float]:
@@ -164,13 +164,18 @@ class Scores:
 
 
 def score_files(
-    triples: list[Triple], protocol: str, workers: int = 0, resize_factor: int = 1, **about
+    triples: list[Triple],
+    protocol: str,
+    workers: int = 0,
+    resize_factor: int = 1,
+    metrics: Sequence[str] | None = None,
+    **about,
 ) -> Scores:
     """Scores of restored files, `workers` at the same time (0 = one per core).
 
-    resize_factor: the restored pictures are enlarged first (protocol realblur). `about` fills the
-    other fields of Scores. The remark tells how many images could not be registered. Raises
-    UserError naming a file of another size.
+    resize_factor: the restored pictures are enlarged first (protocol realblur). metrics: see
+    Protocol.score. `about` fills the other fields of Scores. The remark tells how many images could
+    not be registered. Raises UserError naming a file of another size.
     """
     if not triples:
         raise UserError("nothing to score: no image has ground truth")
@@ -178,7 +183,8 @@ def score_files(
     cv2.setNumThreads(1)  # one image per core is faster than one image on all
     try:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            work = pool.map(partial(_score, protocol=protocol, factor=resize_factor), triples)
+            score = partial(_score, protocol=protocol, factor=resize_factor, metrics=metrics)
+            work = pool.map(score, triples)
             rows = list(Progress(work, "scoring", len(triples), unit="image", leave=False))
     finally:
         cv2.setNumThreads(threads)
@@ -278,15 +284,17 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _score(triple: Triple, protocol: str, factor: int = 1) -> dict[str, str | float]:
+def _score(
+    triple: Triple, protocol: str, factor: int = 1, metrics: Sequence[str] | None = None
+) -> dict[str, str | float]:
     """One row: the metrics of the restored image and, as input_*, those of its input."""
     row: dict[str, str | float] = {"name": triple.name}
     if PROTOCOLS[protocol].aligned:
         return row | _score_aligned(triple, protocol, factor)
     sharp = read_truth(triple.sharp)[0]
-    row |= _compare(triple.restored, sharp, triple.sharp, protocol)
+    row |= _compare(triple.restored, sharp, triple.sharp, protocol, metrics)
     if triple.blurry:
-        of_input = _compare(triple.blurry, sharp, triple.sharp, protocol)
+        of_input = _compare(triple.blurry, sharp, triple.sharp, protocol, metrics)
         row |= {f"input_{name}": value for name, value in of_input.items()}
     return row
 
@@ -313,12 +321,18 @@ def _score_aligned(triple: Triple, protocol: str, factor: int) -> dict[str, floa
     return row
 
 
-def _compare(path: Path, sharp: np.ndarray, sharp_path: Path, protocol: str) -> dict[str, float]:
+def _compare(
+    path: Path,
+    sharp: np.ndarray,
+    sharp_path: Path,
+    protocol: str,
+    metrics: Sequence[str] | None,
+) -> dict[str, float]:
     """Metrics of an image file against sharp pixels, whose file is named in errors."""
     image = read_image(path)
     _check_size(path, image, sharp_path, sharp)
     try:
-        return PROTOCOLS[protocol].score(image, sharp)
+        return PROTOCOLS[protocol].score(image, sharp, metrics)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -340,12 +354,12 @@ def _example(triple: Triple) -> Example:
     return Example(triple.name, blurry, restored, cv2.resize(sharp, size))
 
 
-def _as_json(value: object) -> object:
+def as_json(value: object) -> object:
     """The value with words for what JSON has no numbers for: inf, nan."""
     if isinstance(value, dict):
-        return {key: _as_json(inner) for key, inner in value.items()}
+        return {key: as_json(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_as_json(inner) for inner in value]
+        return [as_json(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -17,9 +17,11 @@ let scale = 1;
 
 // Both pictures at 1:1, the clicked point in the middle of each pane.
 function showSides(compare, x, y) {
-  const [restored, input] = compare.querySelectorAll("img");
-  panes[0].firstElementChild.src = input.src;
-  panes[1].firstElementChild.src = restored.src;
+  const [right, left] = compare.querySelectorAll("img");
+  [left, right].forEach((picture, index) => {
+    panes[index].firstElementChild.src = picture.src;
+    panes[index].nextElementSibling.textContent = picture.alt;
+  });
   dialog.showModal();
   setScale(1, x, y);
 }
@@ -68,4 +70,24 @@ for (const section of document.querySelectorAll(".videos")) {
     follow();
   };
   after.onseeked = after.ontimeupdate = follow;
+}
+
+// What is compared: the lists choose the pictures on both sides of every divider.
+const choices = [...document.querySelectorAll(".choice select")];
+function choose() {
+  for (const compare of document.querySelectorAll(".compare")) {
+    const sources = [...compare.nextElementSibling.children];
+    const [right, left] = compare.querySelectorAll("img");
+    [left, right].forEach((picture, side) => {
+      const label = choices[side].value;
+      const source = sources.find((other) => other.alt === label);
+      picture.alt = label;
+      compare.querySelector(side ? ".right" : ".left").textContent = source ? label : label + ": none";
+      if (source) picture.src = source.src;
+    });
+  }
+}
+if (choices.length) {
+  choices.forEach((list) => (list.onchange = choose));
+  choose();
 }

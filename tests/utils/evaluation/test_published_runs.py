@@ -30,6 +30,8 @@ class Options:
     restored_dir: Path | None = None
     sharp_dir: Path | None = None
     blurry_dir: Path | None = None
+    compare: list[str] | None = None
+    metrics: list[str] | None = None
 
 
 ROW = {
@@ -185,7 +187,7 @@ def test_restored_frames_are_scored_without_a_network(table, tmp_path):
     tables = tmp_path / "methods/some/tables.yaml"
     rows = [{"network": "their frames", "weights": None, "restored_dir": "theirs"}]
     table(rows, folders)
-    score_as_asked(tables, Options(), tmp_path / "out", pytest.fail, folders)
+    score_as_asked(tables, Options(), tmp_path / "out", pytest.fail, folders, pytest.fail)
     assert seen == [("theirs", "sharp")] * 2
 
 

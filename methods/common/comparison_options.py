@@ -1,0 +1,23 @@
+"""Options of test.py for comparing folders of results, and which pictures they mean."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from utils.config import option
+
+Metric = Literal["psnr", "ssim", "lpips"]
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """What every command has that compares results."""
+
+    compare: list[str] | None = option(
+        None,
+        "NAME=FOLDER NAME=FOLDER ...: compare folders of results with the ground truth of "
+        "--sharp_dir or --data_path: means, paired differences, sign tests, and a page with a "
+        "slider between any two",
+    )
+    metrics: list[Metric] | None = option(
+        None, "--compare: the metrics; the first one chooses the images shown (default: psnr ssim)"
+    )
