@@ -91,7 +91,7 @@ def restore_burst(burst: Path, output_dir: Path) -> Scores:
 
 
 def _made(burst: Path) -> Chapter:
-    sheet = read_image(burst / "contact_sheet.png")
+    sheet = read_image(burst / "contact_sheet.jpg")
     return Chapter(
         "Make blur",
         f"{SHOTS} shots of one picture, each blurred by a random camera motion of at most "

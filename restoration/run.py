@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from data.photo_catalog import CONTACT_SHEET
+from utils.contact_sheet import contact_sheet
 from utils.device import arithmetic
 from utils.errors import UserError
 from utils.evaluation.blur_variant import told_by_pixels
@@ -31,7 +32,7 @@ from utils.evaluation.tables import (
 from utils.files import write_text
 from utils.image import in_8bit, read_8bit
 from utils.options import QUALITY
-from utils.report import Example, amount, contact_sheet, spread, write_report
+from utils.report import Example, amount, spread, write_report
 from utils.video import VideoFile
 from utils.video_encoding import USUAL, Encoding
 from utils.video_part import VideoPart, opened
@@ -228,7 +229,7 @@ def finish_part(job: Job) -> None:
 
 
 def finish(job: Job, restorer, results: Results, scores: Scores | None) -> None:
-    """Write config.yaml, contact_sheet.png and report.html, print the scores, say where all is."""
+    """Write config.yaml, contact_sheet.jpg and report.html, print the scores, say where all is."""
     write_text(job.output_dir / "config.yaml", job.config)
     lines = [scores.table(), *results.details] if scores else []
     table = "\n".join(lines)

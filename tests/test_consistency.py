@@ -27,13 +27,13 @@ RUN = {"config.yaml", "log.txt", "loss.csv", "last.pt", "last.safetensors"}
 LEFT = {
     "train": RUN,
     "test": SCORED,
-    "inference": {"config.yaml", "contact_sheet.png"},
-    "generate": {"config.yaml", "contact_sheet.png"},
+    "inference": {"config.yaml", "contact_sheet.jpg"},
+    "generate": {"config.yaml", "contact_sheet.jpg"},
     "export": {"network.pt2"},
     "export video_deblur": {"network.onnx"},
     "inference blur2vid": {"config.yaml", "report.html", "strip.png", "moments.mp4", "moments.gif"},
-    "inference video_deblur": SCORED | {"contact_sheet.png"},  # of the sample, whose truth is known
-    "inference image_deblur": SCORED | {"contact_sheet.png"},
+    "inference video_deblur": SCORED | {"contact_sheet.jpg"},  # of the sample, whose truth is known
+    "inference image_deblur": SCORED | {"contact_sheet.jpg"},
     "generate hypercut": {"new.json"},
 }
 

@@ -2,23 +2,25 @@
 
 import csv
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from utils.contact_sheet import contact_sheet_of_rows
 from utils.device import run_description
 from utils.files import atomic_path, write_text
-from utils.report import contact_sheet_of_rows
 
 SAY_EVERY_S = 10
+_COMPANIONS = ("_stage1", "_input")  # of a figure, in its panel
 
 
 class RunLog:
     """The log of a training run.
 
     Lines in log.txt and on the screen, config.yaml, TensorBoard events, loss.csv, metrics.csv,
-    curve.png, validation.png. folder None: a silent log, for the processes that only help.
+    curve.png, validation.jpg. folder None: a silent log, for the processes that only help.
     """
 
     def __init__(self, folder: Path | None):
@@ -89,7 +91,7 @@ class RunLog:
         _append(self.folder / "metrics.csv", {"step": step, **metrics})
         draw_curves(self.folder)
         if examples:
-            contact_sheet_of_rows(self.folder / "validation.png", examples)
+            contact_sheet_of_rows(self.folder / "validation.jpg", examples)
         for name, pictures in examples.items():
             image = np.concatenate(list(pictures.values()), 1)
             self.events.add_image(f"validation/{name}", image, step, dataformats="HWC")
@@ -111,7 +113,8 @@ class RunLog:
 def draw_curves(folder: Path) -> None:
     """Draw curve.png: every column of metrics.csv and loss.csv against the step, in its panel.
 
-    The input's figure (NAME_input) stands in the panel of NAME.
+    Figures of the first stage and of the input (NAME_stage1, NAME_input) stand in the panel of
+    NAME.
     """
     # the object interface needs no display and no global state
     from matplotlib.figure import Figure
@@ -119,25 +122,35 @@ def draw_curves(folder: Path) -> None:
     curves = _read_curves(folder / "metrics.csv", "") | _read_curves(folder / "loss.csv", "loss ")
     if not curves:
         return
-    inputs = {f"{name}_input" for name in curves}
-    own = [name for name in curves if name not in inputs]
-    height = -(-len(own) // 2)
+    drawn = panels_of(list(curves))
+    height = -(-len(drawn) // 2)
     figure = Figure(figsize=(10, 2.4 * height), layout="constrained")
     panels = figure.subplots(height, 2, squeeze=False, sharex=True).flat
-    for panel, name in zip(panels, own):
-        for drawn in (name, f"{name}_input"):
-            if drawn in curves:
-                steps, values = zip(*curves[drawn])
-                panel.plot(steps, values, marker="." if len(steps) < 100 else "", label=drawn)
-        panel.set_title(name, fontsize=10)
+    for panel, (title, together) in zip(panels, drawn.items()):
+        for name in together:
+            steps, values = zip(*curves[name])
+            panel.plot(steps, values, marker="." if len(steps) < 100 else "", label=name)
+        panel.set_title(title, fontsize=10)
         panel.grid(alpha=0.3)
-        if f"{name}_input" in curves:
+        if len(together) > 1:
             panel.legend(fontsize=8)
-    for panel in panels[len(own) :]:
+    for panel in panels[max(len(drawn) - 2, 0) : len(drawn)]:
+        panel.tick_params(labelbottom=True)
+    for panel in panels[len(drawn) :]:
         panel.set_visible(False)
     figure.supxlabel("optimiser step")
     with atomic_path(folder / "curve.png") as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+def panels_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """{title: curves} of the panels in which curves are drawn; see draw_curves."""
+    companions = {name + ending for name in names for ending in _COMPANIONS}
+    panels = {}
+    for name in names:
+        if name not in companions:
+            panels[name] = [name + end for end in ("", *_COMPANIONS) if name + end in names]
+    return panels
 
 
 def _read_curves(table: Path, prefix: str) -> dict[str, list[tuple[int, float]]]:

@@ -15,11 +15,12 @@ from models.contracts import SequenceNetwork
 from restoration.sequence import SequenceRestorer
 from utils import distributed
 from utils.config import ROOT, to_yaml
+from utils.contact_sheet import contact_sheet_of_rows
 from utils.errors import UserError, noting, raise_left_out
 from utils.files import write_text
 from utils.image import is_image, read_image, resize_to, to_8bit, to_tensor, write_image
 from utils.progress import Progress
-from utils.report import MAX_PANELS, Example, contact_sheet_of_rows, spread, write_report
+from utils.report import MAX_PANELS, Example, spread, write_report
 from utils.video_writer import NewVideo, VideoWriter, write_gif
 
 CENTRE = 3  # index of the middle frame

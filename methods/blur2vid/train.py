@@ -30,7 +30,7 @@ from utils.image import to_8bit
 from utils.tiling import pad_to_multiple
 from utils.training import Limits, Validation, train
 
-MAX_EXAMPLES = 6  # pictures in validation.png
+MAX_EXAMPLES = 6  # pictures in validation.jpg
 
 
 def main(config: TrainConfig) -> dict[str, float]:

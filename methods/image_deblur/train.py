@@ -49,7 +49,7 @@ from utils.sampling import StepSampler, endless_loader
 from utils.training import Limits, Phase, Validation, train
 
 LUMINANCE = (0.2989, 0.587, 0.114)
-MAX_EXAMPLES = 6  # pictures in validation.png
+MAX_EXAMPLES = 6  # pictures in validation.jpg
 
 
 def main(config: TrainConfig) -> dict[str, float]:

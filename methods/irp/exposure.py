@@ -9,17 +9,18 @@ from scipy.stats import norm
 from data.irp import Shot, find_shots
 from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve, squared
 from methods.irp.predict import Predictor
+from utils.contact_sheet import contact_sheet_of_rows
 from utils.errors import UserError
 from utils.files import write_table
 from utils.image import read_8bit
-from utils.report import contact_sheet_of_rows, spread
+from utils.report import spread
 
 SHEET_SCENES = 8
 Curve = tuple[Sequence[Shot], list[float]]  # shots of a scene, their potentials
 
 
 def recommend(predictor: Predictor, path: Path, error: float, folder: Path) -> dict[str, Curve]:
-    """Print the best exposure of every scene; write exposures.csv, curve.png, contact_sheet.png.
+    """Print the best exposure of every scene; write exposures.csv, curve.png, contact_sheet.jpg.
 
     error: standard deviation of a prediction. Raises UserError where there are no shots at several
     exposures.
@@ -50,8 +51,8 @@ def recommend(predictor: Predictor, path: Path, error: float, folder: Path) -> d
     write_table(folder / "exposures.csv", rows)
     _draw(folder / "curve.png", curves, error)
     shown = {scene: _row(*curves[scene]) for scene in spread(list(curves), SHEET_SCENES)}
-    contact_sheet_of_rows(folder / "contact_sheet.png", shown, SIDE)
-    print(f"results: {folder} (look at curve.png and contact_sheet.png)")
+    contact_sheet_of_rows(folder / "contact_sheet.jpg", shown, SIDE)
+    print(f"results: {folder} (look at curve.png and contact_sheet.jpg)")
     return curves
 
 

@@ -32,11 +32,12 @@ from methods.irp.pictures import as_bright, new_curve, save_curve
 from methods.irp.restorers import Restorer, denoise, find_restorers, quality
 from utils import distributed
 from utils.config import keep_config
+from utils.contact_sheet import contact_sheet_of_rows
 from utils.errors import UserError
 from utils.files import files_below, keep_apart, write_table, write_text
 from utils.image import image_size, is_image, read_8bit, read_image, write_image
 from utils.progress import Progress
-from utils.report import amount, contact_sheet_of_rows, spread
+from utils.report import amount, spread
 from utils.video import is_video
 
 SHEET_ROWS = 8
@@ -60,7 +61,7 @@ class Job(NamedTuple):
 def main(config: GenerateConfig) -> None:
     """Write what is not there yet.
 
-    The main process also writes labels, contact_sheet.png and labels.png once all is there.
+    The main process also writes labels, contact_sheet.jpg and labels.png once all is there.
     """
     _check(config)
     config = replace(config, data_path=pictures_or_sample(config.data_path))
@@ -210,9 +211,9 @@ def _finish(config: GenerateConfig, scenes: list[str]) -> None:
     write_table(config.output_dir / "labels.csv", rows)
     print(_agreement(rows))
     sheet = dict(_sheet(config, labels))
-    contact_sheet_of_rows(config.output_dir / "contact_sheet.png", sheet, width=240)
+    contact_sheet_of_rows(config.output_dir / "contact_sheet.jpg", sheet, width=240)
     _plot(config.output_dir / "labels.png", labels)
-    print(f"look at {config.output_dir / 'contact_sheet.png'} and labels.png")
+    print(f"look at {config.output_dir / 'contact_sheet.jpg'} and labels.png")
 
 
 def _check_shots(record: dict, path: Path, expected: list[float], others: list[dict]) -> None:

@@ -31,12 +31,13 @@ from restoration.image import ImageRestorer
 from restoration.pictures import restore_photo
 from utils import distributed
 from utils.config import ROOT, to_yaml
+from utils.contact_sheet import contact_sheet_of_rows
 from utils.errors import UserError
 from utils.files import write_table, write_text
 from utils.image import in_8bit, to_tensor, write_image
 from utils.photo import read_photo
 from utils.progress import Progress
-from utils.report import contact_sheet_of_rows, spread
+from utils.report import spread
 
 SHOWN = 12  # the best and the worst shots on a contact sheet
 MIN_SPAN = 0.2  # of the curve: what the score errs by should not look like a difference
@@ -90,7 +91,7 @@ def rank(
         check_ratings(judged)
         write_ratings(ranked, kept)
     _write_table(folder / "scores.csv", ranked, kept)
-    written = "contact_sheet.png"
+    written = "contact_sheet.jpg"
     if len(judged) > 1:
         _draw_curve(folder / "curve.png", judged, kept)
         written += " and curve.png"
@@ -98,7 +99,7 @@ def rank(
         print(line)
     if kept:
         _write_selected(config, folder, source, kept)
-    _draw_sheet(folder / "contact_sheet.png", source, ranked, kept)
+    _draw_sheet(folder / "contact_sheet.jpg", source, ranked, kept)
     print(f"results: {folder} (look at {written})")
     return ranked
 

@@ -17,10 +17,10 @@ from methods.sbdd.pairs import make_pairs
 from methods.sbdd.shared import Rows, print_summary, progress
 from utils import distributed
 from utils.config import keep_config
+from utils.contact_sheet import contact_sheet_of_rows
 from utils.errors import UserError
 from utils.files import atomic_path, keep_apart
 from utils.image import write_image
-from utils.report import contact_sheet_of_rows
 
 # Options that may change from run to run into one folder.
 FREE_OPTIONS = ("output_dir", "n_images", "kernels", "only", "detector_weights")
@@ -30,7 +30,7 @@ MAX_SHEET_KERNELS = 60
 
 
 def main(config: GenerateConfig) -> None:
-    """Write what is not there yet, contact_sheet.png and the configuration."""
+    """Write what is not there yet, contact_sheet.jpg and the configuration."""
     config = _resolved(config)
     _check(config)
     make = {
@@ -62,7 +62,7 @@ def make_kernels(config: GenerateConfig) -> Rows:
     if distributed.is_main():
         count = min(config.kernels, MAX_SHEET_KERNELS)
         shown = [_kernel(config, index) for index in range(count)]
-        write_image(config.output_dir / "contact_sheet.png", kernel_sheet(shown))
+        write_image(config.output_dir / "contact_sheet.jpg", kernel_sheet(shown))
     return iter(())
 
 
@@ -74,7 +74,7 @@ def _kernel(config: GenerateConfig, index: int) -> np.ndarray:
 def _write_sheet(config: GenerateConfig, rows: Rows) -> None:
     shown = dict(rows)
     if shown:
-        path = config.output_dir / "contact_sheet.png"
+        path = config.output_dir / "contact_sheet.jpg"
         contact_sheet_of_rows(path, shown)
         print(f"look at {path}")
 

@@ -36,7 +36,7 @@ from utils.sampling import StepSampler, endless_loader
 from utils.training import Limits, Phase, Validation, train
 
 BLURRED_DB = 35  # a video below this input PSNR shall gain, one above it shall stay as it is
-MAX_EXAMPLES = 6  # videos in validation.png
+MAX_EXAMPLES = 6  # videos in validation.jpg
 
 
 def main(config: TrainConfig) -> dict[str, float]:

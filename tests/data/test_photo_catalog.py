@@ -38,7 +38,7 @@ def write(tmp_path):
         # DVD
         (("v/input/00.jpg", "v/GT/00.jpg"), ["v_00"]),
         # generate.py sbdd
-        (("blurry/a_0.png", "sharp/a_0.png", "contact_sheet.png"), ["a_0"]),
+        (("blurry/a_0.png", "sharp/a_0.png", "contact_sheet.jpg"), ["a_0"]),
         # somebody's photos
         (("a.png", "trip/b.jpg", "trip/b.png"), ["a", "trip/b.jpg", "trip/b.png"]),
     ],
@@ -92,7 +92,7 @@ def test_published_sets_are_recognised_by_their_number(monkeypatch, write):
 
 
 def test_results_leave_out_their_own_scores(write):
-    root = write("out/a.png", "out/contact_sheet.png", "out/scores/panel.png", "gt/a.png")
+    root = write("out/a.png", "out/contact_sheet.jpg", "out/scores/panel.png", "gt/a.png")
     (triple,) = find_results(
         root / "out", root / "gt", None, "image", leave_out=root / "out/scores"
     )

@@ -169,7 +169,7 @@ def test_training_and_resuming(folder, tmp_path, monkeypatch):
     ]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     network = load(tmp_path / "experiment/run/best.safetensors")
-    assert network.sampling == "plain" and (tmp_path / "experiment/run/validation.png").is_file()
+    assert network.sampling == "plain" and (tmp_path / "experiment/run/validation.jpg").is_file()
 
 
 def test_a_deblurred_centre_is_the_deblurrers(folder, deblurrer):
@@ -227,7 +227,7 @@ def test_scores_of_the_command(folder, weights, tmp_path, backbone):
     )
     assert (
         len(list((tmp_path / "out/s5").iterdir())) == 7
-        and (tmp_path / "out/contact_sheet.png").is_file()
+        and (tmp_path / "out/contact_sheet.jpg").is_file()
     )
 
 

@@ -37,7 +37,7 @@ def test_a_single_photo(restore, weights, tmp_path, capsys):
         expected = restorer.network(image[None])[0].clamp(0, 1) * 255
     assert np.abs(restored - expected.permute(1, 2, 0).numpy()).max() <= 0.51
     assert (tmp_path / "out/report.html").is_file() and (
-        tmp_path / "out/contact_sheet.png"
+        tmp_path / "out/contact_sheet.jpg"
     ).is_file()
     assert "restored 1 picture in" in capsys.readouterr().out
 
@@ -48,7 +48,7 @@ def test_folders_keep_their_shape_and_namesakes_their_endings(restore, identity,
     restore(tmp_path / "in")
     written = {
         str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")
-    } - {"contact_sheet.png"}
+    } - {"contact_sheet.jpg"}
     assert written == {"a.png", "trip/a.png", "trip/deep/b.png", "twin.jpg.png", "twin.png.png"}
 
 
@@ -308,15 +308,15 @@ def test_results_never_become_input(restore, identity, tmp_path):
         write_image(tmp_path / "in" / name, smooth())
     for _ in range(2):
         restore(tmp_path / "in", output_dir=tmp_path / "in/out")
-    assert sorted(path.name for path in (tmp_path / "in/out").glob("*.png")) == [
+    assert sorted(path.name for path in (tmp_path / "in/out").glob("*.[pj]*g")) == [
         "a.png",
         "b.png",
-        "contact_sheet.png",
+        "contact_sheet.jpg",
     ]
     for path in (tmp_path / "in", tmp_path / "in/a.jpg"):
         with pytest.raises(UserError, match="results would lie among the pictures"):
             restore(path, output_dir=tmp_path / "in")
-    write_image(tmp_path / "in/contact_sheet.jpg", smooth())
+    write_image(tmp_path / "in/contact_sheet.bmp", smooth())
     with pytest.raises(UserError, match="its result would have the name of the contact sheet"):
         restore(tmp_path / "in")
 

@@ -97,7 +97,7 @@ def test_a_few_steps_of_every_recipe_lower_its_loss(experiments, pairs, losses, 
     assert len(losses) == 30 and last < first - 0.1 * abs(first), losses
     network = load(experiments / "run" / "last.safetensors")
     assert type(network).__name__ == type(train.DeblurTask(config).restorer).__name__
-    assert (experiments / "run" / "validation.png").is_file()
+    assert (experiments / "run" / "validation.jpg").is_file()
 
 
 def test_sizes_that_a_recipe_would_not_use_are_refused():

@@ -104,7 +104,7 @@ def test_stacks_hold_everything(stacks):
         level = np.clip((float(row["denoise_psnr"]) - 15) / 20, 0, 1)
         expected = (level + max(float(row["denoise_ssim"]), 0)) / 2
         assert float(row["denoise_quality"]) == pytest.approx(expected)
-    for name in ("contact_sheet.png", "labels.png", "sharp/scene1.png", "records/scene4.json"):
+    for name in ("contact_sheet.jpg", "labels.png", "sharp/scene1.png", "records/scene4.json"):
         assert (stacks / name).is_file()
 
 
@@ -385,7 +385,7 @@ def test_score_ranks_a_folder_and_knows_stacks(stacks, weights, tmp_path):
         if row["scene"] == "scene2":
             expected[row["name"].removeprefix("scene2/")] = row["irp"]
     assert found == pytest.approx(expected, abs=1e-4)
-    for name in ("contact_sheet.png", "curve.png", "config.yaml"):
+    for name in ("contact_sheet.jpg", "curve.png", "config.yaml"):
         assert (tmp_path / "score" / name).is_file()
 
 

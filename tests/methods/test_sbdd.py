@@ -63,7 +63,7 @@ def test_clips_of_pictures_are_a_data_set(pictures):
     )
     assert blurry.shape == (48, 64, 3)
     assert np.abs(np.diff(blurry, axis=1)).sum() < np.abs(np.diff(sharp, axis=1)).sum()
-    assert (pictures.output_dir / "contact_sheet.png").is_file()
+    assert (pictures.output_dir / "contact_sheet.jpg").is_file()
 
 
 def test_a_clip_depends_on_seed_and_name_alone(pictures, tmp_path):
@@ -173,7 +173,7 @@ def test_pairs_with_objects(pairs):
     record = json.loads((out / "records/one_0.json").read_text())
     assert record["objects"] == 1 and len(record["kernels"]) == 2 and record["number"] == 0
     assert not np.array_equal(blurry, read_image(out / "blurry/one_1.png"))
-    assert (out / "contact_sheet.png").is_file()
+    assert (out / "contact_sheet.jpg").is_file()
     assert "kernel_size: 21" in (out / "config.yaml").read_text()
 
 

@@ -107,7 +107,7 @@ def files_of(folder, pattern="*"):
 def scored(folder):
     """The rows of the scores, and the restored pictures; a process shows its own on the sheet."""
     pictures = files_of(folder, "*.png")
-    del pictures["contact_sheet.png"]
+    del pictures["contact_sheet.jpg"]
     return json.loads((folder / "scores.json").read_text())["rows"], pictures
 
 
@@ -153,7 +153,7 @@ def test_two_processes_restore_photos_as_one(both, said_by_two):
 def test_two_processes_make_pairs_as_one(both, said_by_two):
     one, two = map(files_of, both("pairs"))
     for files in (one, two):
-        del files["contact_sheet.png"]  # of what was made last
+        del files["contact_sheet.jpg"]  # of what was made last
     assert one == two and len(one) == 3 * 8
     assert "process 0 of 2: 4 pairs made" in said_by_two
     assert "process 1" not in said_by_two  # the first one talks

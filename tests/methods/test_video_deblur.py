@@ -64,7 +64,7 @@ def test_with_ground_truth_the_ends_are_left_out_as_published(make_videos, resto
     assert outputs(tmp_path / "out") == [f"a/0000{frame}.png" for frame in (2, 3, 4)]
     assert [row["name"] for row in scores.rows] == ["a/00002", "a/00003", "a/00004"]
     assert json.loads((tmp_path / "out/scores.json").read_text())["arithmetic"] == "float32 on cpu"
-    assert (tmp_path / "out/contact_sheet.png").is_file()
+    assert (tmp_path / "out/contact_sheet.jpg").is_file()
     assert restore(root, border=True).protocol == "cdvd" and len(outputs(tmp_path / "out")) == 7
 
 
@@ -258,7 +258,7 @@ def test_shipped_network_improves_the_sample(tmp_path):
     scores = inference.main(InferenceConfig(output_dir=tmp_path))
     assert scores.mean["psnr"] > scores.input_mean["psnr"] + 0.3
     assert all(row["psnr"] > row["input_psnr"] - 0.1 for row in scores.rows)
-    sheet = tmp_path / "contact_sheet.png"
+    sheet = tmp_path / "contact_sheet.jpg"
     assert read_image(sheet).shape[1] > 3 * 200 and sheet.stat().st_size <= 2_000_000
 
 

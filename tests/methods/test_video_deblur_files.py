@@ -50,7 +50,7 @@ def test_a_clip_with_sound_goes_in_and_comes_out(restore, tmp_path, capsys):
     ] == times  # every frame, its time
     assert sound_packets(tmp_path / "out/phone.mp4") == sound_packets(path)
     assert (tmp_path / "out/report.html").is_file() and (
-        tmp_path / "out/contact_sheet.png"
+        tmp_path / "out/contact_sheet.jpg"
     ).is_file()
     assert "8 frames in" in capsys.readouterr().out
     restore(path, skip_existing=True)

@@ -3,15 +3,11 @@ import io
 import re
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from utils.checkpoint import VERSION
-from utils.image import read_image
 from utils.report import (
     Example,
-    contact_sheet,
-    contact_sheet_of_rows,
     flow_picture,
     gained_region,
     write_report,
@@ -39,23 +35,6 @@ def test_the_region_shows_gained_detail_not_mere_change():
     assert columns.start <= 500 and columns.stop >= 600
     small = gained_region(Example("b", blurry[:40, :30], restored[:40, :30]))
     assert restored[small].shape == (30, 30, 3)
-
-
-def test_contact_sheet_has_a_column_per_picture(tmp_path):
-    contact_sheet(tmp_path / "a.png", [example(), example()], width=100)
-    sheet = read_image(tmp_path / "a.png")
-    assert sheet.shape == (2 * (22 + 60 + 50), 300, 3)
-    contact_sheet(tmp_path / "b.png", [example(truth=False), example()], width=100)
-    assert read_image(tmp_path / "b.png").shape[1] == 300
-
-
-def test_a_tower_stays_a_small_sheet(tmp_path):
-    """At the width of the others it would be 200,000 px high."""
-    tower = np.full((4000, 2, 3), 50, np.uint8)
-    contact_sheet(tmp_path / "a.png", [Example("tower", tower, tower)], width=100)
-    sheet = read_image(tmp_path / "a.png")
-    assert sheet.shape == (22 + 400 + 50, 200, 3)
-    assert (sheet[22:422, 0] == 50).all() and (sheet[22:422, 1] == 255).all()
 
 
 def test_flow_colours_tell_directions_apart():
@@ -101,15 +80,3 @@ def test_gains_videos_and_the_typed_command_are_shown(tmp_path, monkeypatch):
     assert "The worst: p0&lt; (-4.00 dB), p1&lt; (-3.00 dB)" in page and "p5&lt;" not in page
     assert page.count('dB"><b') == 12 and "height: 100.0%" in page
     assert 'src="../in%20put/a.mp4"' in page and 'src="a.mp4"' in page
-
-
-def test_a_sheet_of_many_rows_wraps_and_stays_small(tmp_path):
-    rows = {
-        str(number): {"a": RNG.integers(0, 256, (300, 200, 3), dtype=np.uint8)}
-        for number in range(40)
-    }
-    contact_sheet_of_rows(tmp_path / "a.png", rows, 200)
-    assert (tmp_path / "a.png").stat().st_size <= 2_000_000
-    height, width, _ = read_image(tmp_path / "a.png").shape
-    # 40 rows of 322 px in columns of at most 4000 px: 12 of them
-    assert width / height == pytest.approx(4 * 200 / (12 * 322), rel=0.02)

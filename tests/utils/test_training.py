@@ -159,7 +159,7 @@ def test_loss_falls_and_the_folder_is_complete(tmp_path):
     assert metrics["score"] == -task.losses[-1]
     expected = (
         "last.pt best.pt last.safetensors best.safetensors config.yaml log.txt loss.csv "
-        "metrics.csv curve.png validation.png tensorboard"
+        "metrics.csv curve.png validation.jpg tensorboard"
     )
     assert set(expected.split()) <= set(os.listdir(tmp_path))
     best = load_checkpoint(tmp_path / "best.pt")["best"]
