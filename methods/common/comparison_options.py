@@ -8,7 +8,7 @@ from utils.config import option
 Metric = Literal["psnr", "ssim", "lpips"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)  # the own options of a command stay first
 class ComparisonOptions:
     """What every command has that compares results."""
 
