@@ -122,12 +122,12 @@ def build(events: Events) -> None:
             with gr.Accordion("Objects that move on their own", open=False):
                 masks = fields.upload("Masks, one per object", EXTENSIONS, multiple=True)
             tab.buttons("Blur")
-        with tab.outputs("your photo; its middle when you change the blur"):
+        with tab.outputs("your photo, or a preview of its middle"):
             divider = fields.divider("blurry | sharp")
             sheet = fields.picture()
             files = fields.downloads()
-    events.on_upload(photo, look, [tab.shown])
+    events.on_upload_shown(tab, photo, look, [tab.shown])
     events.on_upload(masks)
     events.on_example(tab, example, [photo, tab.shown])
     events.on_click(tab, make_blur, [photo, masks, length, seed], [divider, sheet, files])
-    events.on_choice([length, seed], preview_blur, tab.shown, [photo, length, seed])
+    events.on_choice([length, seed], preview_blur, tab.shown, [photo, length, seed], tab)

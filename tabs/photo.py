@@ -77,6 +77,6 @@ def build(events: Events) -> None:
         with tab.outputs("your photo"):
             divider = fields.divider("before | after")
             files = fields.downloads()
-    events.on_upload(photo, look, [tab.shown])
+    events.on_upload_shown(tab, photo, look, [tab.shown])
     events.on_example(tab, example, [photo, tab.shown])
     events.on_click(tab, restore_photo, [photo, network, *applied], [divider, files])

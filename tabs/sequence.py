@@ -57,6 +57,6 @@ def build(events: Events) -> None:
         with tab.outputs("your photo"):
             player = fields.player("blurry | sharp frames")
             files = fields.downloads()
-    events.on_upload(photo, look, [tab.shown])
+    events.on_upload_shown(tab, photo, look, [tab.shown])
     events.on_example(tab, example, [photo, tab.shown])
     events.on_click(tab, unfold_photo, [photo], [player, files])

@@ -2,6 +2,7 @@
 
 import itertools
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from utils.errors import UserError
 from utils.web import fields
@@ -10,6 +11,9 @@ from utils.web.page import Events
 from utils.web.results import changed, played_together, show, show_shrunk
 from utils.web.uploads import clip_in_words, fits, take_clip, whole_number
 from utils.web.visitors import Cancelled, Visitor
+
+if TYPE_CHECKING:
+    from utils.video import VideoFile
 
 TEXT = "Takes blur out of a clip, with the help of the neighbouring frames."
 EXAMPLE = "astronaut"  # of the embedded sample
@@ -81,7 +85,7 @@ def show_frame(config: AppConfig, visitor: Visitor, number: float) -> tuple[str,
 
 
 def look_at_clip(config: AppConfig, visitor: Visitor, upload: str | None) -> tuple:
-    """(first frame, what fits, whether to cut and shrink, from which second on)."""
+    """(first frame, and what offered_part says)."""
     from utils.video import EXTENSIONS, VideoFile
 
     folder = visitor.start("look_at_clip")
@@ -89,10 +93,14 @@ def look_at_clip(config: AppConfig, visitor: Visitor, upload: str | None) -> tup
     video = VideoFile(path, as_bt709=True)
     first = next(iter(video))
     shown = show_shrunk(visitor, "look_at_clip", first, "first.png")
+    return shown, *offered_part(config, video)
+
+
+def offered_part(config: AppConfig, video: "VideoFile") -> tuple:
+    """(what a clip is, whether to cut and shrink it, from which second on), for fields.part."""
     too_large = not fits(config, video)
     offered = changed(visible=too_large, value=too_large)
-    words = clip_in_words(config, video)
-    return shown, words, offered, changed(visible=too_large, value=0)
+    return clip_in_words(config, video), offered, changed(visible=too_large, value=0)
 
 
 def example(config: AppConfig, visitor: Visitor) -> tuple:
@@ -122,9 +130,7 @@ def build(events: Events) -> None:
         with tab.inputs(TEXT):
             clip = fields.upload("Clip", EXTENSIONS)
             tab.examples()
-            told = gr.Markdown(elem_classes="note")
-            fit = gr.Checkbox(False, label="Cut and shrink it so that it fits", visible=False)
-            start = gr.Number(0, minimum=0, label="From this second on", visible=False)
+            part = fields.part()
             applied = fields.applied("Only blurred frames")
             tab.buttons("Restore")
         with tab.outputs("first frame"):
@@ -132,9 +138,9 @@ def build(events: Events) -> None:
             number = gr.Slider(0, 1, step=1, label="Frame", interactive=True)
             player = fields.player("before | after")
             files = fields.downloads()
-    seen = [tab.shown, told, fit, start]
-    events.on_upload(clip, look_at_clip, seen)
+    seen = [tab.shown, *part]
+    events.on_upload_shown(tab, clip, look_at_clip, seen)
     events.on_example(tab, example, [clip, *seen])
-    inputs = [clip, fit, start, *applied]
+    inputs = [clip, *part[1:], *applied]
     events.on_click(tab, restore_video, inputs, [divider, number, player, files])
     events.on_choice(number, show_frame, divider)

@@ -6,7 +6,6 @@
 import itertools
 import math
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +38,9 @@ from utils.photo import read_photo
 from utils.progress import Progress
 from utils.report import spread
 
+# What stays of a run that was stopped; a whole one removes both.
+PARTIAL_SCORES = "scores.partial.csv"
+PARTIAL_SELECTION = "selection.partial"
 SHOWN = 12  # the best and the worst shots on a contact sheet
 MIN_SPAN = 0.2  # of the curve: what the score errs by should not look like a difference
 
@@ -77,12 +79,8 @@ def rank(
     if selecting:
         keep_count(config.keep, 1)  # a mistake shows before the work
         _check_selection(folder)
-    judged = []
-    with Progress(desc="judging", total=source.count, unit="shot") as bar:
-        for shot in source:
-            judged.append(_judge(predictor, shot, config.judge == "mixed"))
-            bar.update()
-    ranked = sorted(judged, key=lambda shot: -shot.potential)
+    judged = _judge_all(predictor, source, config.judge == "mixed", folder)
+    ranked = _ranked(judged)
     kept: list[JudgedShot] = []
     if selecting:
         count = keep_count(config.keep, len(ranked))
@@ -91,6 +89,7 @@ def rank(
         check_ratings(judged)
         write_ratings(ranked, kept)
     _write_table(folder / "scores.csv", ranked, kept)
+    (folder / PARTIAL_SCORES).unlink(missing_ok=True)
     written = "contact_sheet.jpg"
     if len(judged) > 1:
         _draw_curve(folder / "curve.png", judged, kept)
@@ -119,6 +118,27 @@ def keep_count(text: str, count: int) -> int:
     if percent:
         value = max(1, round(count * value / 100))
     return min(count, int(value))
+
+
+def _judge_all(predictor: Predictor, source: Source, mixed: bool, folder: Path) -> list[JudgedShot]:
+    """All shots in their order. When it is stopped, PARTIAL_SCORES holds what was judged."""
+    judged: list[JudgedShot] = []
+    finished = False
+    try:
+        with Progress(desc="judging", total=source.count, unit="shot") as bar:
+            for shot in source:
+                judged.append(_judge(predictor, shot, mixed))
+                bar.update()
+        finished = True
+    finally:
+        if judged and not finished:
+            _write_table(folder / PARTIAL_SCORES, _ranked(judged), [])
+            print(f"stopped: the scores of {len(judged)} shots are in {folder / PARTIAL_SCORES}")
+    return judged
+
+
+def _ranked(judged: list[JudgedShot]) -> list[JudgedShot]:
+    return sorted(judged, key=lambda shot: -shot.potential)
 
 
 def _judge(predictor: Predictor, shot: Shot, mixed: bool) -> JudgedShot:
@@ -195,7 +215,8 @@ def _write_selected(
     """Write OUTPUT_DIR/selected, and with --restore OUTPUT_DIR/restored.
 
     Pictures are copied as they are, frames of a video become PNG. An earlier selection goes when
-    the new one is whole, so that two never mix and none is lost.
+    the new one is whole, so that two never mix and none is lost. When it is stopped, what is done
+    stays in PARTIAL_SELECTION.
     """
     restorer = None
     if config.restore:
@@ -209,20 +230,19 @@ def _write_selected(
             only_blurry=config.only_blurry,
             guard=config.guard,
         )
-    with (
-        tempfile.TemporaryDirectory(dir=folder, prefix=".selection.") as temporary,
-        Progress(desc="selected", total=len(kept), unit="shot") as bar,
-    ):
-        new = Path(temporary)
+    new = folder / PARTIAL_SELECTION
+    shutil.rmtree(new, ignore_errors=True)
+    with Progress(desc="selected", total=len(kept), unit="shot") as bar:
         for shot, pixels in source.pictures(kept):
             source.save(shot, pixels, new / "selected")
             if restorer:
                 _restore(restorer, shot, pixels, new / "restored" / f"{shot.name}.png")
             bar.update()
-        for part in ("selected", "restored"):
-            shutil.rmtree(folder / part, ignore_errors=True)
-            if (new / part).is_dir():
-                (new / part).rename(folder / part)
+    for part in ("selected", "restored"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+        if (new / part).is_dir():
+            (new / part).rename(folder / part)
+    new.rmdir()
     if restorer and restorer.fallbacks.sentence():
         print(restorer.fallbacks.sentence())
     written = f"written to {folder / 'selected'}"

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.templates import FOLDER
+
 if TYPE_CHECKING:
     import gradio as gr
 
@@ -106,6 +108,17 @@ def applied(only_blurry: str) -> "list[gr.Component]":
         ]
 
 
+def part() -> "list[gr.Component]":
+    """What an uploaded clip is, whether it is cut and shrunk, and from which second on."""
+    import gradio as gr
+
+    return [
+        gr.Markdown(elem_classes="note"),
+        gr.Checkbox(False, label="Cut and shrink it so that it fits", visible=False),
+        gr.Number(0, minimum=0, label="From this second on", visible=False),
+    ]
+
+
 def upload(label: str, endings: Sequence[str], multiple: bool = False) -> "gr.File":
     """A field for one or several files.
 
@@ -146,6 +159,7 @@ def gallery(label: str) -> "gr.Gallery":
 
     return gr.Gallery(
         label=label,
+        elem_classes="shots",
         columns=4,
         object_fit="contain",
         height="auto",
@@ -163,13 +177,14 @@ def player(label: str) -> "gr.HTML":
     import gradio as gr
 
     parts = {
-        part: (_HERE / f"player.{part}").read_text(encoding="utf-8")
-        for part in ("html", "css", "js")
+        name: (_HERE / f"player.{name}").read_text(encoding="utf-8")
+        for name in ("html", "css", "js")
     }
+    divider_style = (FOLDER / "divider.css").read_text(encoding="utf-8")
     return gr.HTML(
         label=label,
         html_template=parts["html"],
-        css_template=parts["css"],
+        css_template=divider_style + parts["css"],
         js_on_load=parts["js"],
     )
 

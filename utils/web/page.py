@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 20  # jobs in the queue
 MAX_OF_A_VISITOR = 3  # of them, and the one that runs
+AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 class Events:
@@ -36,29 +37,32 @@ class Events:
         self.config = config
         self.visitors = visitors
 
-    def on_upload(self, field: "gr.File", look: Callable | None = None, outputs: list = ()) -> None:
-        """What an upload does: it becomes the visitor's at once, so that it goes with the visitor.
+    def on_upload(self, field: "gr.File") -> None:
+        """An upload becomes the visitor's at once, so that it goes with the visitor."""
+        work = handler(claim, self.visitors, fills=True)
+        field.upload(work, field, None, api_visibility="private", show_progress="hidden")
 
-        look(config, visitor, upload): shows it in the outputs.
-        """
-        work = partial(look, self.config) if look else claim
-        field.upload(
-            handler(work, self.visitors),
+    def on_upload_shown(self, tab: "Tab", field: "gr.File", look: Callable, outputs: list) -> None:
+        """The same, and look(config, visitor, upload) shows it in the outputs."""
+        looked = field.upload(
+            handler(partial(look, self.config), self.visitors, fills=True),
             field,
-            list(outputs) or None,
+            outputs,
             api_visibility="private",
             show_progress="hidden",
         )
+        self._show_preview(tab, looked)
 
     def on_example(self, tab: "Tab", example: Callable, outputs: list) -> None:
         """What the button of an example does: example(config, visitor) fills the outputs."""
-        tab.example.click(
-            handler(partial(example, self.config), self.visitors),
+        taken = tab.example.click(
+            handler(partial(example, self.config), self.visitors, fills=True),
             None,
             outputs,
             api_visibility="private",
             show_progress_on=tab.shown,
         )
+        self._show_preview(tab, taken)
 
     def on_click(self, tab: "Tab", work: Callable, inputs: list, outputs: list) -> None:
         """What a tab's button starts; such jobs wait for each other.
@@ -87,13 +91,12 @@ class Events:
         def show() -> tuple:
             return gr.Column(visible=False), gr.Column(visible=True)
 
-        at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         columns = [tab.preview, tab.results]
         begun = tab.start.click(
-            handler(begin, self.visitors), None, [*buttons, *columns], **at_once
+            handler(begin, self.visitors), None, [*buttons, *columns], **AT_ONCE
         )
         done = begun.then(
-            handler(partial(work, self.config), self.visitors, name),
+            handler(partial(work, self.config), self.visitors, name, fills=True),
             inputs,
             outputs,
             api_name=name,
@@ -102,9 +105,9 @@ class Events:
             show_progress_on=tab.shown,
         )
         for ended in (done.success, done.failure):  # gradio's `then` leaves failures out
-            ended(end, None, buttons, **at_once)
-        done.success(show, None, columns, **at_once)
-        tab.cancel.click(handler(stop, self.visitors), None, tab.cancel, **at_once)
+            ended(end, None, buttons, **AT_ONCE)
+        done.success(show, None, columns, **AT_ONCE)
+        tab.cancel.click(handler(stop, self.visitors), None, tab.cancel, **AT_ONCE)
 
     def on_choice(
         self,
@@ -112,16 +115,17 @@ class Events:
         work: Callable,
         outputs: Any,
         inputs: Any = None,
+        tab: "Tab | None" = None,
     ) -> None:
         """What choosing another value does; of a dragged slider only the last value counts.
 
-        inputs: instead of the fields themselves.
+        inputs: instead of the fields themselves. tab: the one whose preview the outputs lie in.
         """
         import gradio as gr
 
         fields = fields if isinstance(fields, list) else [fields]
         triggers = [getattr(field, "release", field.input) for field in fields]
-        gr.on(
+        chosen = gr.on(
             triggers,
             handler(partial(work, self.config), self.visitors),
             inputs or fields,
@@ -130,12 +134,24 @@ class Events:
             trigger_mode="always_last",
             show_progress="hidden",
         )
+        if tab:
+            self._show_preview(tab, chosen)
+
+    def _show_preview(self, tab: "Tab", after: Any) -> None:
+        """After an event the tab's preview is there, in the place of earlier results."""
+        import gradio as gr
+
+        def show() -> tuple:
+            return gr.Column(visible=True), gr.Column(visible=False)
+
+        after.success(show, None, [tab.preview, tab.results], **AT_ONCE)
 
 
-def handler(work: Callable, visitors: Visitors, task: str = "") -> Callable:
+def handler(work: Callable, visitors: Visitors, task: str = "", fills: bool = False) -> Callable:
     """work(visitor, ...) as gradio calls it; whatever goes wrong is told in a sentence.
 
-    task: the name under which a visitor cancels it.
+    task: the name under which a visitor cancels it. fills: whether it writes so much that there
+    must be room for it.
     """
     import gradio as gr
 
@@ -149,7 +165,8 @@ def handler(work: Callable, visitors: Visitors, task: str = "") -> Callable:
                     progress(bar.n / bar.total if bar.total else None, desc=bar.sentence())
 
             try:
-                visitors.check_room()
+                if fills:
+                    visitors.check_room()
                 with heard(tell), _checked_by_layers(partial(visitor.check, task)):
                     visitor.check(task)
                     return work(visitor, *values)

@@ -20,7 +20,7 @@ const setUp = () => {
     part("." + side).replaceChildren(...shown);
   }
   part(".cut").oninput = (event) =>
-    part(".stage").style.setProperty("--cut", event.target.value + "%");
+    part(".compare").style.setProperty("--cut", event.target.value + "%");
   (value.frames ? setUpFrames : setUpVideos)(value);
 };
 

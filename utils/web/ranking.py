@@ -25,9 +25,9 @@ class Rank:
     position: float
 
 
-def ranking(shots: Sequence[Rank], is_clip: bool) -> str:
+def ranking(shots: Sequence[Rank], is_clip: bool, stopped: str = "") -> str:
     """HTML of shots, the best first: points over time or number, the selected ones marked, and a
-    line for each of the best.
+    line for each of the best. stopped: how far the work came, where it was ended early.
     """
     lowest = min(shot.position for shot in shots)
     extent = max(max(shot.position for shot in shots) - lowest, 1e-6)
@@ -47,5 +47,11 @@ def ranking(shots: Sequence[Rank], is_clip: bool) -> str:
     ]
     tied = sum(shot.tied for shot in shots)
     return rendered(
-        "ranking.html", points=points, rows=rows, tied=tied, count=len(shots), is_clip=is_clip
+        "ranking.html",
+        points=points,
+        rows=rows,
+        tied=tied,
+        count=len(shots),
+        is_clip=is_clip,
+        stopped=stopped,
     )

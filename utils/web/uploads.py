@@ -47,7 +47,7 @@ def take_photo(
     if height * width > limits.photo_megapixels * 1e6:
         raise UserError(
             f"{photo.name} is {width}x{height}, {height * width / 1e6:.2f} megapixels: at most "
-            f"{limits.photo_megapixels:g} are taken here"
+            f"{limits.photo_megapixels:g} are taken here (--photo_megapixels)"
         )
     return photo
 
@@ -132,14 +132,19 @@ def clip_in_words(limits: Limits, video: "VideoFile") -> str:
     )
 
 
-def take_shots(limits: Limits, visitor: Visitor, uploads: list[str], folder: Path) -> Path:
-    """The pictures of a burst in a folder, or one clip; returns the folder, or the clip."""
+def take_shots(
+    limits: Limits, visitor: Visitor, uploads: list[str], folder: Path, start: object = None
+) -> Path:
+    """The pictures of a burst in a folder, or one clip; returns the folder, or the clip.
+
+    start: see take_clip.
+    """
     from utils.video import is_video
 
     if any(is_video(Path(upload)) for upload in uploads):
         if len(uploads) > 1:
             raise UserError("give several pictures, or one clip alone")
-        clip, _ = take_clip(limits, visitor, uploads[0], folder)
+        clip, _ = take_clip(limits, visitor, uploads[0], folder, start)
         return clip
     if len(uploads) > limits.burst:
         raise UserError(
