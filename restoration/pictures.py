@@ -22,6 +22,7 @@ from utils.photo import Photo, lost_in_jpeg, read_photo, write_photo
 from utils.pipeline import Behind, ahead
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, amount, spread
+from utils.side_by_side import SideBySide
 from utils.video import VideoFile
 from utils.video_part import VideoPart
 from utils.video_writer import VideoWriter
@@ -61,7 +62,8 @@ def run_frame_by_frame(job: Job, restorer: ImageRestorer, source: VideoFile | Vi
         return
     with distributed.only_run(job.output_dir):
         results = _restore_frames(job, restorer, source, target)
-        results.videos.append((source.path, target))
+        if not job.preview:
+            results.videos.append((source.path, target))
         finish(job, restorer, results, None)
 
 
@@ -90,7 +92,8 @@ def result_path(job: Job, picture: Picture) -> Path:
 
 def video_target(job: Job, source: Path) -> Path:
     """Where a video file's result goes."""
-    return job.output_dir / f"{source.stem}{job.encoding.suffix}"
+    preview = ".preview" if job.preview else ""
+    return job.output_dir / f"{source.stem}{preview}{job.encoding.suffix}"
 
 
 def _restore_all(
@@ -180,14 +183,15 @@ def _restore_frames(
     results = Results()
     watch = Stopwatch("frame", restorer.device)
     shown = set(spread(range(source.count or MAX_PANELS * 30), MAX_PANELS))
+    pair = SideBySide(source) if job.preview else None
     with (
-        VideoWriter(target, source, job.encoding) as writer,
+        VideoWriter(target, pair or source, job.encoding) as writer,
         Behind(writer.write) as write,
         Progress(total=source.count, unit="frame", estimates=True) as bar,
     ):
         for index, (timestamp, duration, pixels) in enumerate(ahead(source.timed())):
             restored = in_depth(restorer.restore(to_tensor(pixels)), pixels.dtype)
-            write(restored, timestamp, duration)
+            write(pair.joined(pixels, restored) if pair else restored, timestamp, duration)
             watch.done += 1
             if index in shown:
                 name = f"{source.path.stem}, frame {index}"

@@ -38,6 +38,7 @@ from utils.video_encoding import USUAL, Encoding
 from utils.video_part import VideoPart, opened
 
 Item = TypeVar("Item")
+PREVIEW_S = 10.0  # of a video
 PIXEL_SAMPLES = 40  # pictures by which GoPro's blur is told
 
 
@@ -49,9 +50,10 @@ class Job:
     is to be known about the data. protocol: how results are compared with the ground truth, None
     where there is none. tables, options: a method's tables.yaml, and what its rows are recognised
     by. start, end: of the part of a video file that is restored, see utils/video_part.py; encoding:
-    of its result. format, quality: of pictures, png or jpg. skip_existing: results that exist stay.
-    window: frames that each window restores, with a protocol of windows. part: "K/N", the inputs
-    that this run restores, which other runs for the other parts know nothing of; "" for all.
+    of its result; preview: PREVIEW_S of it beside the input. format, quality: of pictures, png or
+    jpg. skip_existing: results that exist stay. window: frames that each window restores, with a
+    protocol of windows. part: "K/N", the inputs that this run restores, which other runs for the
+    other parts know nothing of; "" for all.
     """
 
     data_path: Path
@@ -69,12 +71,13 @@ class Job:
     start: str = ""
     end: str = ""
     encoding: Encoding = USUAL
+    preview: bool = False
     format: str = "png"
     quality: int = QUALITY
 
     def opened(self, path: Path) -> VideoFile | VideoPart:
         """A video file, as far as it is to be restored."""
-        return opened(path, self.start, self.end)
+        return opened(path, self.start, self.end, PREVIEW_S if self.preview else None)
 
     def own_part(self, items: Sequence[Item]) -> list[Item]:
         """The inputs of this run's part: every N-th, starting with the K-th."""
@@ -98,15 +101,15 @@ def of_files(config: object, pictures: bool, videos: bool, scored: bool) -> dict
     pictures, videos: what the inputs are. scored: whether results are compared with ground truth.
     Raises UserError for options that do not fit the inputs or each other.
     """
-    names = ("start", "end", "format", "quality")
+    names = ("start", "end", "preview", "format", "quality")
     options = {name: getattr(config, name) for name in names if hasattr(config, name)}
     if not options:
         return {}
     options["encoding"] = Encoding(config.codec or "", config.crf, config.lossless)
     if config.codec and not videos:
         raise UserError(f"--codec {config.codec} is of video files, not of pictures")
-    if pictures and (options["start"] or options["end"]):
-        raise UserError("--start and --end are of video files, not of pictures")
+    if pictures and (options["start"] or options["end"] or options["preview"]):
+        raise UserError("--start, --end and --preview are of video files, not of pictures")
     as_jpeg = options["format"] == "jpg"
     if as_jpeg and videos:
         raise UserError("--format jpg is of photos and folders of frames, not of video files")

@@ -21,6 +21,7 @@ from utils.image import in_8bit, in_depth, read_8bit, read_image, to_8bit, to_16
 from utils.pipeline import Behind, ahead
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, flow_picture, spread
+from utils.side_by_side import SideBySide
 from utils.video import FrameFolder, VideoFile
 from utils.video_part import VideoPart
 from utils.video_writer import FolderWriter, VideoWriter
@@ -100,7 +101,11 @@ def _restore_all(
             speed=work.watch.sentence(),
             seconds=work.watch.seconds_each,
             tiles="whole frames",
-            videos=[(one.file, video_target(job, one.file)) for one, _ in shard if one.file],
+            videos=[
+                (one.file, video_target(job, one.file))
+                for one, _ in shard
+                if one.file and not job.preview
+            ],
         )
         results.triples = distributed.all_gather(work.triples)
         results.remark = "; ".join(distributed.all_gather(work.remarks))
@@ -244,14 +249,16 @@ class _Restoration:
         shown = set(spread(range(first, (source.count or 300) - first), self.shown))
         recent = _Recent(ahead(_keyed(source)))
         restored = self.restorer.stream(recent, border, progress=self.bar.update, cuts=True)
+        pair = SideBySide(source) if self.job.preview else None
         with (
-            VideoWriter(target, source, self.job.encoding) as writer,
+            VideoWriter(target, pair or source, self.job.encoding) as writer,
             Behind(writer.write) as write,
         ):
             for index, frame in enumerate(restored, first):
                 recent.forget_before(index)
                 pixels = in_depth(frame, recent.pixels[index].dtype)
-                write(pixels, *recent.keys[index])
+                written = pair.joined(recent.pixels[index], pixels) if pair else pixels
+                write(written, *recent.keys[index])
                 self.watch.done += 1
                 if index in shown:
                     name = f"{video.name}, frame {index}"

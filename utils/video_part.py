@@ -122,12 +122,20 @@ class VideoPart(TimedVideo):
         return min(count, left) if left else count
 
 
-def opened(path: Path, start: str = "", end: str = "") -> VideoFile | VideoPart:
-    """A video file, or its part between two times (see `time_of`; "": its start, its end)."""
+def opened(
+    path: Path, start: str = "", end: str = "", longest: float | None = None
+) -> VideoFile | VideoPart:
+    """A video file, or its part between two times (see `time_of`; "": its start, its end).
+
+    longest: the seconds of its frames are at most so many.
+    """
     video = VideoFile(path)
-    if not (start or end):
+    if not (start or end or longest):
         return video
-    return VideoPart(video, time_of(start) if start else 0.0, time_of(end) if end else None)
+    first = time_of(start) if start else 0.0
+    last = time_of(end) if end else None
+    frames = max(round(longest * video.properties.rate), 1) if longest else None
+    return VideoPart(video, first, last, frames)
 
 
 def copy_video(part: VideoPart, target: Path) -> int:

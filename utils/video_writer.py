@@ -21,6 +21,7 @@ from utils.video_properties import VideoProperties
 from utils.video_tracks import CopiedTracks
 
 if TYPE_CHECKING:
+    from utils.side_by_side import SideBySide
     from utils.video_part import VideoPart
 
 
@@ -75,7 +76,7 @@ class VideoWriter:
     def __init__(
         self,
         path: Path,
-        source: "VideoFile | VideoPart | NewVideo",
+        source: "VideoFile | VideoPart | NewVideo | SideBySide",
         encoding: Encoding = USUAL,
     ):
         self.path = path

@@ -15,6 +15,11 @@ class VideoFileOptions:
 
     start: str = option("", f"video files: where the part that is restored starts: {_TIME}")
     end: str = option("", "video files: where it ends, as --start; sound is cut with it")
+    preview: bool = option(
+        False,
+        "video files: ten seconds, from --start on and at most to --end, input and result side by "
+        "side in VIDEO.preview.mp4",
+    )
     codec: Literal["h264", "hevc", "ffv1"] | None = option(
         None,
         "video files: h264 (8 bits) or hevc (8 or 10 bits) in .mp4, or ffv1 (lossless, large) in "
