@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tabs import blur, photo, pick, sequence, video
 from utils.config import parse
 from utils.errors import UserError
-from utils.web.config import AppConfig
+from utils.web.config import EXAMPLES, AppConfig
 from utils.web.page import Events, serve
 from utils.web.visitors import SERVED, Visitors, private_folder
 
@@ -27,7 +27,7 @@ TABS = (video, photo, sequence, pick, blur)
 def main() -> int:
     """Serve the page until Ctrl-C or SIGTERM; returns the exit status."""
     try:
-        config = parse(AppConfig, "", "app", sys.argv[1:])
+        config = parse(AppConfig, "", "app", sys.argv[1:], examples=EXAMPLES)
         with private_folder() as root:
             # Shells have SIGINT ignored in the background.
             for number in (signal.SIGINT, signal.SIGTERM):

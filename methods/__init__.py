@@ -157,7 +157,11 @@ def _run(command: str, arguments: list[str]) -> int:
         rest = ["--data_path", *rest]  # a path alone
     explains = command == "train" and EXPLAIN in rest
     words = [word for word in rest if word != EXPLAIN] if explains else rest
-    config = parse(config_class, owner, command, words, preset, name)
+    examples = ()
+    if {"-h", "--help"} & set(words):
+        folder = METHODS[name].folder
+        examples = import_module("methods.examples").examples_of(folder, command, name)
+    config = parse(config_class, owner, command, words, preset, name, examples)
     if explains:
         print(import_module("methods.explain").explained(owner, config))
         return 0

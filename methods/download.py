@@ -2,6 +2,7 @@
 
     python download.py NAFNet-GoPro-width64
     python download.py GOPRO/test
+    python download.py --check GOPRO/test
 
 Nothing heavy is imported here, so that the list is instant.
 """
@@ -65,7 +66,12 @@ def _run(words: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="download.py", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = _Parser(
+        prog="download.py",
+        description=__doc__.rpartition("\n\n")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     add = parser.add_argument
     add("names", metavar="NAME", nargs="*", help="what to get; without a name all are listed")
     add("--all_weights", action="store_true", help="get all weights")

@@ -65,7 +65,7 @@ def test_documented_commands_are_understood(command, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         run(Path(command).stem)
     assert stop.value.code == 0
-    assert re.match(r"\w+: ", capsys.readouterr().out)
+    assert re.match(r"\w+:\s", capsys.readouterr().out)
 
 
 def test_published_figures_stand_in_the_pages_as_in_tables_yaml():

@@ -9,16 +9,17 @@ import dataclasses
 import itertools
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ActionYesNo, ArgumentParser
 
 from utils.config_files import ROOT, YamlFiles, aliases_of, nearest, values_given
 from utils.errors import UserError
 from utils.files import write_text
+from utils.help import WITHOUT_EFFECT, Example, help_text
 from utils.options import maximum_of
 from utils.safe_yaml import read_yaml
 from utils.schema import shown
@@ -70,22 +71,29 @@ def parse(
     arguments: list[str],
     preset: str = "",
     called: str = "",
+    examples: Sequence[Example] = (),
 ) -> Any:
     """The configuration that a command line means.
 
     Exits after --help and --print_config; raises UserError for a mistake. preset: the --config that
     holds where the command line names none. called: the method's name on the command line, if it is
-    another.
+    another. examples: of the command, for --help.
     """
     folder = ROOT / "methods" / method / "configs"
     chosen, arguments = _take_config(arguments)
     recipe = _config_of_value(config_class, arguments)
     files = YamlFiles(config_class, command, folder, arguments)
     values = files.read(chosen or preset or recipe, recipe) if chosen or preset or recipe else {}
-    parser = _parser(config_class, method, command, folder, called or method)
+    parser = _parser(config_class, command)
     entries = {name: values.pop(name) for name in _entries(config_class) if name in values}
     if values:
         parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
+    if {"-h", "--help"} & set(arguments):
+        name = f"{command}.py {called or method}".strip()
+        aliases = aliases_of(config_class, command)
+        flags = _flags(command, _recipes(folder))
+        print(help_text(name, config_class, values, flags, aliases, examples))
+        sys.exit(0)
     _check_spelling(arguments, parser)
     show = "--print_config" in arguments
     flags = ("--print_config", "--download")
@@ -141,6 +149,8 @@ def check_values(config: Any, arguments: list[str]) -> None:
                     f"--{field.name} {shown(number)}: a number of at most "
                     f"{maximum_of(field.name, number):,} is needed"
                 )
+        if WITHOUT_EFFECT in field.metadata["help"] and values_given(field.name, arguments):
+            print(f"note: --{field.name}: {field.metadata['help']}", file=sys.stderr)
         other = field.metadata["unused_with"]
         overruled = other and getattr(config, other) and not values_given(other, arguments)
         if overruled and values_given(field.name, arguments):
@@ -189,13 +199,6 @@ def keep_config(folder: Path, config: Any, free: Collection[str]) -> None:
     write_text(path, text)
 
 
-class _Help(DefaultHelpFormatter):
-    def _expand_help(self, action: Any) -> str:
-        kinds = r"<class 'Path'>|[^,()]*null|str|bool|Literal\[[^]]*\]|Optional\[.*?\]\]"
-        text = re.sub(f"type: ({kinds}), ", "", super()._expand_help(action))
-        return text.replace(" (default: null)", "")
-
-
 class _Parser(ArgumentParser):
     types: dict[str, Any]  # option -> its annotation
 
@@ -225,42 +228,11 @@ def _wanted(annotation: Any) -> str:
     return words.get(annotation) or " or ".join(map(_wanted, kinds)) or str(annotation)
 
 
-def _parser(
-    config_class: type, method: str, command: str, folder: Path, called: str
-) -> ArgumentParser:
-    recipes = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
-    named = f"one of {recipes}, or " if recipes else ""
-    parser = _Parser(
-        prog=f"{command}.py {called}".strip(),
-        description=config_class.__doc__,
-        formatter_class=_Help,
-    )
-    parser.add_argument(
-        "--config",
-        metavar="NAME",
-        default=argparse.SUPPRESS,
-        help=f"{named}the path of a YAML file; options on the command line override its values",
-    )
-    parser.add_argument(
-        "--print_config",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="print the resolved configuration as YAML and exit",
-    )
-    parser.add_argument(
-        "--download",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="first download the published weights and data that the options name and that are "
-        "missing (python download.py lists them)",
-    )
-    if command == "train":
+def _parser(config_class: type, command: str) -> ArgumentParser:
+    parser = _Parser(add_help=False)
+    for name in _flags(command):
         parser.add_argument(
-            "--explain",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help="say what the recipe does, where its figures come from, and how many samples, "
-            "hours and MB it means for DATA_PATH; then exit",
+            *name.removesuffix(" NAME").split(", "), action="store_true", default=argparse.SUPPRESS
         )
     parser.types = {field.name: field.type for field in dataclasses.fields(config_class)}
     for field in dataclasses.fields(config_class):
@@ -270,28 +242,47 @@ def _parser(
     for field in dataclasses.fields(config_class):
         canonical = f"--{field.name}"
         names = [canonical, *(alias for alias, ours in aliases.items() if ours == canonical)]
-        _add_option(parser, names, field, _anchored(_default(field), ROOT), command)
+        _add_option(parser, names, field, _anchored(_default(field), ROOT))
         for entry, (kind, _) in field.metadata["entries"].items():
-            _add_entry(parser, canonical, entry, kind)
+            _add_entry(parser, entry, kind)
     return parser
 
 
-def _add_entry(parser: ArgumentParser, mapping: str, entry: str, kind: type) -> None:
+def _flags(command: str, recipes: str = "") -> dict[str, str]:
+    """{option: help} of what every command has beside its options."""
+    flags = {
+        "--config NAME": f"{recipes}the path of a YAML file; options on the command line override "
+        "its values",
+        "--print_config": "print the resolved configuration as YAML and exit",
+        "--download": "first download the published weights and data that the options name and "
+        "that are missing (python download.py lists them)",
+        "-h, --help": "print this help and exit",
+    }
+    if command == "train":
+        flags["--explain"] = (
+            "say what the recipe does, where its figures come from, and how many samples, hours "
+            "and MB it means for DATA_PATH; then exit"
+        )
+    return flags
+
+
+def _recipes(folder: Path) -> str:
+    names = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
+    return f"one of {names}, or " if names else ""
+
+
+def _add_entry(parser: ArgumentParser, entry: str, kind: type) -> None:
     """An older option that means an entry of a mapping."""
     settings: dict[str, Any] = {"type": kind}
     if kind is bool:
         settings = {"action": ActionYesNo, "nargs": "?"}
-    help = f"the same as {mapping} {{{entry}: VALUE}}"
-    parser.add_argument(f"--{entry}", default=argparse.SUPPRESS, help=help, **settings)
+    parser.add_argument(f"--{entry}", default=argparse.SUPPRESS, **settings)
 
 
 def _add_option(
-    parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any, command: str
+    parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any
 ) -> None:
-    settings: dict[str, Any] = {
-        "help": field.metadata["help"].replace("_COMMAND", f"_{command}"),
-        "default": default,
-    }
+    settings: dict[str, Any] = {"default": default}
     kinds = (field.type, *get_args(field.type))
     if bool in kinds:
         settings |= {"action": ActionYesNo, "nargs": "?"}

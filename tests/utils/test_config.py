@@ -153,10 +153,10 @@ def test_help_has_meaning_default_and_alias(demo, capsys):
     with pytest.raises(SystemExit):
         demo("--help")
     text = " ".join(capsys.readouterr().out.split())
-    assert (
-        "rate per step (type: float, default: 0.5)" in text
-        and "--data_path DATA_PATH, --input_path DATA_PATH, -b DATA_PATH" in text
-    )
+    assert "--rate X rate per step (default: 0.5)" in text
+    assert "--data_path PATH where the data are (default: dataset/demo)" in text
+    assert "--input_path the same as --data_path -b the same as --data_path" in text
+    assert "other: --rate X" in text  # no group has it
 
 
 def test_nearest():

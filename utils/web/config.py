@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from utils.config import option
 from utils.options import DEVICE
 
+EXAMPLES = (
+    ("for this machine alone", "python app.py"),
+    ("for a local network, on a GPU", "python app.py --host 0.0.0.0 --device cuda"),
+    ("for longer clips", "python app.py --video_frames 900 --upload_mb 1000"),
+)
+
 
 @dataclass(frozen=True)
 class AppConfig:
