@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.config import ROOT, nearest
+from utils.config_files import ROOT, nearest
 from utils.download.table import how_to_get
 from utils.errors import UserError, reading
 from utils.files import below, write_text

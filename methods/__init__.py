@@ -137,7 +137,7 @@ def _run(command: str, arguments: list[str]) -> int:
         return 0
     name, *rest = arguments
     if name not in METHODS:
-        from utils.config import nearest
+        from utils.config_files import nearest
 
         suggestion = nearest(name, list(METHODS))
         raise UserError(f"unknown method {name!r}{suggestion} `python {command}.py` lists them")

@@ -4,27 +4,23 @@ Every option is declared once, as a field made by `option`, in methods/METHOD/co
 spellings are aliases in ALIASES.
 """
 
-import argparse
 import dataclasses
 import itertools
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import yaml
-from jsonargparse import ActionYesNo, ArgumentParser
 
-from utils.config_files import ROOT, YamlFiles, aliases_of, nearest, values_given
+from utils.config_files import NEGATIVE, ROOT, YamlFiles, aliases_of, values_given
 from utils.errors import UserError
 from utils.files import write_text
-from utils.help import WITHOUT_EFFECT, Example, help_text
+from utils.help import WITHOUT_EFFECT, Example, help_text, wanted
 from utils.options import maximum_of
 from utils.safe_yaml import read_yaml
 from utils.schema import shown
-
-_NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number
 
 
 def option(
@@ -84,17 +80,19 @@ def parse(
     recipe = _config_of_value(config_class, arguments)
     files = YamlFiles(config_class, command, folder, arguments)
     values = files.read(chosen or preset or recipe, recipe) if chosen or preset or recipe else {}
-    parser = _parser(config_class, command)
-    entries = {name: values.pop(name) for name in _entries(config_class) if name in values}
-    if values:
-        parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
     if {"-h", "--help"} & set(arguments):
         name = f"{command}.py {called or method}".strip()
         aliases = aliases_of(config_class, command)
         flags = _flags(command, _recipes(folder))
         print(help_text(name, config_class, values, flags, aliases, examples))
         sys.exit(0)
-    _check_spelling(arguments, parser)
+    from utils.option_parser import check_spelling, make_parser  # slow to import
+
+    parser = make_parser(config_class, command, _flags(command))
+    entries = {name: values.pop(name) for name in _entries(config_class) if name in values}
+    if values:
+        parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
+    check_spelling(arguments, parser)
     show = "--print_config" in arguments
     flags = ("--print_config", "--download")
     parsed = parser.parse_args([word for word in arguments if word not in flags])
@@ -129,7 +127,7 @@ def _add_entries(config_class: type, values: dict, entries: dict) -> None:
         for name, value in (values[field.name] or {}).items() if known else ():
             kind, minimum = known.get(name, (object, 0))
             if not isinstance(value, kind):
-                raise UserError(f"--{field.name} {name}: {value}: {_wanted(kind)} is needed")
+                raise UserError(f"--{field.name} {name}: {value}: {wanted(kind)} is needed")
             if kind is int and value < minimum:
                 raise UserError(f"--{name} {value}: a number from {minimum} on is needed")
 
@@ -199,53 +197,22 @@ def keep_config(folder: Path, config: Any, free: Collection[str]) -> None:
     write_text(path, text)
 
 
-class _Parser(ArgumentParser):
-    types: dict[str, Any]  # option -> its annotation
-
-    def error(self, message: str, ex: Exception | None = None) -> None:
-        message = re.sub(r"\s*\n\s*", " ", message).strip()
-        wrong = re.match(r'Parser key "(\w+)".*(?:Got|Given) value: (.*)', message)
-        if wrong and wrong[1] in self.types:
-            message = f"--{wrong[1]} {wrong[2]}: {_wanted(self.types[wrong[1]])} is needed"
-        raise UserError(message)
-
-
-def _wanted(annotation: Any) -> str:
-    """What values an option takes, in words."""
-    if get_origin(annotation) is Literal:
-        return "one of " + ", ".join(map(str, get_args(annotation)))
-    if get_origin(annotation) is list:
-        return _wanted(get_args(annotation)[0])
-    words = {
-        int: "a whole number",
-        float: "a number",
-        str: "a word",
-        bool: "true or false",
-        Path: "a path",
-        dict: "{NAME: VALUE, ...}",
-    }
-    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
-    return words.get(annotation) or " or ".join(map(_wanted, kinds)) or str(annotation)
-
-
-def _parser(config_class: type, command: str) -> ArgumentParser:
-    parser = _Parser(add_help=False)
-    for name in _flags(command):
-        parser.add_argument(
-            *name.removesuffix(" NAME").split(", "), action="store_true", default=argparse.SUPPRESS
-        )
-    parser.types = {field.name: field.type for field in dataclasses.fields(config_class)}
-    for field in dataclasses.fields(config_class):
-        kinds = field.metadata["entries"].items()
-        parser.types |= {entry: kind for entry, (kind, _) in kinds}
-    aliases = aliases_of(config_class, command)
-    for field in dataclasses.fields(config_class):
-        canonical = f"--{field.name}"
-        names = [canonical, *(alias for alias, ours in aliases.items() if ours == canonical)]
-        _add_option(parser, names, field, _anchored(_default(field), ROOT))
-        for entry, (kind, _) in field.metadata["entries"].items():
-            _add_entry(parser, entry, kind)
-    return parser
+def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
+    rest: list[str] = []
+    chosen = None
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            chosen = next(words, None)
+            if chosen is None:
+                raise UserError("--config needs a name or the path of a YAML file")
+        elif word.startswith("--config="):
+            chosen = word.removeprefix("--config=")
+        elif rest and rest[-1].startswith("--") and re.fullmatch(NEGATIVE, word):
+            rest[-1] += f"={word}"  # argparse takes -1e-3 for an option
+        else:
+            rest.append(word)
+    return chosen, rest
 
 
 def _flags(command: str, recipes: str = "") -> dict[str, str]:
@@ -269,61 +236,3 @@ def _flags(command: str, recipes: str = "") -> dict[str, str]:
 def _recipes(folder: Path) -> str:
     names = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
     return f"one of {names}, or " if names else ""
-
-
-def _add_entry(parser: ArgumentParser, entry: str, kind: type) -> None:
-    """An older option that means an entry of a mapping."""
-    settings: dict[str, Any] = {"type": kind}
-    if kind is bool:
-        settings = {"action": ActionYesNo, "nargs": "?"}
-    parser.add_argument(f"--{entry}", default=argparse.SUPPRESS, **settings)
-
-
-def _add_option(
-    parser: ArgumentParser, names: list[str], field: dataclasses.Field, default: Any
-) -> None:
-    settings: dict[str, Any] = {"default": default}
-    kinds = (field.type, *get_args(field.type))
-    if bool in kinds:
-        settings |= {"action": ActionYesNo, "nargs": "?"}
-    elif listed := [kind for kind in kinds if get_origin(kind) is list]:
-        settings |= {"type": get_args(listed[0])[0], "nargs": "+"}
-    elif field.metadata["bare"] is not None:
-        settings |= {"type": field.type, "nargs": "?", "const": field.metadata["bare"]}
-    else:
-        settings |= {"type": field.type}
-    parser.add_argument(*names, **settings)
-
-
-def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
-    rest: list[str] = []
-    chosen = None
-    words = iter(arguments)
-    for word in words:
-        if word == "--config":
-            chosen = next(words, None)
-            if chosen is None:
-                raise UserError("--config needs a name or the path of a YAML file")
-        elif word.startswith("--config="):
-            chosen = word.removeprefix("--config=")
-        elif rest and rest[-1].startswith("--") and re.fullmatch(_NEGATIVE, word):
-            rest[-1] += f"={word}"  # argparse takes -1e-3 for an option
-        else:
-            rest.append(word)
-    return chosen, rest
-
-
-def _check_spelling(arguments: list[str], parser: ArgumentParser) -> None:
-    known = sorted(parser._option_string_actions)
-    for word in arguments:
-        name = word.split("=", 1)[0]
-        if name.startswith("-") and name not in known and not re.fullmatch(_NEGATIVE, word):
-            raise UserError(f"unknown option {name}{nearest(name, known)} (--help lists all)")
-
-
-def _default(field: dataclasses.Field) -> Any:
-    return field.default if field.default is not dataclasses.MISSING else field.default_factory()
-
-
-def _anchored(value: Any, base: Path) -> Any:
-    return base / value if isinstance(value, Path) else value

@@ -10,6 +10,7 @@ from utils.errors import UserError
 from utils.safe_yaml import read_yaml
 from utils.schema import shown
 
+NEGATIVE = r"-[\d.][\d.eE+-]*"  # a negative number on a command line
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("train", "test", "inference", "generate", "export")
 

@@ -67,6 +67,24 @@ def help_text(
     return "\n\n".join(parts)
 
 
+def wanted(annotation: Any) -> str:
+    """What values an option takes, in words."""
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) is list:
+        return wanted(get_args(annotation)[0])
+    words = {
+        int: "a whole number",
+        float: "a number",
+        str: "a word",
+        bool: "true or false",
+        Path: "a path",
+        dict: "{NAME: VALUE, ...}",
+    }
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    return words.get(annotation) or " or ".join(map(wanted, kinds)) or str(annotation)
+
+
 def _published(
     fields: Sequence[dataclasses.Field], aliases: Mapping[str, str], width: int
 ) -> list[str]:
@@ -110,7 +128,7 @@ def _invocation(field: dataclasses.Field, values: Mapping[str, Any]) -> str:
     if get_origin(field.type) in (Literal, list):
         kinds = [field.type]
     if bool in kinds:
-        is_off = values.get(field.name, _default(field)) is False
+        is_off = values.get(field.name, default_of(field)) is False
         return name if is_off else f"{name}, --no_{field.name}"
     value = _placeholder(kinds[0])
     return f"{name} [{value}]" if field.metadata["bare"] is not None else f"{name} {value}"
@@ -127,13 +145,14 @@ def _placeholder(kind: Any) -> str:
 def _meaning(field: dataclasses.Field, values: Mapping[str, Any]) -> str:
     """An option's help, with its default where the help does not tell it."""
     text = field.metadata["help"]
-    default = values.get(field.name, _default(field))
+    default = values.get(field.name, default_of(field))
     if default is None or default is False or default == "" or "default" in text.split(";")[-1]:
         return text
     return f"{text} (default: {_shown(default)})"
 
 
-def _default(field: dataclasses.Field) -> Any:
+def default_of(field: dataclasses.Field) -> Any:
+    """The default of an option."""
     return field.default if field.default is not dataclasses.MISSING else field.default_factory()
 
 

@@ -7,7 +7,8 @@ import yaml
 
 from methods import METHODS
 from utils import config
-from utils.config import ROOT, aliases_of, nearest, option, parse, to_yaml
+from utils.config import ROOT, aliases_of, option, parse, to_yaml
+from utils.config_files import nearest
 from utils.errors import UserError
 
 
