@@ -91,9 +91,8 @@ EXAMPLES: dict[str, dict[str, tuple[Example, ...]]] = {
         "inference": (
             ("a video file", "python inference.py video_deblur CLIP.mp4 --output_dir OUT"),
             (
-                "ten seconds of it",
-                "python inference.py video_deblur CLIP.mp4 --start 1:20 --end 1:30 "
-                "--output_dir OUT",
+                "ten seconds of it beside the input, to see what to expect",
+                "python inference.py video_deblur CLIP.mp4 --start 1:20 --preview",
             ),
             (
                 "folders of frames, with published weights",

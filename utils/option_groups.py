@@ -4,8 +4,8 @@ GROUPS = {
     "common": (
         "data_path", "val_path", "task", "what", "model", "backbone", "weights", "default_data",
         "output_dir", "output", "save", "save_path", "resume", "epochs", "max_minutes", "keep",
-        "restore", "start", "end", "table", "compare", "blurry_dir", "sharp_dir", "restored_dir",
-        "n_images", "seed", "device", "host", "port",
+        "restore", "preview", "start", "end", "table", "compare", "blurry_dir", "sharp_dir",
+        "restored_dir", "n_images", "seed", "device", "host", "port",
     ),
     "training": (
         "steps", "batch_size", "patch_size", "image_size", "phases", "lr", "lr_min", "schedule",
@@ -43,7 +43,7 @@ GROUPS = {
     "scores": ("protocol", "metrics", "resize_factor", "baselines"),
     "output": (
         "report", "pictures", "picture_format", "format", "quality", "codec", "crf", "lossless",
-        "fps", "loop", "write_ratings", "skip_existing", "only", "shards", "part", "preview",
+        "fps", "loop", "write_ratings", "skip_existing", "only", "shards", "part",
         "size",
     ),
     "speed and memory": (
