@@ -85,7 +85,6 @@ class CDVDTSP(VideoNetwork):
         # Upper bounds of what was measured with both flows at 128x192 .. 1440x2560 in float32: of
         # `stream` without the reconstruction, and of the reconstruction.
         self.stream_bytes_per_pixel = 500
-        self.tile = 0  # side of the tiles that the reconstruction works in, px; 0 = whole frames
         self.align_corners = align_corners
         self.flow = FLOWS[flow](align_corners)
         self.prior = prior
@@ -180,6 +179,10 @@ class CDVDTSP(VideoNetwork):
         for stage in range(1, self.stages):
             frames = self._stream_stage(frames, observe and partial(observe, stage), first=stage)
         yield from self._stream_stage(frames, None)
+
+    def first_needed(self, index: int) -> int | None:
+        """As of any network; `stream` has no windows here."""
+        return None if self.recurrent else max(index - self.stages, 0)
 
     def _stream_stage(
         self,

@@ -6,6 +6,7 @@ gamma-encoded; [B,3,H,W], clips [B,T,3,H,W]; results are not clamped.
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -74,6 +75,7 @@ class VideoNetwork(nn.Module):
     lost = 0
     context: int | None = None
     window = 8  # frames that the default `stream` restores at a time
+    tile = 0  # side of the tiles in which plan_memory lets the network work, px; 0 = whole frames
     bytes_per_pixel: int
 
     @property
@@ -124,6 +126,17 @@ class VideoNetwork(nn.Module):
             while first < following - self.context:
                 kept.popleft()
                 first += 1
+
+    def first_needed(self, index: int) -> int | None:
+        """The first of the frames from which `stream`, given them alone, restores frame `index` and
+        those after it as if it were given all; None where that takes all of them.
+
+        By default `stream` has the same windows then.
+        """
+        if self.context is None:
+            return None
+        windows = index // self.window - math.ceil(self.context / self.window)
+        return max(windows, 0) * self.window
 
     def extended(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """The frames with stand-ins for missing neighbours, so that all of them are restored.

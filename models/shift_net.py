@@ -91,7 +91,6 @@ class ShiftNet(VideoNetwork):
     frames = 3
     longer_clips = True
     window = 56  # frames that are restored at a time in tiles
-    tile = 0  # side of spatial tiles, px; 0 = whole frames
 
     def __init__(
         self,
@@ -216,6 +215,10 @@ class ShiftNet(VideoNetwork):
         frames differ. In tiles (see plan_memory) windows of frames go through `_tiled`.
         """
         return super().stream(frames, observe) if self.tile else self._stream(frames)
+
+    def first_needed(self, index: int) -> int | None:
+        """As of any network; only tiles need windows."""
+        return super().first_needed(index) if self.tile else max(index - self.context, 0)
 
     def _stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         waiting: deque[Tensor] = deque()

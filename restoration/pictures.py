@@ -13,6 +13,7 @@ from data.photo_catalog import Picture
 from restoration.image import ImageRestorer
 from restoration.run import Job, Results, Stopwatch, finish, finish_part, improvement, score
 from restoration.scale import check_size
+from restoration.video_result import VideoResult, video_target
 from utils import distributed
 from utils.errors import UserError, noting, raise_left_out
 from utils.evaluation.protocols import PROTOCOLS
@@ -22,10 +23,8 @@ from utils.photo import Photo, lost_in_jpeg, read_photo, write_photo
 from utils.pipeline import Behind, ahead
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, amount, spread
-from utils.side_by_side import SideBySide
 from utils.video import VideoFile
 from utils.video_part import VideoPart
-from utils.video_writer import VideoWriter
 
 QUICK = 1000  # so many headers are soon read
 
@@ -61,7 +60,7 @@ def run_frame_by_frame(job: Job, restorer: ImageRestorer, source: VideoFile | Vi
         print(f"{target} exists, skipped")
         return
     with distributed.only_run(job.output_dir):
-        results = _restore_frames(job, restorer, source, target)
+        results = _restore_frames(job, restorer, source)
         if not job.preview:
             results.videos.append((source.path, target))
         finish(job, restorer, results, None)
@@ -88,12 +87,6 @@ def _restored(restorer: ImageRestorer, photo: Photo, deep: bool) -> tuple[Tensor
 def result_path(job: Job, picture: Picture) -> Path:
     """Where a picture's result goes."""
     return job.output_dir / f"{picture.name}.{job.format}"
-
-
-def video_target(job: Job, source: Path) -> Path:
-    """Where a video file's result goes."""
-    preview = ".preview" if job.preview else ""
-    return job.output_dir / f"{source.stem}{preview}{job.encoding.suffix}"
 
 
 def _restore_all(
@@ -177,21 +170,20 @@ def _photos(
         yield picture, photo, mistakes[0]
 
 
-def _restore_frames(
-    job: Job, restorer: ImageRestorer, source: VideoFile | VideoPart, target: Path
-) -> Results:
+def _restore_frames(job: Job, restorer: ImageRestorer, source: VideoFile | VideoPart) -> Results:
     results = Results()
     watch = Stopwatch("frame", restorer.device)
-    shown = set(spread(range(source.count or MAX_PANELS * 30), MAX_PANELS))
-    pair = SideBySide(source) if job.preview else None
     with (
-        VideoWriter(target, pair or source, job.encoding) as writer,
-        Behind(writer.write) as write,
+        VideoResult(job, restorer, source, restorer.tile_of(source.size)) as result,
+        Behind(result.write) as write,
         Progress(total=source.count, unit="frame", estimates=True) as bar,
     ):
-        for index, (timestamp, duration, pixels) in enumerate(ahead(source.timed())):
+        done = result.frames
+        bar.skip(done)
+        shown = set(spread(range(done, max(source.count or MAX_PANELS * 30, done)), MAX_PANELS))
+        for index, (timestamp, duration, pixels) in enumerate(ahead(source.timed_from(done)), done):
             restored = in_depth(restorer.restore(to_tensor(pixels)), pixels.dtype)
-            write(pair.joined(pixels, restored) if pair else restored, timestamp, duration)
+            write(pixels, restored, timestamp, duration)
             watch.done += 1
             if index in shown:
                 name = f"{source.path.stem}, frame {index}"

@@ -38,7 +38,7 @@ from utils.device import (
     inference,
 )
 from utils.errors import UserError
-from utils.scenes import scenes
+from utils.scenes import scene_start, scenes
 from utils.tiling import pad_to_multiple
 
 
@@ -120,6 +120,7 @@ class VideoRestorer:
         observe: Observer | None = None,
         progress: Callable[[], object] | None = None,
         cuts: bool = False,
+        skip: int | None = None,
     ) -> Iterator[Tensor]:
         """Restored frames [3,H,W] float32 on the CPU, in order, of a video's frames in [0,1].
 
@@ -127,16 +128,26 @@ class VideoRestorer:
         without it `network.lost` fewer come out at each end. A few frames are held in memory,
         however long the video. progress is called per frame; observe(stage, frame index, frame
         [3,H,W]) with the results of every stage before the last, at scale 1 alone. cuts: each scene
-        is restored as a video of its own, without `observe`. Raises UserError for frames of
-        different sizes, and for a scale that leaves too little of them.
+        is restored as a video of its own, without `observe`. skip, with cuts: the frames begin with
+        a scene inside a video (see `scene_start`), of which so many results are there already;
+        those that come are as without it. Raises UserError for frames of different sizes, and for a
+        scale that leaves too little of them.
         """
         if not cuts:
             yield from self._stream_scene(frames, ends, observe, progress)
             return
+        skipped = itertools.chain([skip or 0], itertools.repeat(0))
         restored = itertools.chain.from_iterable(
-            self._stream_scene(scene, True, None, progress) for scene in scenes(frames, _as_array)
+            self._stream_scene(scene, True, None, progress, count)
+            for scene, count in zip(scenes(frames, _as_array), skipped)
         )
-        yield from restored if ends else _without_ends(restored, self.network.lost)
+        lost = 0 if ends else self.network.lost
+        yield from _without_ends(restored, lost if skip is None else 0, lost)
+
+    def scene_start(self, frames: Iterable[Tensor], index: int) -> int:
+        """The first frame of the scene that frame `index` of a video belongs to, as `stream` has
+        it."""
+        return scene_start(map(_as_array, frames), index)
 
     def _stream_scene(
         self,
@@ -144,20 +155,24 @@ class VideoRestorer:
         ends: bool,
         observe: Observer | None,
         progress: Callable[[], object] | None,
+        skip: int = 0,
     ) -> Iterator[Tensor]:
         """As `stream`, of one scene."""
         kept: deque[Tensor] = deque()  # frames whose results are still to come
 
         def remembered() -> Iterator[Tensor]:
-            for frame in frames:
-                kept.append(frame)
+            for index, frame in enumerate(frames):
+                if index >= skip:
+                    kept.append(frame)
                 yield frame
 
         lost = 0 if ends else self.network.lost
-        if self.scale == 1:
-            restored = self._stream_whole(remembered(), ends, observe)
+        if self.scale != 1:
+            restored = _without_ends(self._stream_shots(remembered(), skip), lost, lost)
+        elif skip:
+            restored = self._stream_from(remembered(), skip, self._stream_whole)
         else:
-            restored = _without_ends(self._stream_shots(remembered()), lost)
+            restored = self._stream_whole(remembered(), ends, observe)
         for index, frame in enumerate(restored):
             if index == 0:
                 for _ in range(lost):
@@ -179,31 +194,46 @@ class VideoRestorer:
             return restored
         return frame + self.strength * (restored - frame)
 
-    def _stream_shots(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Restored frames at the scale of their shot, changes blended."""
+    def _stream_from(
+        self,
+        frames: Iterable[Tensor],
+        skip: int,
+        stream: Callable[[Iterator[Tensor]], Iterator[Tensor]],
+    ) -> Iterator[Tensor]:
+        """The results of `stream` but the first ones, for which as little as can be is computed."""
+        start = self.network.first_needed(skip) or 0
+        results = stream(itertools.islice(frames, start, None))
+        return itertools.islice(results, skip - start, None)
+
+    def _stream_shots(self, frames: Iterable[Tensor], skip: int = 0) -> Iterator[Tensor]:
+        """Restored frames at the scale of their shot, changes blended, but the first ones."""
         if self.scale == "auto":
             found = shots(frames, partial(decide_scale, tuned=self.tuned))
         else:
             found = [Shot(self.scale, iter(frames), math.inf)]
-        older: list[Tensor] = []  # results of the shot before for the first frames of this one
+        # results of the shot before for the first frames of this one, by their index in this one
+        older: dict[int, Tensor] = {}
         for shot in found:
-            newer: list[Tensor] = []
-            for index, frame in enumerate(self._stream_shot(shot)):
+            newer: dict[int, Tensor] = {}
+            overlap = max(older, default=-1) + 1
+            restored = self._stream_from(shot.frames, skip, partial(self._stream_shot, shot.scale))
+            for index, frame in enumerate(restored, skip):
                 if index >= shot.length:
-                    newer.append(frame)
+                    newer[index - shot.length] = frame
                     continue
-                if index < len(older):
-                    frame = torch.lerp(older[index], frame, (index + 1) / (len(older) + 1))
+                if index < overlap:
+                    frame = torch.lerp(older[index], frame, (index + 1) / (overlap + 1))
                 yield frame
             older = newer
+            skip -= int(min(shot.length, skip))
 
-    def _stream_shot(self, shot: Shot) -> Iterator[Tensor]:
+    def _stream_shot(self, scale: float | str, frames: Iterator[Tensor]) -> Iterator[Tensor]:
         """The restored frames of a shot, the overlap with the next one included."""
-        first = next(shot.frames, None)
+        first = next(frames, None)
         if first is None:
             return
-        plan = fixed_plan(shot.scale, tuple(first.shape[-2:]))
-        frames = itertools.chain([first], shot.frames)
+        plan = fixed_plan(scale, tuple(first.shape[-2:]))
+        frames = itertools.chain([first], frames)
         originals, *sources = itertools.tee(frames, len(plan.parts) + 1)
         streams = []
         for part, source in zip(plan.parts, sources):
@@ -326,12 +356,12 @@ def _combined(frame: Tensor, plan: Plan, results: list[Tensor]) -> Tensor:
     return restored
 
 
-def _without_ends(frames: Iterable[Tensor], count: int) -> Iterator[Tensor]:
-    """The frames but the first and last ones, `count` each."""
+def _without_ends(frames: Iterable[Tensor], head: int, tail: int) -> Iterator[Tensor]:
+    """The frames but the first `head` and the last `tail` ones."""
     kept: deque[Tensor] = deque()
-    for frame in itertools.islice(frames, count, None):
+    for frame in itertools.islice(frames, head, None):
         kept.append(frame)
-        if len(kept) > count:
+        if len(kept) > tail:
             yield kept.popleft()
 
 

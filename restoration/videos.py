@@ -4,15 +4,16 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from data.catalog import Video
-from restoration.pictures import video_target
+from restoration.recent import Recent
 from restoration.run import Job, Results, Stopwatch, finish, finish_part, improvement, score
 from restoration.video import VideoRestorer
+from restoration.video_result import VideoResult, video_target
 from utils import distributed
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
@@ -21,12 +22,10 @@ from utils.image import in_8bit, in_depth, read_8bit, read_image, to_8bit, to_16
 from utils.pipeline import Behind, ahead
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, flow_picture, spread
-from utils.side_by_side import SideBySide
 from utils.video import FrameFolder, VideoFile
 from utils.video_part import VideoPart
-from utils.video_writer import FolderWriter, VideoWriter
+from utils.video_writer import FolderWriter
 
-Key = TypeVar("Key")
 STAGE_PROTOCOL = PROTOCOLS["cdvd"]  # of the PSNR of stages before the last, and beside pictures
 
 
@@ -182,7 +181,7 @@ class _Restoration:
                 self.stage_psnr.setdefault(stage, []).append(figure)
 
         source = FrameFolder(video.blurry[span.read.start : span.read.stop])
-        recent = _Recent(ahead(enumerate(source)), span.read.start)
+        recent = Recent(ahead(enumerate(source)), span.read.start)
         if self.windows:
             window = self.job.window
             restored = self.restorer.windows(recent, window, self.left_out, self.bar.update)
@@ -246,24 +245,44 @@ class _Restoration:
         self._plan_memory(video, source.size)
         border = self.border or (source.count or 2 * self.lost + 1) < 2 * self.lost + 1
         first = 0 if border else self.lost
-        shown = set(spread(range(first, (source.count or 300) - first), self.shown))
-        recent = _Recent(ahead(_keyed(source)))
-        restored = self.restorer.stream(recent, border, progress=self.bar.update, cuts=True)
-        pair = SideBySide(source) if self.job.preview else None
+        tile = self.restorer.network.tile
         with (
-            VideoWriter(target, pair or source, self.job.encoding) as writer,
-            Behind(writer.write) as write,
+            VideoResult(self.job, self.restorer, source, tile, border) as result,
+            Behind(result.write) as write,
         ):
-            for index, frame in enumerate(restored, first):
+            following = first + result.frames  # the next frame to restore
+            start = self._resumed(video, source, following) if result.frames else 0
+            recent = Recent(ahead(_keyed(source, start)), start, following)
+            restored = self.restorer.stream(
+                recent,
+                border,
+                progress=self.bar.update,
+                cuts=True,
+                skip=following - start if result.frames else None,
+            )
+            self.bar.skip(result.frames)
+            last = max((source.count or 300) - first, following)
+            shown = set(spread(range(following, last), self.shown))
+            for index, frame in enumerate(restored, following):
                 recent.forget_before(index)
-                pixels = in_depth(frame, recent.pixels[index].dtype)
-                written = pair.joined(recent.pixels[index], pixels) if pair else pixels
-                write(written, *recent.keys[index])
+                before = recent.pixels[index]
+                pixels = in_depth(frame, before.dtype)
+                write(before, pixels, *recent.keys[index])
                 self.watch.done += 1
                 if index in shown:
                     name = f"{video.name}, frame {index}"
                     pixels = in_8bit(pixels)
                     self.examples.append(_example(self.restorer, name, recent, index, pixels))
+
+    def _resumed(self, video: Video, source: VideoFile | VideoPart, following: int) -> int:
+        """The first frame to read of an interrupted video that goes on with frame `following`."""
+        start = self.restorer.scene_start(map(to_tensor, ahead(source)), following)
+        if self.restorer.network.first_needed(following - start) is None:
+            self.bar.write(
+                f"note: {video.name}: each result follows from all frames of its scene, so those "
+                f"from frame {start} on are computed once more"
+            )
+        return start
 
     def _plan_memory(self, video: Video, size: tuple[int, int]) -> None:
         try:
@@ -275,9 +294,11 @@ class _Restoration:
             self.bar.write(self.remarks[-1])
 
 
-def _keyed(source: VideoFile | VideoPart) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-    """((timestamp, duration), pixels) of every frame."""
-    for timestamp, duration, pixels in source.timed():
+def _keyed(
+    source: VideoFile | VideoPart, start: int
+) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """((timestamp, duration), pixels) of every frame from an index on."""
+    for timestamp, duration, pixels in source.timed_from(start):
         yield (timestamp, duration), pixels
 
 
@@ -304,34 +325,10 @@ def _span(indices: range, frames: range, count: int, context: int) -> _Span:
     return _Span(wanted, read, read, ends=True)
 
 
-class _Recent(Generic[Key]):
-    """Hands out frames as tensors and remembers them until told to forget: `keys[index]` and
-    `pixels[index]`; first: the index of the first one.
-    """
-
-    def __init__(self, frames: Iterable[tuple[Key, np.ndarray]], first: int = 0):
-        self._frames = frames
-        self._first = first
-        self.keys: dict[int, Key] = {}
-        self.pixels: dict[int, np.ndarray] = {}
-
-    def __iter__(self) -> Iterator[Tensor]:
-        for index, (key, pixels) in enumerate(self._frames, self._first):
-            self.keys[index] = key
-            self.pixels[index] = pixels
-            yield to_tensor(pixels)
-
-    def forget_before(self, index: int) -> None:
-        """Keep a frame, the one before it and what follows."""
-        for memory in (self.keys, self.pixels):
-            for older in [number for number in memory if number < index - 1]:
-                del memory[older]
-
-
 def _example(
     restorer: VideoRestorer,
     name: str,
-    recent: _Recent,
+    recent: Recent,
     index: int,
     restored: np.ndarray,
     sharp: np.ndarray | None = None,

@@ -75,6 +75,16 @@ def scenes(
         yield scene
 
 
+def scene_start(pixels: Iterable[np.ndarray], index: int) -> int:
+    """The index of the first frame of the scene that frame `index` of a video belongs to."""
+    detector = CutDetector()
+    start = 0
+    for number, frame in enumerate(itertools.islice(pixels, index + 1)):
+        if detector(frame):
+            start = number
+    return start
+
+
 def _small_luma(pixels: np.ndarray) -> np.ndarray:
     height, width = pixels.shape[:2]
     scale = min(LONGEST / max(height, width), 1)

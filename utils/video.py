@@ -86,6 +86,12 @@ class TimedVideo:
         """Every frame with its timestamp and duration."""
         raise TypeError(f"{type(self).__name__} has no frames: override `timed`")
 
+    def timed_from(self, index: int) -> Iterator[TimedFrame]:
+        """As `timed`, of the frames from `index` on."""
+        for number, frame in enumerate(self.timed()):
+            if number >= index:
+                yield frame
+
     @property
     def count(self) -> int | None:
         return self.properties.count

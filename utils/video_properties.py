@@ -110,6 +110,11 @@ class VideoProperties:
     chapters: Sequence[dict] = ()
     left_out: tuple[str, ...] = ()
 
+    @property
+    def step(self) -> int:
+        """The usual time between two frames, in time bases."""
+        return round(1 / self.rate / self.time_base)
+
     def upright(self, pixels: np.ndarray) -> np.ndarray:
         """A stored frame [h,w,3] as it is shown, [H,W,3]."""
         if self.mirrored:

@@ -14,8 +14,9 @@ from models import RUNS_FOLDER, build, find, sizes
 from models.contracts import ImageNetwork
 from models.guided_nafnet import GuidedNAFNet
 from restoration.image import ImageRestorer
-from restoration.pictures import run_frame_by_frame, run_pictures, video_target
+from restoration.pictures import run_frame_by_frame, run_pictures
 from restoration.run import Job, of_files
+from restoration.video_result import video_target
 from utils.config import ROOT, to_yaml
 from utils.device import choose_device, prepare_memory
 from utils.download.table import how_to_get
