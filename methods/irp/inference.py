@@ -18,7 +18,7 @@ from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve
 from methods.irp.predict import Predictor, load
 from methods.irp.sample import sample_stacks
 from methods.irp.selection import (
-    ERROR,
+    ERRORS,
     check_ratings,
     kept_shots,
     reason,
@@ -79,7 +79,7 @@ def rank(
     if selecting:
         keep_count(config.keep, 1)  # a mistake shows before the work
         _check_selection(folder)
-    judged = _judge_all(predictor, source, config.judge == "mixed", folder)
+    judged = _judge_all(predictor, source, config.judge, folder)
     ranked = _ranked(judged)
     kept: list[JudgedShot] = []
     if selecting:
@@ -88,13 +88,14 @@ def rank(
     if config.write_ratings:
         check_ratings(judged)
         write_ratings(ranked, kept)
-    _write_table(folder / "scores.csv", ranked, kept)
+    error = ERRORS[config.judge]
+    _write_table(folder / "scores.csv", ranked, kept, error)
     (folder / PARTIAL_SCORES).unlink(missing_ok=True)
     written = "contact_sheet.jpg"
     if len(judged) > 1:
         _draw_curve(folder / "curve.png", judged, kept)
         written += " and curve.png"
-    for line in _summary(ranked, kept):
+    for line in _summary(ranked, kept, error):
         print(line)
     if kept:
         _write_selected(config, folder, source, kept)
@@ -120,19 +121,19 @@ def keep_count(text: str, count: int) -> int:
     return min(count, int(value))
 
 
-def _judge_all(predictor: Predictor, source: Source, mixed: bool, folder: Path) -> list[JudgedShot]:
+def _judge_all(predictor: Predictor, source: Source, judge: str, folder: Path) -> list[JudgedShot]:
     """All shots in their order. When it is stopped, PARTIAL_SCORES holds what was judged."""
     judged: list[JudgedShot] = []
     finished = False
     try:
         with Progress(desc="judging", total=source.count, unit="shot") as bar:
             for shot in source:
-                judged.append(_judge(predictor, shot, mixed))
+                judged.append(_judge(predictor, shot, judge == "mixed"))
                 bar.update()
         finished = True
     finally:
         if judged and not finished:
-            _write_table(folder / PARTIAL_SCORES, _ranked(judged), [])
+            _write_table(folder / PARTIAL_SCORES, _ranked(judged), [], ERRORS[judge])
             print(f"stopped: the scores of {len(judged)} shots are in {folder / PARTIAL_SCORES}")
     return judged
 
@@ -152,7 +153,7 @@ def _judge(predictor: Predictor, shot: Shot, mixed: bool) -> JudgedShot:
     return JudgedShot(shot.name, potential, shot.ratio, shot.path, shot.time, reason(bright))
 
 
-def _summary(ranked: list[JudgedShot], kept: list[JudgedShot]) -> Iterator[str]:
+def _summary(ranked: list[JudgedShot], kept: list[JudgedShot], error: float) -> Iterator[str]:
     values = [shot.potential for shot in ranked]
     yield (
         f"{len(ranked)} shots, potential {values[-1]:.3f} to {values[0]:.3f}, median "
@@ -165,11 +166,11 @@ def _summary(ranked: list[JudgedShot], kept: list[JudgedShot]) -> Iterator[str]:
             f"best: {best.name} ({best.potential:.3f}, {best.reason}); worst: {worst.name} "
             f"({worst.potential:.3f}, {worst.reason})"
         )
-        tied = len(tied_with_best(ranked))
+        tied = len(tied_with_best(ranked, error))
         if tied > 1:
             yield (
                 f"no clear winner: the scores of the first {tied} differ by less than the score "
-                f"errs ({ERROR})"
+                f"errs ({error})"
             )
     if kept:
         names = [shot.name for shot in kept[:5]]
@@ -178,10 +179,12 @@ def _summary(ranked: list[JudgedShot], kept: list[JudgedShot]) -> Iterator[str]:
         yield f"selected {len(kept)}: {', '.join(names)}"
 
 
-def _write_table(path: Path, ranked: list[JudgedShot], kept: list[JudgedShot]) -> None:
+def _write_table(
+    path: Path, ranked: list[JudgedShot], kept: list[JudgedShot], error: float
+) -> None:
     """A line per shot, the best first."""
     kept_names = {shot.name for shot in kept}
-    tied = {shot.name for shot in tied_with_best(ranked)}
+    tied = {shot.name for shot in tied_with_best(ranked, error)}
     rows = []
     for rank, shot in enumerate(ranked, 1):
         row = {

@@ -15,9 +15,11 @@ from utils.files import write_text
 from utils.image import resize_to, to_tensor
 from utils.templates import rendered
 
-ERROR = 0.09  # what the score errs by; smaller differences are none
+# What the scores of a judge err by: smaller differences are none (docs/findings/irp.md).
+ERRORS = {"mixed": 0.03, "network": 0.09}
 LONGEST = 2048  # px; the blur of larger pictures is measured on shrunken ones
 SHARP = 2.5  # px of blur
+PARTLY_BLURRED = 4.0  # px: flat places and soft backgrounds look up to so blurred
 NOISY = 6.0  # grey levels
 DARK = 45  # mean grey level
 BRIGHT = 215
@@ -26,11 +28,20 @@ STARS_OF_OTHERS = 4  # at most, by their score
 
 
 def reason(picture: np.ndarray) -> str:
-    """What a person sees in a shot [H,W,3] uint8: sharp, blurred some 12 px; dark, noisy."""
+    """What a person sees in a shot [H,W,3] uint8: sharp, blurred some 12 px; dark, noisy.
+
+    Edges along a motion stay crisp, as does what a shaken camera caught in a flash of light. They
+    are measured with more certainty than the rest, so the median of all places counts, too.
+    """
     shrunk = resize_to(picture, LONGEST)
     scale = max(picture.shape) / max(shrunk.shape)
-    length = measure(to_tensor(shrunk)).typical * scale
-    words = ["sharp" if length < SHARP * scale else f"blurred some {length:.0f} px"]
+    blur = measure(to_tensor(shrunk))
+    middle = float(blur.lengths.median())
+    words = ["sharp"]
+    if blur.typical >= SHARP:
+        words = [f"blurred some {blur.typical * scale:.0f} px"]
+    elif middle >= PARTLY_BLURRED:
+        words = [f"partly blurred, some {middle * scale:.0f} px"]
     level = float(picture.mean())
     if level < DARK:
         words.append("dark")
@@ -41,9 +52,9 @@ def reason(picture: np.ndarray) -> str:
     return ", ".join(words)
 
 
-def tied_with_best(ranked: Sequence[JudgedShot]) -> list[JudgedShot]:
+def tied_with_best(ranked: Sequence[JudgedShot], error: float) -> list[JudgedShot]:
     """The shots, the best among them, whose scores differ from its by less than they err."""
-    return [shot for shot in ranked if ranked[0].potential - shot.potential < ERROR]
+    return [shot for shot in ranked if ranked[0].potential - shot.potential < error]
 
 
 def kept_shots(

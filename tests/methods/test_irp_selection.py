@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 import skimage.data
 
+from data.synthesis.kernels import random_kernel
+from methods.irp.judge import mixed_score
+from methods.irp.predict import load as load_irp
 from methods.irp.selection import (
+    ERRORS,
     kept_shots,
     reason,
     tied_with_best,
     write_ratings,
 )
 from methods.irp.sources import JudgedShot
+from utils.image import to_tensor
 
 
 def judged(potentials: list[float], seconds: float | None = None) -> list[JudgedShot]:
@@ -54,7 +59,24 @@ def test_fewer_are_kept_where_they_would_be_too_close(capsys):
 
 def test_shots_tie_that_differ_by_less_than_the_score_errs():
     ranked = best_first(judged([0.5, 0.80, 0.88, 0.78, 0.7]))
-    assert [shot.name for shot in tied_with_best(ranked)] == ["2", "1"]
+    assert [shot.name for shot in tied_with_best(ranked, 0.09)] == ["2", "1"]
+    assert [shot.name for shot in tied_with_best(ranked, 0.03)] == ["2"]
+
+
+@pytest.mark.parametrize("noise", [1.0, 4.0])
+def test_equal_shots_tie_and_twice_as_long_blur_does_not(noise):
+    """Shots of one motion of 4 px that differ by their noise, and one of 8 px."""
+    predictor = load_irp(None, "cpu", "fp32")
+    picture = np.float32(skimage.data.astronaut()[:256, 128:384])
+    scores = []
+    for seed, length in enumerate((4, 4, 4, 8)):
+        kernel = random_kernel(np.random.default_rng(9), 21, length=length)
+        shot = cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REFLECT)
+        shot += np.random.default_rng(seed).normal(0, noise, shot.shape)
+        shot = np.uint8(np.round(shot.clip(0, 255)))
+        scores.append(mixed_score(predictor(to_tensor(shot)), shot))
+    tied = tied_with_best(best_first(judged(scores)), ERRORS["mixed"])
+    assert sorted(shot.name for shot in tied) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +94,13 @@ def test_what_a_person_sees(length, change, expected):
         kernel = np.full((1, length), 1 / length, np.float32)
         picture = cv2.filter2D(picture, -1, kernel)
     assert re.fullmatch(expected, reason(change(picture).astype(np.uint8)))
+
+
+def test_a_sharp_object_in_a_blurred_picture_is_seen():
+    picture = skimage.data.astronaut()
+    blurred = cv2.filter2D(picture, -1, np.full((1, 15), 1 / 15, np.float32))
+    blurred[128:352, 128:352] = picture[128:352, 128:352]
+    assert re.fullmatch("partly blurred, some (9|1.) px", reason(blurred))
 
 
 def test_noise_is_seen():
