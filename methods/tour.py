@@ -1,7 +1,8 @@
 """`make demo`: blur is made, judged, removed and unfolded; report.html tells the story.
 
 The pictures come with scikit-image. The commands do all the work, with the shipped weights; each
-chapter ends with the commands for one's own material.
+chapter ends with the commands for one's own material. Chapters on options, exported files and
+downloads: methods/tour_choices.py.
 """
 
 import csv
@@ -12,6 +13,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from data.sample import PICTURES, sample_folder, sample_pictures, sequences_or_sample
+from methods import tour_choices
 from methods.blur2vid import inference as unfold
 from methods.blur2vid.config import InferenceConfig as UnfoldConfig
 from methods.image_deblur import inference as photos
@@ -52,9 +54,15 @@ def main(folder: Path = FOLDER) -> None:
         _made(burst),
         _judged(burst, potentials, restored),
         _restored(burst, folder / "restored", potentials, restored),
-        _video(folder / "video"),
-        _unfolded(folder / "moments"),
     ]
+    _heading("4. choose how much is restored")
+    chapters.append(tour_choices.scales_and_strength(folder / "sharp", folder / "choices"))
+    chapters.append(_video(folder / "video"))
+    _heading("6. restore only the frames that are blurry")
+    chapters.append(tour_choices.only_blurry_frames(folder / "only_blurry"))
+    chapters.append(_unfolded(folder / "moments"))
+    _heading("8. use a network elsewhere")
+    chapters += [tour_choices.as_one_file(folder), tour_choices.downloads()]
     write_story(folder / "report.html", "A tour of Blurlab", WORDS, chapters)
     print(f"\nopen {folder / 'report.html'}")
 
@@ -156,7 +164,7 @@ def _restored(burst: Path, folder: Path, potentials: dict[str, float], restored:
 
 
 def _video(folder: Path) -> Chapter:
-    _heading("4. remove blur from video")
+    _heading("5. remove blur from video")
     scores = video.main(VideoConfig(output_dir=folder))
     data = sample_folder()
     folders = (data / "blur", folder, data / "gt")
@@ -175,7 +183,7 @@ def _video(folder: Path) -> Chapter:
 
 
 def _unfolded(folder: Path) -> Chapter:
-    _heading("5. unfold a photo into its sharp frames")
+    _heading("7. unfold a photo into its sharp frames")
     sequence = sequences_or_sample(None).of("test")[0]
     unfold.main(UnfoldConfig(data_path=sequence.blurry, output_dir=folder))
     frames = [read_image(folder / f"deblur_{number - 1}.png") for number in SHARP_FRAMES]
