@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from utils.image import to_tensor
+from utils.rounding import array_to_8bit
 
 
 class Pixels(Protocol):
@@ -112,7 +113,7 @@ def degrade(
     """
     if rng.random() < noise_fraction:
         clip = clip + rng.normal(0, rng.uniform(0, 0.015), clip.shape)
-    pixels = np.round(np.clip(clip, 0, 1) * 255).astype(np.uint8)
+    pixels = array_to_8bit(clip)
     if rng.random() < jpeg_fraction:
         quality = int(rng.integers(70, 96))
         pixels = np.stack([jpeg_compressed(frame, quality) for frame in pixels])

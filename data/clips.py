@@ -14,6 +14,7 @@ from data.catalog import Video
 from data.pixel_file import PixelCache
 from utils.errors import UserError
 from utils.image import read_image, to_tensor, write_image
+from utils.rounding import array_to_8bit
 
 
 class ClipWindows(Dataset):
@@ -91,8 +92,8 @@ def write_clip(
     with tempfile.TemporaryDirectory(dir=root, prefix=".clip.") as temporary:
         folder = Path(temporary)
         for name, blurry, sharp in frames:
-            write_image(folder / "blur" / f"{name}.png", _in_8bit(blurry))
-            write_image(folder / "gt" / f"{name}.png", _in_8bit(sharp))
+            write_image(folder / "blur" / f"{name}.png", array_to_8bit(blurry))
+            write_image(folder / "gt" / f"{name}.png", array_to_8bit(sharp))
         for kind in ("gt", "blur"):  # a clip counts as made when its blurry half is there
             target = root / kind / video
             target.parent.mkdir(exist_ok=True)
@@ -103,7 +104,3 @@ def write_clip(
 def _whole(frames: list[Pixels]) -> torch.Tensor:
     """Frames [H,W,3] of one size as a clip [T,3,H,W] in [0,1]."""
     return torch.stack([to_tensor(frame[:, :]) for frame in frames])
-
-
-def _in_8bit(frame: np.ndarray) -> np.ndarray:
-    return np.round(frame * 255).astype(np.uint8)

@@ -23,6 +23,7 @@ from utils.download.table import how_to_get
 from utils.errors import UserError, reading
 from utils.files import below, write_text
 from utils.image import write_image
+from utils.rounding import array_to_8bit
 from utils.schema import Mismatch, anything, fields, items, read_json, require, shown, text
 
 FRAMES = 7
@@ -129,7 +130,7 @@ def write_sequence(root: Path, name: str, blurry: np.ndarray, frames: list[np.nd
         for number, frame in enumerate(frames, 1):
             files[f"sharp/0000_{number}.png"] = frame
         for file, picture in files.items():
-            write_image(folder / file, np.round(picture * 255).astype(np.uint8))
+            write_image(folder / file, array_to_8bit(picture))
         shutil.rmtree(root / name, ignore_errors=True)
         folder.rename(root / name)
 

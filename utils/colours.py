@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 
+from utils.rounding import array_to_8bit
 from utils.video_properties import BT2020, HLG, P3, PQ, Colours
 
 REFERENCE_WHITE = 203.0  # cd/m2: what becomes white
@@ -33,7 +34,7 @@ def to_bt709(pixels: np.ndarray, colours: Colours) -> np.ndarray:
         linear = linear @ _to_bt709_primaries(colours.primaries).T
     linear = linear.clip(0, 1)
     encoded = np.where(linear < 0.018, 4.5 * linear, 1.099 * linear**0.45 - 0.099)
-    return np.round(encoded * 255).astype(np.uint8)
+    return array_to_8bit(encoded)
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import torch
 
 from utils.contact_sheet import contact_sheet_of_rows
 from utils.device import run_description
-from utils.files import atomic_path, write_text
+from utils.files import save_figure, write_text
 
 SAY_EVERY_S = 10
 _COMPANIONS = ("_stage1", "_input")  # of a figure, in its panel
@@ -124,7 +124,7 @@ def draw_curves(folder: Path) -> None:
         return
     drawn = panels_of(list(curves))
     height = -(-len(drawn) // 2)
-    figure = Figure(figsize=(10, 2.4 * height), layout="constrained")
+    figure = Figure(figsize=(10, 2.4 * height), dpi=100, layout="constrained")
     panels = figure.subplots(height, 2, squeeze=False, sharex=True).flat
     for panel, (title, together) in zip(panels, drawn.items()):
         for name in together:
@@ -139,8 +139,7 @@ def draw_curves(folder: Path) -> None:
     for panel in panels[len(drawn) :]:
         panel.set_visible(False)
     figure.supxlabel("optimiser step")
-    with atomic_path(folder / "curve.png") as temporary:
-        figure.savefig(temporary, dpi=100)
+    save_figure(folder / "curve.png", figure)
 
 
 def panels_of(names: Sequence[str]) -> dict[str, list[str]]:

@@ -37,6 +37,7 @@ from utils.report import amount
 from utils.sampling import StepSampler
 
 SAVE_EVERY_S = 300
+FIRST_SAVE_S = 30  # so that a run that is killed early can be resumed, too
 FEW_STEPS = 100
 _WISH = "wishes to stop"  # among the losses that are read
 
@@ -184,7 +185,8 @@ class _Run:
     def run(self) -> dict[str, float]:
         """Train to the end and save; returns the last metrics."""
         self._say_start()
-        self.started = self.saved = time.monotonic()
+        self.started = time.monotonic()
+        self.saved = self.started - SAVE_EVERY_S + FIRST_SAVE_S
         trace = self.folder / "profile.json" if self._is_profiled() else None
         with self.stop, profiled(trace, self.limits.device, self._say_profile) as step_done:
             for phase, sampler, batch in self._batches():

@@ -19,6 +19,7 @@ from data.synthesis.camera import (
     is_saturated,
     saturation_mask,
 )
+from utils.rounding import array_to_8bit
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,6 @@ def make_pair(
 
 def to_file(image: np.ndarray, published: bool = False) -> np.ndarray:
     """8-bit pixels; rounded, or truncated as in the published program."""
-    pixels = image.clip(0, 1) * 255
     if published:
-        return (pixels + 1e-4).astype(np.uint8)
-    return np.round(pixels).astype(np.uint8)
+        return (image.clip(0, 1) * 255 + 1e-4).astype(np.uint8)
+    return array_to_8bit(image)

@@ -15,6 +15,7 @@ import numpy as np
 from data.synthesis.camera import STANDARD, Response
 from data.synthesis.exposure import exposure_times
 from data.synthesis.motion import Trajectory, smooth_trajectory
+from utils.rounding import array_to_8bit
 
 FEATHER = 1.0  # px, standard deviation of the softening of an object's outline
 
@@ -203,6 +204,6 @@ def _filled(picture: np.ndarray, masks: np.ndarray) -> np.ndarray:
     elif picture.dtype == np.uint16:
         pixels = np.uint8(np.round(picture / 257))
     else:
-        pixels = np.uint8(np.round(picture.clip(0, 1) * 255))
+        pixels = array_to_8bit(picture)
     hole = cv2.dilate(np.uint8(masks.any(0)), np.ones((7, 7), np.uint8))
     return cv2.inpaint(pixels, hole, 5, cv2.INPAINT_TELEA)

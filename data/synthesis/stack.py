@@ -16,6 +16,7 @@ from data.synthesis.blend import blend_arrays
 from data.synthesis.camera import GAMMA, STANDARD
 from data.synthesis.exposure import exposed_frame, exposure_times, frames_needed, luma_8bit
 from data.synthesis.kernels import kernel_of_path, resampled_path
+from utils.rounding import array_to_8bit
 
 RATIOS = (1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 75.0)
 PATH_POINTS = 256  # of a path that is drawn as a kernel
@@ -81,7 +82,7 @@ def sense(
     """The stored picture, uint8 [h,w,3], of light [h,w,3] with the brightness of ratio 1."""
     photons = rng.poisson(exposure_linear * (sensor.photons / ratio))
     electrons = photons + rng.normal(0, sensor.read_noise, exposure_linear.shape)
-    return np.uint8(np.round(STANDARD.encoded(np.float32(electrons / sensor.photons)) * 255))
+    return array_to_8bit(STANDARD.encoded(np.float32(electrons / sensor.photons)))
 
 
 def brightened(stored: np.ndarray, ratio: float) -> np.ndarray:

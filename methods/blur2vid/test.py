@@ -26,6 +26,7 @@ from models import load_network
 from models.hypercut import HyperCUT
 from restoration.run import Stopwatch
 from restoration.sequence import SequenceRestorer
+from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.contact_sheet import contact_sheet_of_rows
 from utils.device import arithmetic, inference
@@ -62,8 +63,13 @@ def unfold_and_score(config: TestConfig) -> Scores:
 
     That is what the protocol wants; the written pictures are to look at.
     """
-    indices = frame_indices(config.target_frames)
     folder = config.output_dir or FOLDER
+    with distributed.only_run(folder):
+        return _unfold_and_score(config, folder)
+
+
+def _unfold_and_score(config: TestConfig, folder: Path) -> Scores:
+    indices = frame_indices(config.target_frames)
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     sequences = found.of(config.partition)
     restorer = load(exact(config))

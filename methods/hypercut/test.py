@@ -14,7 +14,13 @@ from methods.hypercut.config import GenerateConfig, TestConfig
 from models import find, load_network
 from models.hypercut import HyperCUT
 from utils.config import ROOT, to_yaml
-from utils.device import choose_device, choose_precision, each_in_inference, worker_processes
+from utils.device import (
+    arithmetic,
+    choose_device,
+    choose_precision,
+    each_in_inference,
+    worker_processes,
+)
 from utils.errors import UserError
 from utils.evaluation.published_runs import run_table
 from utils.evaluation.scoring import Scores
@@ -42,6 +48,8 @@ def score(config: TestConfig) -> Scores:
     weights = find(config.weights or SHIPPED_WEIGHTS)
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     network = load_network(weights, HyperCUT)
+    device = choose_device(config.device)
+    precision = choose_precision(exact(config).precision, device)
     chosen = found.of(config.partition)
     rows = [
         {"name": sequence.id, **score_order(scores)}
@@ -55,6 +63,7 @@ def score(config: TestConfig) -> Scores:
         found.metadata,
         f"partition {config.partition}",
         paper,
+        arithmetic=arithmetic(device, precision),
         record=RunRecord(count_parameters(network)),
     )
     folder = config.output_dir or FOLDER

@@ -7,11 +7,11 @@ import numpy as np
 from scipy.stats import norm
 
 from data.irp import Shot, find_shots
-from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve, squared
+from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, squared
 from methods.irp.predict import Predictor
 from utils.contact_sheet import contact_sheet_of_rows
 from utils.errors import UserError
-from utils.files import write_table
+from utils.files import save_figure, write_table
 from utils.image import read_8bit
 from utils.report import spread
 
@@ -113,4 +113,4 @@ def _draw(path: Path, curves: dict[str, Curve], error: float) -> None:
     axes.minorticks_off()
     if len(curves) <= 10:
         axes.legend()
-    save_curve(figure, path)
+    save_figure(path, figure)

@@ -28,16 +28,17 @@ from data.synthesis.masks import MaskSource, find_masks
 from data.synthesis.stack import RATIOS, Exposure, brightened, encoded_noise, expose_video, sense
 from methods.common.precision import exact
 from methods.irp.config import GenerateConfig
-from methods.irp.pictures import as_bright, new_curve, save_curve
+from methods.irp.pictures import as_bright, new_curve
 from methods.irp.restorers import Restorer, denoise, find_restorers, quality
 from utils import distributed
 from utils.config import keep_config
 from utils.contact_sheet import contact_sheet_of_rows
 from utils.errors import UserError
-from utils.files import files_below, keep_apart, write_table, write_text
+from utils.files import files_below, keep_apart, save_figure, write_table, write_text
 from utils.image import image_size, is_image, read_8bit, read_image, write_image
 from utils.progress import Progress
 from utils.report import amount, spread
+from utils.rounding import array_to_8bit
 from utils.video import is_video
 
 SHEET_ROWS = 8
@@ -191,7 +192,7 @@ def _scene_of_video(config: GenerateConfig, job: Job, rng: np.random.Generator) 
     frames = [np.float32(frame[window]) / np.iinfo(frame.dtype).max for frame in pixels]
     expose = functools.partial(expose_video, frames, exposure, size=config.kernel_size)
     metadata = {"exposure": exposure, "frame": middle, "top": top, "left": left}
-    return Scene(np.uint8(np.round(frames[half] * 255)), expose, metadata)
+    return Scene(array_to_8bit(frames[half]), expose, metadata)
 
 
 def _finish(config: GenerateConfig, scenes: list[str]) -> None:
@@ -278,7 +279,7 @@ def _plot(path: Path, labels: dict[str, dict[float, float]]) -> None:
     axes.minorticks_off()
     axes.set(ylabel="label: quality after restoration", ylim=(0, 1))
     axes.legend()
-    save_curve(figure, path)
+    save_figure(path, figure)
 
 
 def _jobs(config: GenerateConfig) -> tuple[list[Job], str]:

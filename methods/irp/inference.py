@@ -14,7 +14,7 @@ import numpy as np
 from methods.irp.config import InferenceConfig
 from methods.irp.exposure import recommend
 from methods.irp.judge import mixed_score
-from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, save_curve, squared
+from methods.irp.pictures import COLUMNS, SIDE, as_bright, new_curve, squared
 from methods.irp.predict import Predictor, load
 from methods.irp.sample import sample_stacks
 from methods.irp.selection import (
@@ -32,7 +32,7 @@ from utils import distributed
 from utils.config import ROOT, to_yaml
 from utils.contact_sheet import contact_sheet_of_rows
 from utils.errors import UserError
-from utils.files import write_table, write_text
+from utils.files import save_figure, write_table, write_text
 from utils.image import in_8bit, to_tensor, write_image
 from utils.photo import read_photo
 from utils.progress import Progress
@@ -329,4 +329,4 @@ def _draw_curve(path: Path, judged: list[JudgedShot], kept: list[JudgedShot]) ->
             label="selected",
         )
         axes.legend()
-    save_curve(figure, path)
+    save_figure(path, figure)

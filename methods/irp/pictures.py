@@ -1,11 +1,8 @@
 """Parts of the pictures that the commands draw: shots as bright as at ratio 1, and curves."""
 
-from pathlib import Path
-
 import numpy as np
 
 from data.synthesis.stack import brightened
-from utils.files import atomic_path
 from utils.image import resize_to
 
 # of a contact sheet: shots in a row, and the side of a shot's square in px
@@ -41,9 +38,3 @@ def new_curve(label: str):
     axes.set(xlabel=label, ylabel="potential")
     axes.grid(alpha=0.3)
     return figure, axes
-
-
-def save_curve(figure, path: Path) -> None:
-    """As PNG, whole or not at all."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")

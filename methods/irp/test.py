@@ -6,16 +6,17 @@ from pathlib import Path
 from data.irp import Shot
 from methods.common.precision import exact
 from methods.irp.config import TestConfig
-from methods.irp.pictures import as_bright, save_curve
+from methods.irp.pictures import as_bright
 from methods.irp.predict import load
 from methods.irp.sample import stacks_or_sample
 from utils.config import ROOT, to_yaml
+from utils.device import arithmetic
 from utils.evaluation.potential_scores import score_potentials
 from utils.evaluation.published_runs import run_table
 from utils.evaluation.scoring import Scores
 from utils.evaluation.sharpness import MEASURES
 from utils.evaluation.tables import RunRecord, count_parameters, paper_row
-from utils.files import write_text
+from utils.files import save_figure, write_text
 from utils.image import read_8bit
 from utils.progress import Progress
 from utils.report import write_report
@@ -51,6 +52,7 @@ def score(config: TestConfig) -> Scores:
         remark,
         paper_row(TABLES, predictor.weights, config.data_path),
         _figures(shots, values),
+        arithmetic=arithmetic(predictor.device, predictor.dtype),
         record=RunRecord(count_parameters(predictor.network)),
     )
     folder = config.output_dir or FOLDER
@@ -120,4 +122,4 @@ def _draw(path: Path, shots: Sequence[Shot], values: list[float]) -> None:
     ticks = sorted(set(ratios))
     bar.set_ticks(ticks, labels=[f"{ratio:g}" for ratio in ticks])
     bar.ax.minorticks_off()
-    save_curve(figure, path)
+    save_figure(path, figure)

@@ -20,7 +20,15 @@ from data.synthesis.masks import MaskSource
 from data.synthesis.motion import smooth_trajectory
 from data.synthesis.scene import Scene, scene_clip, scene_of
 from methods.sbdd.config import GenerateConfig
-from methods.sbdd.shared import SHEET_ROWS, Rows, masks, print_summary, progress, response
+from methods.sbdd.shared import (
+    SHEET_ROWS,
+    Rows,
+    masks,
+    print_summary,
+    progress,
+    response,
+    result_names,
+)
 from utils.errors import UserError
 from utils.image import read_image
 from utils.scenes import scenes
@@ -71,13 +79,7 @@ def _sources(config: GenerateConfig) -> dict[str, Path] | dict[str, Video]:
     if config.source == "videos":
         return {video.name: video for video in find_videos(config.data_path, "frames").videos}
     pictures = pictures_by_name(config.data_path)
-    named = {name.replace("/", "_"): path for name, path in pictures.items()}
-    if len(named) < len(pictures):
-        raise UserError(
-            f"{config.data_path} holds two pictures whose results would have one name: a/b "
-            "and a_b, for one"
-        )
-    return named
+    return {flat: pictures[name] for flat, name in result_names(config, pictures).items()}
 
 
 def _clip_of_picture(

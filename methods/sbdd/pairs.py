@@ -11,7 +11,15 @@ from data.synthesis.kernels import kernel_sheet, load_kernels
 from data.synthesis.pair import PairSettings, to_file
 from data.synthesised import Draw, Made, PairMaker
 from methods.sbdd.config import GenerateConfig
-from methods.sbdd.shared import SHEET_ROWS, Rows, masks, print_summary, progress, response
+from methods.sbdd.shared import (
+    SHEET_ROWS,
+    Rows,
+    masks,
+    print_summary,
+    progress,
+    response,
+    result_names,
+)
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.image import encode_image
@@ -90,9 +98,9 @@ def _noise(config: GenerateConfig) -> tuple[str, float]:
 
 def _jobs(config: GenerateConfig, maker: PairMaker) -> Jobs:
     jobs = {}
-    for name in maker.names:
+    for flat, name in result_names(config, maker.names).items():
         for number in range(config.n_images):
-            jobs[f"{name.replace('/', '_')}_{number}"] = (name, number)
+            jobs[f"{flat}_{number}"] = (name, number)
     return jobs
 
 

@@ -1,6 +1,6 @@
 """What all kinds of synthesis share: this process's jobs, the summary, light and objects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from data.synthesis.camera import Response, gamma_response
 from data.synthesis.masks import MaskSource, find_masks
 from methods.sbdd.config import GenerateConfig
 from utils import distributed
+from utils.errors import UserError
 from utils.progress import Progress
 from utils.report import amount
 
@@ -26,6 +27,23 @@ def response(config: GenerateConfig) -> Response:
 def masks(config: GenerateConfig) -> MaskSource:
     """Where objects come from; opened once per run."""
     return find_masks(config.mask_path, config.mask_kind, config.detector_weights)
+
+
+def result_names(config: GenerateConfig, names: Iterable[str]) -> dict[str, str]:
+    """{name of the result, without folders: name of the picture}.
+
+    Raises UserError for two pictures whose results would have one name.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        flat = name.replace("/", "_")
+        if flat in found:
+            raise UserError(
+                f"{config.data_path} holds two pictures whose results would have one name: "
+                f"{found[flat]} and {name}; rename one"
+            )
+        found[flat] = name
+    return found
 
 
 def progress(config: GenerateConfig, jobs: list) -> Progress:

@@ -16,6 +16,7 @@ from losses.order import naive, one_sided, order_invariant
 from methods.blur2vid import inference, test, train
 from methods.blur2vid.config import InferenceConfig, TestConfig, TrainConfig, frame_indices
 from models import build, load
+from utils import distributed
 from utils.checkpoint import save_weights
 from utils.config import parse
 from utils.errors import UserError
@@ -229,6 +230,14 @@ def test_scores_of_the_command(folder, weights, tmp_path, backbone):
         len(list((tmp_path / "out/s5").iterdir())) == 7
         and (tmp_path / "out/contact_sheet.jpg").is_file()
     )
+
+
+def test_a_second_scoring_into_the_folder_is_refused(folder, weights, tmp_path):
+    config = TestConfig(folder, weights=weights("jin"), output_dir=tmp_path / "out", device="cpu")
+    with distributed.only_run(tmp_path / "out"):
+        with pytest.raises(UserError, match="another run is writing into .*out: wait for it"):
+            test.main(config)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
 def test_files_are_scored_without_a_network(folder, weights, tmp_path, capsys):

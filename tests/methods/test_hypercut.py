@@ -119,6 +119,7 @@ def test_scores_of_the_command(folder, weights, tmp_path):
     assert row["con@3"] == float(len(set(forth.sign().tolist())) == 1)
     written = json.loads((tmp_path / "out/scores.json").read_text())
     assert written["n"] == 2 and "partition test" in written["remark"] and written["sha256"]
+    assert written["arithmetic"] == "float32 on cpu"
     scores = test.main(
         ScoreConfig(
             folder, weights=weights, partition="all", output_dir=tmp_path / "all", workers=0

@@ -349,6 +349,7 @@ def test_scores_of_the_command(stacks, weights, tmp_path):
     values = [row["irp"] for row in written["rows"]]
     labels = [row["label"] for row in written["rows"]]
     assert written["n"] == 12 and written["protocol"] == "irp" and written["sha256"]
+    assert written["arithmetic"] == "float32 on cpu"
     assert scores.mean["srcc"] == written["mean"]["srcc"]
     assert scores.mean["srcc"] == pytest.approx(spearmanr(values, labels).statistic)
     laplacian = written["figures"]["variance of Laplacian"]

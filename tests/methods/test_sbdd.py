@@ -177,6 +177,16 @@ def test_pairs_with_objects(pairs):
     assert "kernel_size: 21" in (out / "config.yaml").read_text()
 
 
+@pytest.mark.parametrize("what", ["pairs", "clips"])
+def test_pictures_whose_results_would_have_one_name_are_refused(pictures, what):
+    for name in ("a/b", "a_b"):
+        write_image(pictures.data_path / f"{name}.png", np.zeros((90, 120, 3), np.uint8))
+    config = replace(pictures, what=what, kernel_size=9, min_img_size=0)
+    with pytest.raises(UserError, match="one name: a/b and a_b; rename one"):
+        generate.main(config)
+    assert not contents(pictures.output_dir)
+
+
 def test_a_pair_depends_on_seed_and_name_alone(pairs, tmp_path):
     generate.main(pairs)
     before = files_of(pairs.output_dir)

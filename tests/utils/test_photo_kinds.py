@@ -8,6 +8,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -179,7 +180,7 @@ def test_a_reduced_page_is_never_the_picture(tmp_path, dtype):
         read_image(tmp_path / "b.tif")
 
 
-def test_tiff_values_that_are_not_read_are_named(tmp_path):
+def test_tiff_values_that_are_not_read_are_named(tmp_path, capfd):
     for pixels, options, words in (
         (chart() / np.float32(255), {"photometric": "rgb"}, "32-bit values: save it with 8 or 16"),
         (chart().astype(np.int16), {"photometric": "rgb"}, "signed or floating-point values"),
@@ -193,6 +194,10 @@ def test_tiff_values_that_are_not_read_are_named(tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
         with pytest.raises(UserError, match=f"a.tif.*{words}"):
             read_photo(tmp_path / "a.tif")
+    cv2.imwrite(str(tmp_path / "a.tif"), chart() / np.float32(255))
+    with pytest.raises(UserError, match="a.tif.*floating-point values"):
+        read_photo(tmp_path / "a.tif")
+    assert capfd.readouterr() == ("", "")  # no line of OpenCV's own
 
 
 @pytest.mark.parametrize("text", [False, True])

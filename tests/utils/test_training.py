@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from utils import training
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import ROOT
 from utils.errors import UserError
@@ -103,6 +104,23 @@ def test_stop_and_resume_equals_never_stopping(tmp_path, others):
     for part in {"network", "average"} & one.keys():
         for key in one[part]:
             assert torch.equal(one[part][key], two[part][key])
+
+
+def test_a_run_that_is_killed_early_can_be_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "FIRST_SAVE_S", 0)
+    whole, killed, second = (Regression() for _ in range(3))
+    train(whole, tmp_path / "whole", limits(6), resume=False)
+
+    def step(batch, generators, number):
+        if number == 2:
+            raise RuntimeError("killed")
+        return Regression.step(killed, batch, generators, number)
+
+    killed.step = step
+    with pytest.raises(RuntimeError, match="killed"):
+        train(killed, tmp_path / "killed", limits(6), resume=False)
+    train(second, tmp_path / "killed", limits(6), resume=True)
+    assert second.losses == whole.losses[1:]  # the first checkpoint was after the first step
 
 
 def test_batch_in_parts_is_the_same_step(tmp_path):
