@@ -11,8 +11,11 @@ import torch
 from utils.contact_sheet import contact_sheet_of_rows
 from utils.device import run_description
 from utils.files import save_figure, write_text
+from utils.progress import duration
+from utils.progress import rate as per_second
 
 SAY_EVERY_S = 10
+LONG_S = 12 * 3600  # a training that takes longer on a CPU is warned of
 _COMPANIONS = ("_stage1", "_input")  # of a figure, in its panel
 
 
@@ -20,11 +23,19 @@ class RunLog:
     """The log of a training run.
 
     Lines in log.txt and on the screen, config.yaml, TensorBoard events, loss.csv, metrics.csv,
-    curve.png, validation.jpg. folder None: a silent log, for the processes that only help.
+    curve.png, validation.jpg. folder None: a silent log, for the processes that only help. steps,
+    minutes: of the whole run and its time budget (0: none). on_cpu: say what a long run costs.
     """
 
-    def __init__(self, folder: Path | None):
+    def __init__(
+        self, folder: Path | None, steps: int = 0, minutes: float = 0.0, on_cpu: bool = False
+    ):
         self.folder = folder
+        self.steps = steps
+        self.minutes = minutes
+        self.warns = on_cpu
+        self.begun = time.monotonic()
+        self.first: int | None = None  # steps done before this process
         self.events = None
         self.sums: dict[str, float] = {}
         self.count = 0
@@ -54,7 +65,9 @@ class RunLog:
         write_text(path, config + run_description(device))
 
     def losses(self, step: int, losses: dict[str, float], rate: float) -> None:
-        """Count one step; every ten seconds say the means since the last time."""
+        """Count one step; every ten seconds say the means since the last time, and what is left."""
+        if self.first is None:
+            self.first = step - 1
         self.count += 1
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -73,10 +86,35 @@ class RunLog:
         if rate is not None:
             self.events.add_scalar("learning rate", rate, step)
             words.append(f"lr {rate:.2e}")
-        self.say("  ".join([*words, f"{self.count / elapsed:.2f} steps/s"]))
+        words.append(f"{self.count / elapsed:.2f} steps/s")
+        if rate is not None and step < self.steps:
+            words.append(f"about {duration(self._seconds_left(step))} left")
+        self.say("  ".join(words))
+        self._say_cost(step)
         self.sums = {}
         self.count = 0
         self.said = time.monotonic()
+
+    def _seconds_left(self, step: int) -> float:
+        """To the last step, at the mean rate of this process with validations, or to the end of the
+        time budget.
+        """
+        spent = time.monotonic() - self.begun
+        left = spent / (step - self.first) * (self.steps - step)
+        return min(left, 60 * self.minutes - spent) if self.minutes else left
+
+    def _say_cost(self, step: int) -> None:
+        """Say once, after the first steps on a CPU, what a run without time budget costs."""
+        left = self._seconds_left(step)
+        if self.warns and not self.minutes and left > LONG_S:
+            pace = per_second((self.steps - step) / left, "step")
+            self.say(
+                f"note: {self.steps - step:,} steps at {pace} are {duration(left)} on this CPU. "
+                "--max_minutes N ends a run in time; --config default, the recipe of the shipped "
+                "network, and smaller --batch_size and --patch_size need less; --explain tells the "
+                "hours before a start. Ctrl-C saves and stops"
+            )
+        self.warns = False
 
     def validation(
         self, step: int, metrics: dict[str, float], examples: dict[str, dict[str, np.ndarray]]

@@ -11,9 +11,8 @@ of processes).
 
 import contextlib
 import math
-import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +34,7 @@ from utils.profiling import STEPS, profiled
 from utils.readings import Readings
 from utils.report import amount
 from utils.sampling import StepSampler
+from utils.stopping import Abandoned, Statistics, Stop, let_signals_in
 
 SAVE_EVERY_S = 300
 FIRST_SAVE_S = 30  # so that a run that is killed early can be resumed, too
@@ -129,7 +129,8 @@ def train(
 ) -> dict[str, float]:
     """Train until `limits.steps`; returns the last metrics.
 
-    Where the time budget or a signal (SIGINT, SIGTERM, SIGHUP) ends it earlier, it saves first.
+    Where the time budget or a signal (SIGINT, SIGTERM, SIGHUP) ends it earlier, it saves first; a
+    step or validation that goes on for longer than seconds after a signal is given up.
     config: the resolved configuration as YAML, written into the folder with versions, commit and
     device. Raises UserError for a folder with a finished or running run, for nothing to resume, and
     for a loss that is not finite.
@@ -160,7 +161,8 @@ class _Run:
         self.step = 0
         self.best = -math.inf
         self.metrics: dict[str, float] = {}
-        self.stop = _Stop()
+        self.stop = Stop()
+        self.validation_due = False  # of the last step, that a signal ended
         task.network.train().to(limits.device)
         is_half = limits.dtype == torch.float16
         self.scaler = torch.amp.GradScaler(limits.device.type, enabled=is_half)
@@ -176,9 +178,13 @@ class _Run:
             )
         distributed.barrier()  # nobody looks for last.pt any more
         self.gradients = Gradients(task, limits, self.scaler)
+        self.statistics = Statistics(task.network)
+        let_signals_in(task.network, limits.device)
         self.readings = Readings(limits.device)
         self.last_step = limits.steps
-        self.log = RunLog(folder if distributed.is_main() else None)
+        on_cpu = limits.device.type == "cpu"
+        shown = folder if distributed.is_main() else None
+        self.log = RunLog(shown, limits.steps, limits.minutes, on_cpu)
         if distributed.is_main():
             self.log.write_config(config, limits.device)
 
@@ -189,20 +195,8 @@ class _Run:
         self.saved = self.started - SAVE_EVERY_S + FIRST_SAVE_S
         trace = self.folder / "profile.json" if self._is_profiled() else None
         with self.stop, profiled(trace, self.limits.device, self._say_profile) as step_done:
-            for phase, sampler, batch in self._batches():
-                self._optimise(phase, sampler, batch)
-                self.step += 1
-                step_done()
-                validates = self.step % self.task.steps_per_epoch == 0
-                validates = validates or self.step == self.limits.steps
-                saves = time.monotonic() - self.saved > SAVE_EVERY_S
-                self._read(everything=validates or saves)
-                if validates:
-                    self._validate()
-                if saves:
-                    self._save("last.pt")
-                if self.step >= self.last_step:
-                    break
+            with contextlib.suppress(Abandoned):
+                self._train(step_done)
             self._read(everything=True)
             spent = not self.stop.asked and self.step < self.limits.steps
         self._save("last.pt")
@@ -217,6 +211,25 @@ class _Run:
         if self.stop.asked:
             raise KeyboardInterrupt
         return self.metrics
+
+    def _train(self, step_done: Callable[[], None]) -> None:
+        """Step after step, to the end or until someone wishes to stop."""
+        if self.validation_due:
+            self._validate()
+        for phase, sampler, batch in self._batches():
+            self._optimise(phase, sampler, batch)
+            self.step += 1
+            step_done()
+            validates = self.step % self.task.steps_per_epoch == 0
+            validates = validates or self.step == self.limits.steps
+            saves = time.monotonic() - self.saved > SAVE_EVERY_S
+            self._read(everything=validates or saves)
+            if validates:
+                self._validate()
+            if saves:
+                self._save("last.pt")
+            if self.step >= self.last_step:
+                break
 
     def _is_profiled(self) -> bool:
         return self.limits.profile and distributed.is_main()
@@ -248,13 +261,21 @@ class _Run:
         while self.step < self.limits.steps:
             first = self.task.schedule(self.step)
             loader = self.task.loader(first, self.step)
-            for batch in loader:
+            for batch in self._fetched(loader):
                 phase = self.task.schedule(self.step)
                 if (phase.batch_size, phase.patch_size) != (first.batch_size, first.patch_size):
                     break
                 yield phase, loader.batch_sampler, batch
                 if self.step >= self.limits.steps:
                     return
+
+    def _fetched(self, loader: DataLoader) -> Iterator[dict]:
+        """The loader's endless batches."""
+        batches = iter(loader)
+        while True:
+            with self.stop.interruptible():
+                batch = next(batches)
+            yield batch
 
     def _optimise(self, phase: Phase, sampler: StepSampler, batch: dict) -> None:
         """One optimiser step; its losses over all processes, and whether any wants to stop, are
@@ -267,7 +288,13 @@ class _Run:
         for group, rate in zip(optimizer.param_groups, phase.rates, strict=True):
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
-        own = self.gradients.compute(sampler, batch, self.step)
+        self.statistics.keep()
+        try:
+            with self.stop.interruptible():
+                own = self.gradients.compute(sampler, batch, self.step)
+        except Abandoned:
+            self.statistics.put_back()
+            raise
         spent = limits.minutes and time.monotonic() - self.started > 60 * limits.minutes
         wish = float(bool(self.stop.asked or spent))
         values = torch.stack([*own.values(), next(iter(own.values())).new_full((), wish)])
@@ -294,11 +321,13 @@ class _Run:
             self.log.losses(step, values, rate)
 
     def _validate(self) -> None:
+        self.validation_due = True
         with self._averaged():
             self.task.network.eval()
-            with torch.inference_mode():
+            with torch.inference_mode(), self.stop.interruptible():
                 validation = self.task.evaluate()
             self.task.network.train()
+        self.validation_due = False
         self.metrics = validation.metrics
         self.log.validation(self.step, validation.metrics, validation.examples)
         value = next(iter(validation.metrics.values()), -math.inf)
@@ -312,6 +341,7 @@ class _Run:
             content = {
                 "step": self.step,
                 "best": self.best,
+                "validation_due": self.validation_due,
                 "network": self.task.network.state_dict(),
                 "optimizer": self.task.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
@@ -345,6 +375,7 @@ class _Run:
             self.average.load_state_dict(content["average"])
         self.step = content["step"]
         self.best = content["best"]
+        self.validation_due = content.get("validation_due", False)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -358,27 +389,3 @@ class _Run:
             yield
         finally:
             self.task.network.load_state_dict(own)
-
-
-class _Stop:
-    """Turns signals into a flag while the loop runs: it ends its step and saves.
-
-    Those that the process was told to ignore (nohup: SIGHUP) stay ignored.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._handlers = {}
-
-    def __enter__(self) -> "_Stop":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._handlers[number] = signal.signal(number, self._ask)
-        return self
-
-    def _ask(self, number: int, frame: object) -> None:
-        self.asked = True
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)

@@ -31,6 +31,7 @@ from data.synthesis.pair import PairSettings
 from data.synthesised import Draw, PairMaker, SynthesisedPairs
 from losses import ADVERSARIAL, LOSSES, weighted_losses
 from losses.pixel import weighted_sum
+from methods.common.validation import say_test_set
 from methods.image_deblur.config import TrainConfig, chosen_model
 from models import build, load, load_network
 from models.contracts import ImageNetwork
@@ -55,6 +56,7 @@ MAX_EXAMPLES = 6  # pictures in validation.jpg
 def main(config: TrainConfig) -> dict[str, float]:
     """Train and return the last validation metrics; everything lands in experiment/NAME."""
     task = DeblurTask(config)
+    say_test_set(config.val_path)
     limits = Limits.of(config, task.steps, task.device, task.dtype)
     return train(task, ROOT / "experiment" / config.save, limits, config.resume, to_yaml(config))
 

@@ -21,6 +21,7 @@ from data.realistic import realism_of
 from data.sample import sample_folder
 from losses import LOSSES, weighted_losses
 from losses.pixel import weighted_sum
+from methods.common.validation import say_test_set
 from methods.video_deblur.config import TrainConfig
 from models import all_arguments, build, choose, load
 from models.contracts import VideoNetwork
@@ -42,6 +43,7 @@ MAX_EXAMPLES = 6  # videos in validation.jpg
 def main(config: TrainConfig) -> dict[str, float]:
     """Train and return the last validation metrics; everything lands in experiment/NAME."""
     task = VideoTask(config)
+    say_test_set(config.val_path)
     limits = Limits.of(config, config.epochs * task.steps_per_epoch, task.device, task.dtype)
     return train(task, ROOT / "experiment" / config.save, limits, config.resume, to_yaml(config))
 
