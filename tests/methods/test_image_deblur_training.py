@@ -482,7 +482,7 @@ def test_a_guided_network_trains_and_restores(experiments, pairs, losses, tmp_pa
         "device": "cpu",
     }
     inference.main(InferenceConfig(pairs / "input", output_dir=tmp_path / "out", **guided))
-    assert len(list((tmp_path / "out").glob("*.png"))) == 5
+    assert len(list((tmp_path / "out").glob("*.png"))) == 4
     train.main(config_of(*words, "--save", "plain", "--steps", "1"))
     plain = experiments / "plain/last.safetensors"
     task = train.DeblurTask(config_of("--condition", "irp", *words, "--weights", str(plain)))

@@ -105,10 +105,9 @@ def files_of(folder, pattern="*"):
 
 
 def scored(folder):
-    """The rows of the scores, and the restored pictures; a process shows its own on the sheet."""
-    pictures = files_of(folder, "*.png")
-    del pictures["contact_sheet.jpg"]
-    return json.loads((folder / "scores.json").read_text())["rows"], pictures
+    """The rows of the scores, and the restored pictures."""
+    scores = json.loads((folder / "scores.json").read_text())
+    return scores["rows"], files_of(folder, "*.png")
 
 
 def test_two_processes_restore_videos_as_one(both, said_by_two):
