@@ -14,7 +14,6 @@ from tests.test_consistency import COMMANDS, IDS, config_of
 from utils.config import ROOT, parse
 from utils.help import WITHOUT_EFFECT
 from utils.option_groups import GROUPS
-from utils.web.config import AppConfig
 
 LAST = ("published and older spellings:", "without effect:")
 
@@ -25,19 +24,6 @@ def help_of(command: str, method: str, *words: str, monkeypatch, capsys) -> str:
         run(command)
     assert stop.value.code == 0
     return capsys.readouterr().out
-
-
-def effective() -> set[str]:
-    """The options of all commands and of the page, but those without effect."""
-    classes = [AppConfig, *(config_of(method, command) for method, command in COMMANDS)]
-    fields = itertools.chain.from_iterable(map(dataclasses.fields, classes))
-    return {field.name for field in fields if WITHOUT_EFFECT not in field.metadata["help"]}
-
-
-def test_every_option_is_in_one_group():
-    grouped = [name for names in GROUPS.values() for name in names]
-    assert len(grouped) == len(set(grouped))
-    assert effective() == set(grouped)
 
 
 @pytest.mark.parametrize(("method", "command"), COMMANDS, ids=IDS)

@@ -1,12 +1,19 @@
 """The layout: which folder may import which, thin commands, instant help, plain statements."""
 
 import ast
+import dataclasses
+import importlib
+import itertools
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from utils.help import WITHOUT_EFFECT
+from utils.option_groups import GROUPS
+from utils.web.config import AppConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = (
@@ -298,3 +305,20 @@ def test_help_has_words_of_the_field():
                 if re.search(r"\b(doors?|shares?\b(?! a)|moments?|house|appraise\w*)\b", words):
                     found.append(f"{path.parent.name}: {node.value}")
     assert found == []
+
+
+def effective() -> set[str]:
+    """The options of all commands and of the page, but those without effect."""
+    modules = {path.parent.name for path in (ROOT / "methods").glob("*/config.py")}
+    classes = [AppConfig]
+    for module in sorted(modules):
+        found = vars(importlib.import_module(f"methods.{module}.config")).items()
+        classes += [kind for name, kind in found if re.fullmatch(r"[A-Z][a-z]+Config", name)]
+    fields = itertools.chain.from_iterable(map(dataclasses.fields, classes))
+    return {field.name for field in fields if WITHOUT_EFFECT not in field.metadata["help"]}
+
+
+def test_every_option_is_in_one_group():
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert len(grouped) == len(set(grouped))
+    assert effective() == set(grouped)

@@ -82,6 +82,7 @@ def parse(
     values = files.read(chosen or preset or recipe, recipe) if chosen or preset or recipe else {}
     if {"-h", "--help"} & set(arguments):
         name = f"{command}.py {called or method}".strip()
+        name += " [PATH]" * (command == "inference")
         aliases = aliases_of(config_class, command)
         flags = _flags(command, _recipes(folder))
         print(help_text(name, config_class, values, flags, aliases, examples))
@@ -221,10 +222,13 @@ def _flags(command: str, recipes: str = "") -> dict[str, str]:
         "--config NAME": f"{recipes}the path of a YAML file; options on the command line override "
         "its values",
         "--print_config": "print the resolved configuration as YAML and exit",
-        "--download": "first download the published weights and data that the options name and "
-        "that are missing (python download.py lists them)",
         "-h, --help": "print this help and exit",
     }
+    if command != "app":
+        flags["--download"] = (
+            "first download the published weights and data that the options name and that are "
+            "missing (python download.py lists them)"
+        )
     if command == "train":
         flags["--explain"] = (
             "say what the recipe does, where its figures come from, and how many samples, hours "

@@ -32,8 +32,9 @@ def help_text(
 ) -> str:
     """The help of a command.
 
-    called: `train.py METHOD`. values: {option: value} of a recipe, instead of the defaults. flags:
-    {option: help} of what every command has. aliases: {published spelling: our option}.
+    called: how the command starts, `train.py METHOD`. values: {option: value} of a recipe, instead
+    of the defaults. flags: {option: help} of what every command has. aliases: {published spelling:
+    our option}.
     """
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     description = inspect.cleandoc(config_class.__doc__)

@@ -90,9 +90,7 @@ GUARD = (
 )
 AUTO_UNLESS_PUBLISHED = "default: auto, with ground truth and published weights 1"
 ON_UNLESS_PUBLISHED = "default: true, with ground truth and published weights false"
-SEQUENCES = (
-    "folder of sequences that holds metadata.json, or such a file; default: the embedded sample"
-)
+SEQUENCES = "folder of sequences that holds metadata.json, or such a file"
 DATASET_NAME = "the same as --data_path dataset/NAME"
 METADATA = (
     "metadata file to use instead of DATA_PATH/metadata.json; without --data_path the pictures are "

@@ -135,7 +135,7 @@ class TrainConfig(SequenceTraining):
 class _UnfoldConfig:
     """What inference and test share."""
 
-    data_path: Path | None = option(None, SEQUENCES)
+    data_path: Path | None = option(None, f"{SEQUENCES}; default: the embedded sample")
     backbone: str | None = option(
         None, f"optional check: the network that the weights must hold: {', '.join(BACKBONES)}"
     )
@@ -183,7 +183,7 @@ class InferenceConfig(_UnfoldConfig):
 class TestConfig(_UnfoldConfig, ComparisonOptions):
     """Score predicted sharp frames by pPSNR, pSSIM and pLPIPS, or existing files (-r -s).
 
-    --table computes the published figures.
+    --compare compares folders of results, --table computes the published figures.
     """
 
     dataset_name: str | None = option(None, DATASET_NAME)

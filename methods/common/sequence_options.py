@@ -33,7 +33,9 @@ class SequenceTraining:
     The defaults are its recipe.
     """
 
-    data_path: Path | None = option(Path("dataset/REDS_HyperCUT"), SEQUENCES)
+    data_path: Path | None = option(
+        Path("dataset/REDS_HyperCUT"), f"{SEQUENCES}; the value null: the embedded sample"
+    )
     dataset_name: str | None = option(None, DATASET_NAME)
     metadata: Path | None = option(None, METADATA)
     network: dict | None = option(

@@ -50,7 +50,7 @@ class TrainConfig(SequenceTraining):
 class _ScoreConfig:
     """What test and generate share."""
 
-    data_path: Path | None = option(None, SEQUENCES)
+    data_path: Path | None = option(None, f"{SEQUENCES}; default: the embedded sample")
     dataset_name: str | None = option(None, DATASET_NAME)
     metadata: Path | None = option(None, METADATA)
     weights: Path | None = option(None, _WEIGHTS)

@@ -374,8 +374,8 @@ class InferenceConfig(VideoFileOptions, PictureFileOptions, _RestoreConfig):
 
 @dataclass(frozen=True)
 class TestConfig(_RestoreConfig, ComparisonOptions):
-    """Restore pictures and score the restored files, score existing files (-b -s -r), or compute
-    the published figures (--table).
+    """Restore pictures and score the restored files, score existing files (-b -s -r), compare
+    folders of results (--compare), or compute the published figures (--table).
     """
 
     protocol: Literal["auto", "image", "image_float", "realblur", "kohler"] = option(

@@ -194,7 +194,10 @@ class GenerateConfig:
 
 @dataclass(frozen=True)
 class TestConfig(ComparisonOptions):
-    """Score existing files against real sharp pictures after registration, without a network."""
+    """Score existing files against real sharp pictures after registration, without a network.
+
+    --compare compares folders of results.
+    """
 
     sharp_dir: Path | None = option(
         None, f"{SHARP_DIR}; kohler: a folder or a .mat file (GroundTruth) per picture"

@@ -277,7 +277,7 @@ class InferenceConfig(VideoFileOptions, PictureFileOptions):
 class TestConfig(ComparisonOptions):
     """Restore videos and score the restored files, or score existing files (-b -s -r).
 
-    --table computes the published figures.
+    --compare compares folders of results, --table computes the published figures.
     """
 
     data_path: Path | None = option(
