@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import re
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -84,3 +85,15 @@ def test_an_option_without_effect_says_so(capsys):
     assert config.height == 720
     said = capsys.readouterr().err
     assert said.startswith("note: --height: ") and WITHOUT_EFFECT in said
+
+
+def test_a_reader_may_close_the_pipe():
+    """`--help | head -1`, more help than the pipe holds."""
+    command = [sys.executable, "train.py", "image_deblur", "--help"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline().startswith("usage: ")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0

@@ -19,6 +19,7 @@ from utils.errors import UserError
 from utils.files import write_text
 from utils.help import WITHOUT_EFFECT, Example, help_text, wanted
 from utils.options import maximum_of
+from utils.process import show
 from utils.safe_yaml import read_yaml
 from utils.schema import shown
 
@@ -85,7 +86,7 @@ def parse(
         name += " [PATH]" * (command == "inference")
         aliases = aliases_of(config_class, command)
         flags = _flags(command, _recipes(folder))
-        print(help_text(name, config_class, values, flags, aliases, examples))
+        show(help_text(name, config_class, values, flags, aliases, examples))
         sys.exit(0)
     from utils.option_parser import check_spelling, make_parser  # slow to import
 
@@ -94,7 +95,7 @@ def parse(
     if values:
         parser.set_defaults(vars(parser.parse_object(values)))  # checks every value's type
     check_spelling(arguments, parser)
-    show = "--print_config" in arguments
+    prints = "--print_config" in arguments
     flags = ("--print_config", "--download")
     parsed = parser.parse_args([word for word in arguments if word not in flags])
     chosen_values = {
@@ -106,7 +107,7 @@ def parse(
     _add_entries(config_class, chosen_values, entries)
     config = config_class(**chosen_values)
     check_values(config, arguments)
-    if show:
+    if prints:
         print(to_yaml(config), end="")
         sys.exit(0)
     return config

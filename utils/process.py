@@ -25,6 +25,14 @@ def fill_streams() -> None:
             setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))
 
 
+def show(text: str) -> None:
+    """Print; a reader that closes the pipe, as `head` does, has what it wanted."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def end_on_signals() -> None:
     """Let SIGTERM and SIGHUP end the process as Ctrl-C does, with nothing half written.
 
