@@ -81,7 +81,7 @@ def is_contact_sheet(path: Path) -> bool:
 def find_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, in natural order of their relative paths.
 
-    A note names pictures of kinds that are not read.
+    A note tells of videos, and of pictures of kinds that are not read.
     """
     existing_folder(folder)
     files = list(files_below(folder))
@@ -89,8 +89,12 @@ def find_pictures(folder: Path) -> list[Path]:
     others = left_out(files)
     if others and not found:
         raise UserError(f"no pictures in {folder} that are read here, only {others}")
-    if others:
-        print(f"note: {folder}: left out are {others}")
+    videos = sum(map(is_video, files))
+    kinds = [others] if others else []
+    if videos:
+        kinds.append(f"{videos} video{'s' * (videos > 1)} (give each alone)")
+    if kinds and found:
+        print(f"note: {folder}: left out are {', '.join(kinds)}")
     if not found and any(map(is_video, folder.iterdir())):
         raise UserError(f"no pictures in {folder}, only videos: give one of them")
     if not found:

@@ -9,6 +9,7 @@ from typing import Any
 from methods import METHODS
 from methods.common.recipe import Line, Plan, Recipe, disk_text
 from utils.config import parse
+from utils.progress import duration
 
 WIDTH = 100
 TOPIC = 15  # columns
@@ -70,10 +71,12 @@ def _data_text(module: Any, recipe: Recipe, config: Any) -> str:
 
 
 def _time_text(plan: Plan, config: Any) -> str:
-    """Hours at the measured rate."""
-    hours = plan.work * plan.sample / 3600
+    """How long it takes at the measured rate."""
+    from utils.device import choose_device  # takes torch along
+
+    device = choose_device(config.device).type
     return (
-        f"about {hours:,.1f} hours on one {config.device} device: {plan.sample:.3g} s for one "
+        f"about {duration(plan.work * plan.sample)} on one {device}: {plan.sample:.3g} s for one "
         "sample of the first patch size, forward and backward, just measured; loading and "
         "validation not counted"
     )

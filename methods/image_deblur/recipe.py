@@ -1,6 +1,8 @@
 """What a training of image_deblur does, for --explain and docs/recipes.md."""
 
+import contextlib
 import dataclasses
+import io
 import itertools
 
 import torch
@@ -114,7 +116,9 @@ def plan(config: TrainConfig) -> Plan:
     task = DeblurTask(dataclasses.replace(config, val_path=None))
     size, batch, _ = task.phases[0]
     small = dataclasses.replace(config, phases=None, patch_size=size)
-    sample = seconds_per_sample(DeblurTask(with_batches_of_one(small)))
+    with contextlib.redirect_stdout(io.StringIO()):  # the data were named already
+        timed = DeblurTask(with_batches_of_one(small))
+    sample = seconds_per_sample(timed)
     samples = len(next(iter(task.sets.values())))
     return Plan(samples, task.epoch, task.steps, _work(config, task.steps, size), sample)
 

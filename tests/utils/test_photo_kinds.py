@@ -371,7 +371,9 @@ def test_what_is_left_out_of_a_folder_is_said(tmp_path, capsys):
         find_pictures(tmp_path)
     Image.fromarray(chart()).save(tmp_path / "g.PNG")
     assert [path.name for path in find_pictures(tmp_path)] == ["g.PNG"]
-    words = "3 raw files of cameras (.cr3, .dng: develop them first), 1 .gif"
+    (tmp_path / "h.mp4").write_bytes(b"")
+    find_pictures(tmp_path)
+    words = "3 raw files of cameras (.cr3, .dng: develop them first), 1 .gif, 1 video"
     assert f"left out are {words}" in capsys.readouterr().out
     with pytest.raises(UserError, match="b.dng is a camera's raw file: develop it first"):
         read_image(tmp_path / "b.dng")
