@@ -77,12 +77,14 @@ class Progress(tqdm):
 
         The first step, with which libraries and memory warm up, counts only where it is long.
         """
+        if self.n >= self.total:
+            return
         now = time.monotonic()
         done = self._work(self.n) - self.skipped
         if self.first is None:
             self.first = (done, now)
         work, since = self.first
-        if done == work and now - self.started >= SHORT_S:
+        if done == work and now - self.started >= SHORT_S and not self.skipped:
             work = 0.0
             since = self.started
         if done == work or now - since < ESTIMATE_AFTER_S:

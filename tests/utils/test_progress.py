@@ -94,6 +94,13 @@ def test_a_long_first_step_is_enough(clock, capsys):
     assert capsys.readouterr().out == "about 10 min for 10 pictures at 60 s per picture\n"
 
 
+def test_the_last_step_needs_none_either(clock, capsys):
+    bar = Progress(total=1, unit="picture", estimates=True)
+    clock[0] = 60.0
+    bar.update()
+    assert capsys.readouterr().out == ""
+
+
 def test_what_was_done_before_tells_nothing_of_the_rest(clock, capsys):
     bar = Progress(total=300, unit="frame", estimates=True)
     bar.skip(200)
