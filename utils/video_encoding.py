@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
+import torch
 
 from utils.errors import UserError
 from utils.options import CRF
@@ -77,6 +78,9 @@ class Encoding:
         options = {}
         if name != "ffv1":
             options = {"crf": "0" if self.in_rgb else str(self.crf), "preset": "fast"}
+        if name == "libx264" and torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+            # with AVX-512 its rate control (mbtree) gives another file each time
+            options["x264-params"] = "asm=AVX2"
         if name == "libx265":
             context.codec_tag = "hvc1"  # Apple's players know no other
             words = [f"log-level=error:crf={self.crf}", properties.light]

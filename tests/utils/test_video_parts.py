@@ -1,12 +1,14 @@
 """Encoded parts: a file that was written in two runs is the one of a run without interruption."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.commands import pattern
+from tests.utils.test_scenes import texture
 from tests.utils.test_video import make_file, milliseconds, sound_packets
 from tests.utils.test_video_properties import make
 from utils import resumable_writer
@@ -15,6 +17,7 @@ from utils.resumable_writer import ResumableWriter
 from utils.video import VideoFile
 from utils.video_encoding import USUAL, Encoding
 from utils.video_parts import EncodedFrame, EncodedParts, decoding_delay
+from utils.video_writer import NewVideo, VideoWriter
 
 ORIGIN = {"input": "a", "strength": "1.0"}
 TIMES = [0, 33, 70, 170, 190, 230, 290, 320, 400, 440, 480]  # a variable rate
@@ -65,6 +68,17 @@ def test_two_runs_give_the_file_of_one(tmp_path, encoding):
     assert sound_packets(whole) == sound_packets(source.path)
     assert sound_packets(target) == sound_packets(source.path)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_frames_are_encoded_alike_each_time(tmp_path):
+    """With AVX-512 x264 gives other bits each time unless told not to use it."""
+    wide = texture(0, (180, 420))
+    source = NewVideo((180, 320), Fraction(25))
+    for run in range(5):
+        with VideoWriter(tmp_path / f"{run}.mp4", source) as writer:
+            for index in range(32):
+                writer.write(wide[:, 3 * index : 3 * index + 320], index)
+    assert len({(tmp_path / f"{run}.mp4").read_bytes() for run in range(5)}) == 1
 
 
 def test_ten_bits_in_two_runs(tmp_path):
