@@ -208,7 +208,10 @@ def each_in_inference(
 
 def run_description(device: torch.device) -> str:
     """Comment lines for a run's config.yaml: commit of the code, versions, device."""
-    git = ["git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--dirty"]
+    folder = str(Path(__file__).resolve().parent)
+    describe = ["describe", "--always", "--dirty"]
+    # a run that ends early must leave no lock in the checkout
+    git = ["git", "--no-optional-locks", "-C", folder, *describe]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
