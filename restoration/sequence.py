@@ -15,7 +15,7 @@ from restoration.sanity import checked, range_of
 from restoration.scale import parse_scale
 from utils.device import available_memory, choose_device, choose_precision, inference
 from utils.errors import UserError
-from utils.tiling import OVERLAP, pad_to_multiple, restore_tiled, tile_for
+from utils.tiling import OVERLAP, count_tiles, pad_to_multiple, restore_tiled, tile_for
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,13 @@ class SequenceRestorer:
             )
         restored = frames[0].unflatten(0, (-1, 3)).cpu()
         return checked(restored, range_of(image), self.weights)
+
+    def count_tiles(self, size: tuple[int, int]) -> int:
+        """How many tiles an image of a size (height, width) is worked out in, those of the centre
+        frame included.
+        """
+        own = count_tiles(size, self._tile_of(size), OVERLAP, self.network.multiple)
+        return own + (self.deblurrer.count_tiles(size) if self.deblurrer else 0)
 
     def _centre(self, image: Tensor, progress: Callable[[], object] | None) -> Tensor:
         if self.deblurrer is None:

@@ -134,7 +134,10 @@ def _unfold_all(
                 blurry = to_tensor(read_image(path))
             if mistakes[-1]:
                 continue
-            frames = [to_8bit(frame) for frame in restorer.restore(blurry)]
+            tiles = restorer.count_tiles(blurry.shape[-2:])
+            with Progress(total=tiles, unit="tile", leave=False) as bar:
+                restored = restorer.restore(blurry, progress=bar.update)
+            frames = [to_8bit(frame) for frame in restored]
             written = {index: frames[index] for index in indices}
             write_frames(folder, to_8bit(blurry), written, config)
             if folder in shown:

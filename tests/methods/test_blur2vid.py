@@ -21,6 +21,7 @@ from utils.checkpoint import save_weights
 from utils.config import parse
 from utils.errors import UserError
 from utils.image import read_image, to_tensor, write_image
+from utils.progress import heard
 from utils.video import VideoFile
 
 NARROW = {
@@ -402,6 +403,27 @@ def test_tiles_of_purohit_agree_inside(folder, weights, deblurrer, tmp_path):
     whole = inference.load(config).restore(image, centre=image)
     tiled = inference.load(replace(config, tile=176)).restore(image, centre=image)
     assert whole.shape == tiled.shape and (whole - tiled).abs().mean() < 0.01
+
+
+def test_the_tiles_of_a_photo_are_counted(weights, deblurrer, tmp_path):
+    """2 x 2 tiles of the centre frame and as many of the sequence."""
+    write_image(tmp_path / "photo.png", np.full((200, 264, 3), 90, np.uint8))
+    told = []
+    config = InferenceConfig(
+        tmp_path / "photo.png",
+        weights=weights("purohit"),
+        deblurrer=deblurrer,
+        output_dir=tmp_path / "out",
+        scale="1",
+        tile=176,
+        device="cpu",
+        report=False,
+    )
+    with heard(lambda bar: told.append((bar.unit, bar.n, bar.total))):
+        inference.main(config)
+    assert [step for step in told if step[0] == "tile"] == [
+        ("tile", number, 8) for number in range(1, 9)
+    ]
 
 
 @pytest.mark.parametrize(
