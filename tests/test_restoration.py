@@ -244,3 +244,15 @@ def test_reading_ahead_and_writing_behind_change_no_file(module, tmp_path, monke
             path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("?.png"))
         }
     assert len(written["plain"]) == 4 and written["plain"] == written["overlapping"]
+
+
+def test_a_photo_of_12_megapixels_takes_less_than_3_gb(monkeypatch):
+    """With all the memory that a machine may have free; measured with --scale auto: 2.1 GB."""
+    monkeypatch.setattr("restoration.image.available_memory", lambda device: 64 * 2**30)
+    restorer = ImageRestorer.load(device="cpu")
+    size = (3000, 4000)
+    tile = min(restorer.tile_of(size), *size)
+    pictures = 6 * 3 * 4 * size[0] * size[1]  # float32: input, shrunken, residuals, result
+    programs = 0.5 * 2**30
+    assert restorer.bytes_needed((tile, tile)) + pictures + programs < 3 * 2**30
+    assert restorer.bytes_needed(size) > 3 * 2**30  # in one piece it would take more
