@@ -187,7 +187,7 @@ def compared(
         for clip in Progress(clips, kind, unit="clip"):
             for name, method in {"input": Method(_unchanged), **methods}.items():
                 add_scores(scores[name], clip, method, lpips)
-        rows[kind] = scores
+        rows[f"{kind} ({len(scores['input'].psnr)})"] = scores
     tables = [
         Table(f"{title}: gain over the input in dB (worst picture)", rows, psnr_cell),
         Table(f"{title}: change of SSIM", rows, ssim_cell),

@@ -33,7 +33,8 @@ python -m benchmarks.comparison --data_path dataset/kinds --pairs GOPRO_PAIRS
 * Real pairs are recorded, those of GoPro (S. Nah et al. 2017) averages of fast frames. All other
   blur is simulated from sharp pictures and videos that no network was trained on
   (`data/validation_kinds.py`); of large photos the middle is shown.
-* A sharp input has nothing to gain: its cells tell how near the result stays to it.
+* In brackets behind a kind: how many pictures or frames were scored. A sharp input has nothing to
+  gain: its cells tell how near the result stays to it.
 
 {lpips}Measured on {hardware}. Seconds of *best* hold the search for its kernel.
 {tables}
