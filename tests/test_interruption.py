@@ -148,7 +148,7 @@ def stopped(process: subprocess.Popen, number: signal.Signals, begun: Callable[[
     for _ in range(5):
         process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            process.wait(30)
             break
     said = process.communicate(timeout=60)[1]
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), said
