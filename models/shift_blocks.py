@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import ChannelNorm, added, multiplied
+from models.shift_maps import Held, frame_means, in_strips, lowered, plus_scaled, pointwise
 
 EPSILON = 1e-6  # of the normalisation
 SLOPE = 0.25  # of PReLU, at the start
@@ -65,8 +66,11 @@ class AttentionBlock(nn.Module):
         self.attention = ChannelAttention(channels, hidden)
 
     def forward(self, features: Tensor, slope: Tensor) -> Tensor:
-        inner = self.conv2(F.prelu(self.conv1(features), slope))
+        inner = in_strips(partial(self._inner, slope), 2, features)
         return plus_scaled(features, inner, self.attention(inner).to(inner.dtype))
+
+    def _inner(self, slope: Tensor, features: Tensor) -> Tensor:
+        return self.conv2(F.prelu(self.conv1(features), slope))
 
 
 class AttentionBlocks(nn.ModuleList):
@@ -208,20 +212,32 @@ class Body(nn.Module):
         self.attention = ChannelAttention(channels, hidden)
         self.project = conv(channels, channels, 1)
 
-    def forward(self, features: Tensor, residual: Tensor, beta: Tensor) -> Tensor:
-        """residual + beta * correction, of the features.
+    def forward(self, features: Tensor, norm: nn.Module, beta: Tensor) -> Tensor:
+        """The first C of the features + beta * correction, of the normalised features."""
+        inner = in_strips(partial(self._inner, norm), 3, features)
+        inner = multiplied(inner, self.attention(inner).to(inner.dtype))
+        weight = self.project.weight * beta.view(-1, 1, 1, 1)
+        return in_strips(partial(_corrected, weight), 0, features[:, : len(weight)], inner)
+
+    def _inner(self, norm: nn.Module, features: Tensor) -> Tensor:
+        """What the attention sees [N,C,H,W].
 
         The two halves are computed apart, which keeps every map dense.
         """
+        features = norm(lowered(features))
         halves = zip(self.expand.weight.chunk(2), plus_identity(self.local.weight).chunk(2))
         first, second = (_local(features, *weights) for weights in halves)
         inner = multiplied(first, second)  # [N,C,H,W]
+        del features, first, second
         kernel = plus_identity(self.wide.weight + F.pad(self.near.weight, (1, 1, 1, 1)))
         inner = F.conv2d(inner, kernel, padding=2, groups=self.wide.groups)
         first, second = (pointwise(inner, weight) for weight in self.gate.weight.chunk(2))
-        inner = multiplied(first, second.sigmoid())
-        inner = multiplied(inner, self.attention(inner).to(inner.dtype))
-        return residual + pointwise(inner, self.project.weight * beta.view(-1, 1, 1, 1))
+        del inner
+        return multiplied(first, second.sigmoid())
+
+
+def _corrected(weight: Tensor, features: Tensor, inner: Tensor) -> Tensor:
+    return features + pointwise(inner, weight)
 
 
 def _local(features: Tensor, expand: Tensor, local: Tensor) -> Tensor:
@@ -233,48 +249,6 @@ def plus_identity(weight: Tensor) -> Tensor:
     channels, group, size, _ = weight.shape
     own = torch.eye(group, dtype=weight.dtype, device=weight.device).repeat(channels // group, 1)
     return weight + F.pad(own[:, :, None, None], [size // 2] * 4)
-
-
-def _by_pixel(features: Tensor) -> bool:
-    """Whether a map lies in memory pixel after pixel (channels_last) and not also otherwise."""
-    by_pixel = features.is_contiguous(memory_format=torch.channels_last)
-    return by_pixel and not features.is_contiguous()
-
-
-def pointwise(features: Tensor, weight: Tensor) -> Tensor:
-    """A 1x1 convolution.
-
-    On one thread torch takes a slow path for fewer than 16 images, so that rows become images.
-    """
-    if not _by_pixel(features):
-        return F.conv2d(features, weight)
-    rows = features.permute(0, 2, 3, 1)  # [N,H,W,C]
-    images = rows.flatten(0, 1)[:, None].permute(0, 3, 1, 2)  # [N*H,C,1,W]
-    result = F.conv2d(images, weight).permute(0, 2, 3, 1)
-    return result.reshape(*rows.shape[:3], len(weight)).permute(0, 3, 1, 2)
-
-
-def frame_means(features: Tensor) -> Tensor:
-    """Means [N,C,1,1] over each frame; in channels_last memory as sums of whole rows first."""
-    if not _by_pixel(features):
-        return features.mean((2, 3), keepdim=True)
-    count, channels, height, width = features.shape
-    rows = features.permute(0, 2, 3, 1).flatten(2)  # [N,H,W*C]
-    sums = rows.sum(1).view(count, width, channels)
-    return (sums.mean(1) / height).view(count, channels, 1, 1)
-
-
-def plus_scaled(features: Tensor, inner: Tensor, factors: Tensor) -> Tensor:
-    """features + inner * factors [N,C,1,1]; in channels_last memory with factors for a whole row,
-    since few channels make short loops.
-    """
-    if not (_by_pixel(features) and _by_pixel(inner)):
-        return torch.addcmul(features, inner, factors)
-    count, channels, height, width = inner.shape
-    of_row = factors.view(count, 1, channels).repeat(1, 1, width)
-    rows = [map_.permute(0, 2, 3, 1).flatten(2) for map_ in (features, inner)]  # [N,H,W*C]
-    result = torch.addcmul(*rows, of_row)
-    return result.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 class ShiftStep(nn.Module):
@@ -320,43 +294,43 @@ class ShiftStep(nn.Module):
 
         Results leave through a list, so that a suspended generator holds nothing but its state.
         """
-        return self._stream_backward(iter(frames)) if self.backward else self._stream(frames)
+        return self._stream_backward(frames) if self.backward else self._stream(frames)
 
     def _stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        before: Tensor | None = None  # the second half of the frame before
+        before = Held()  # the second half of the frame before
         for frame in frames:
             first, second = frame.chunk(2, 1)
-            if before is None:
-                result = [self._fused(second, first)]
+            if before:
+                result = [self._fused(first, before.popleft())]
             else:
-                result = [self._fused(first, before)]
-            before = second.clone(memory_format=torch.preserve_format)
+                result = [self._fused(second, first)]
+            before.append(second)
             del frame, first, second
             yield result.pop()
 
-    def _stream_backward(self, frames: Iterator[Tensor]) -> Iterator[Tensor]:
-        frame = next(frames, None)
-        while frame is not None:
-            following = next(frames, None)
-            first, second = frame.chunk(2, 1)
-            if following is None:
-                result = [self._fused(first, second)]
-            else:
-                result = [self._fused(second, following.chunk(2, 1)[0])]
-            frame = following
-            del following, first, second
+    def _stream_backward(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        held = Held()  # the frame before
+        for frame in frames:
+            if not held:
+                held.append(frame)
+                del frame
+                continue
+            own = held.popleft().chunk(2, 1)[1]
+            result = [self._fused(own, frame.chunk(2, 1)[0])]
+            held.append(frame)
+            del own, frame
             yield result.pop()
+        if held:
+            yield self._fused(*held.popleft().chunk(2, 1))
 
     def _fused(self, own: Tensor, moved: Tensor) -> Tensor:
         """[N,C,H,W] of the halves that a frame keeps and that come from its neighbour."""
         halves = (own, moved) if self.backward else (moved, own)
         shifted = self.smooth(spatial_shift(moved))
         features = torch.cat((*halves, shifted), 1)
-        trunk = features[:, : 2 * own.shape[1]]
-        # normalised in the type of the convolutions, while the sums stay as they are
-        normalised = self.norm1(features.to(shifted.dtype))
-        features = self.body1(normalised, trunk, self.beta1)
-        return self.body2(self.norm2(features.to(shifted.dtype)), features, self.beta2)
+        del shifted
+        features = self.body1(features, self.norm1, self.beta1)
+        return self.body2(features, self.norm2, self.beta2)
 
 
 class ShiftBlocks(nn.Module):

@@ -8,9 +8,9 @@ program (https://github.com/dasongli1/Shift-Net). Notation: x0, r, s, f, m as in
 `features` and `_merged`.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,14 +29,15 @@ from models.shift_blocks import (
     down,
     new_slope,
 )
+from models.shift_maps import Held, in_strips, joined
 from models.shift_net_keys import our_entries
 from utils.checkpoint import load_strict
+from utils.device import return_memory
 from utils.errors import UserError
 from utils.tiling import MEMORY_FRACTION, pad_to_multiple, restore_tiled, tile_for
 
 TILE_OVERLAP = 128  # px
 BYTES_OF_A_PIXEL = 12  # of a frame, float32
-
 
 STREAM_REMARK = (
     "Shift-Net-s wraps round the ends of a clip; a video is restored as a stream here, which does "
@@ -200,7 +201,7 @@ class ShiftNet(VideoNetwork):
     def _merged(self, x0: Tensor, r: Tensor, f: Tensor, coarse: Tensor) -> Tensor:
         """z [N,c,H,W]; coarse: what the shift blocks made, [N,C,H/2,W/2]."""
         m = self.fusion.enlarge(coarse, f)
-        return self.outward(torch.cat((x0, r, m), 1))
+        return in_strips(partial(joined, self.outward), 1, x0, r, m)
 
     def _restored(self, frames: Tensor, z: Tensor) -> Tensor:
         """The restored frames [N,3,H,W]."""
@@ -221,17 +222,19 @@ class ShiftNet(VideoNetwork):
         return super().first_needed(index) if self.tile else max(index - self.context, 0)
 
     def _stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        waiting: deque[Tensor] = deque()
+        waiting = Held()
 
         def coarse(frame: Tensor) -> Tensor:
             waiting.append(frame)
             padded = pad_to_multiple(frame, self.multiple)
+            return_memory(frame.device)
             return self.fusion.shrink(self.features(padded)[2])
 
         def finished(coarse: Tensor) -> Tensor:
             frame = waiting.popleft()
             height, width = frame.shape[-2:]
             padded = pad_to_multiple(frame, self.multiple)
+            return_memory(frame.device)
             z = self._merged(*self.features(padded), coarse)
             restored = self._restored(padded, z)
             return restored[..., :height, :width]
@@ -331,20 +334,21 @@ class Fusion(nn.Module):
     def _stream_level(self, level: int, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         frames = self.encoder[level].stream(frames, self.slope)
         if level < len(self.up):
-            waiting: deque[Tensor] = deque()
+            waiting = Held()
             coarser = self._stream_level(level + 1, map(self._shrinking(level, waiting), frames))
             frames = map(self._growing(level, waiting), coarser)
         return self.decoder[level].stream(frames, self.slope)
 
-    def _shrinking(self, level: int, waiting: deque[Tensor]) -> Callable[[Tensor], Tensor]:
+    def _shrinking(self, level: int, waiting: Held) -> Callable[[Tensor], Tensor]:
         def shrink(features: Tensor) -> Tensor:
             waiting.append(self.skip[level](features, self.slope))
             return self.down[level](features)
 
         return shrink
 
-    def _growing(self, level: int, waiting: deque[Tensor]) -> Callable[[Tensor], Tensor]:
+    def _growing(self, level: int, waiting: Held) -> Callable[[Tensor], Tensor]:
         def grow(features: Tensor) -> Tensor:
+            return_memory(features.device)  # levels use maps of other sizes
             return added(self.up[level](features), waiting.popleft())
 
         return grow
@@ -354,10 +358,10 @@ class Fusion(nn.Module):
         fine = F.pixel_shuffle(self.enlarge_conv(coarse), 2)
         skip = self.outer_skip(f, self.slope)
         if self.concatenates:
-            joined = self.join(torch.cat((fine, skip), 1))
+            merged = in_strips(partial(joined, self.join), 1, fine, skip)
         else:
-            joined = added(self.join(F.prelu(fine, self.slope)), skip)
-        return self.exit(joined, self.slope)
+            merged = added(self.join(F.prelu(fine, self.slope)), skip)
+        return self.exit(merged, self.slope)
 
 
 class Unused(nn.Module):

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import mmap
 import os
 import platform
 import shutil
@@ -149,6 +150,28 @@ def keep_memory(enabled: bool = True) -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_MAX, 0 if enabled else 65536)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1 if enabled else 128 * 1024)
+
+
+def return_memory(device: torch.device) -> None:
+    """On Linux: hand memory of a CPU that keep_memory keeps and nothing uses back to the system."""
+    if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def lasting_like(tensor: torch.Tensor) -> torch.Tensor:
+    """An empty tensor of the same shape, type and strides, for values that are held for long.
+
+    On Linux in pages of its own: among short-lived tensors it would split the memory that
+    keep_memory keeps into pieces too small for the next ones.
+    """
+    if tensor.device.type != "cpu" or platform.libc_ver()[0] != "glibc":
+        return torch.empty_like(tensor)
+    strides = torch.empty_like(tensor, device="meta").stride()
+    try:
+        pages = mmap.mmap(-1, tensor.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"no memory for {tensor.nbytes} bytes: {error}") from error
+    return torch.frombuffer(pages, dtype=tensor.dtype).as_strided(tensor.shape, strides)
 
 
 def prepare_memory(device: torch.device) -> None:

@@ -2,10 +2,12 @@
 
 import gc
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
 
+from models.shift_maps import Held, in_strips, joined
 from restoration.video import VideoRestorer
 from tests.models.shift_nets import narrow
 from utils.errors import UserError
@@ -42,6 +44,50 @@ def test_a_stream_of_plus_is_the_whole_clip():
     assert (torch.stack(streamed, 1) - whole).abs().max() <= 1e-11 * whole.abs().max()
     results = 9 * first.numel() * first.element_size()
     assert held[1] - held[0] == results
+
+
+@pytest.mark.parametrize("variant", REACH)
+def test_large_frames_in_strips_are_whole_frames(variant, monkeypatch):
+    network = narrow(variant).double().to(memory_format=torch.channels_last)
+    frames = video(2, 24, 16).unbind(1)
+    with torch.inference_mode():
+        whole = torch.stack(list(network.stream(frames)), 1)
+        monkeypatch.setattr("models.shift_maps.LARGE", 0)
+        strips = torch.stack(list(network.stream(frames)), 1)
+    assert 0 < (strips - whole).abs().max() < 1e-11 * whole.abs().max()
+
+
+def test_strips_need_their_halo(monkeypatch):
+    """Every frame is the same with the rows that its layer reaches, and another one without."""
+    monkeypatch.setattr("models.shift_maps.LARGE", 0)
+    layer = torch.nn.Conv2d(2, 3, 5, padding=2).double()
+    one, other = torch.rand(2, 1, 1, 22, 6, dtype=torch.float64)
+    whole = joined(layer, one, other)
+    with torch.inference_mode():
+        strips = in_strips(partial(joined, layer), 2, one, other)
+        narrow = in_strips(partial(joined, layer), 1, one, other)
+    assert (strips - whole).abs().max() < 1e-12
+    wrong = (narrow - whole).abs().amax((0, 1, 3)) > 1e-3
+    assert wrong.nonzero().flatten().tolist() == [5, 6, 11, 12, 17, 18]
+
+
+def test_held_maps_keep_their_values_in_memory_that_is_used_again():
+    held = Held()
+    maps = torch.rand(3, 1, 4, 5, 6).to(torch.bfloat16)
+    with torch.inference_mode():
+        for features in maps.clone():
+            held.append(features.contiguous(memory_format=torch.channels_last))
+            features.zero_()
+        first = held.popleft()
+        assert torch.equal(first, maps[0])
+        assert first.is_contiguous(memory_format=torch.channels_last)
+        held.append(maps[1, :, :2].repeat(1, 2, 1, 1))
+        assert torch.equal(first[:, 2:], maps[1, :, :2])
+        assert len(held) == 3 and torch.equal(held.popleft(), maps[1])
+    features = maps[:1, 0].float().requires_grad_()
+    held = Held()
+    held.append(features)
+    assert held.popleft() is features  # a copy would change below
 
 
 def held_numbers() -> int:
