@@ -232,12 +232,10 @@ class ShiftNet(VideoNetwork):
 
         def finished(coarse: Tensor) -> Tensor:
             frame = waiting.popleft()
-            height, width = frame.shape[-2:]
             padded = pad_to_multiple(frame, self.multiple)
             return_memory(frame.device)
             z = self._merged(*self.features(padded), coarse)
-            restored = self._restored(padded, z)
-            return restored[..., :height, :width]
+            return self._restored(padded, z)[..., : frame.shape[-2], : frame.shape[-1]]
 
         return map(finished, self.fusion.stream(map(coarse, frames)))
 
@@ -248,9 +246,8 @@ class ShiftNet(VideoNetwork):
             frames = part.unflatten(1, (-1, 3)).unbind(1)
             return torch.cat(list(self._stream(frames)), 1)  # [B,T*3,h,w]
 
-        stacked = clip.flatten(1, 2)
-        stacked = restore_tiled(restored, stacked, self.tile, TILE_OVERLAP, self.multiple)
-        return stacked.unflatten(1, (-1, 3))
+        tile = (self.tile, TILE_OVERLAP, self.multiple)
+        return restore_tiled(restored, clip.flatten(1, 2), *tile).unflatten(1, (-1, 3))
 
     def plan_memory(self, size: tuple[int, int], available: float | None) -> str:
         """Let the network work in tiles where whole frames need more memory than is free.
