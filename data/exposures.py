@@ -107,12 +107,14 @@ class ExposedVideos(Dataset):
         ]
         self._scenes = []  # long enough, of every video
         for video in self.videos:
-            scenes = [scene for scene in video.scenes if len(scene) >= max(2 * frames, frames + 2)]
+            fewest = max(2 * frames, frames + 2)
+            scenes = [scene for scene in video.scenes if len(scene) >= fewest]
             if min(video.frames.shape[1:3]) < size or not scenes:
                 where = " (its longest scene)" if video.cuts else ""
                 raise UserError(
                     f"{video.name}: {max(map(len, video.scenes))} frames of "
-                    f"{video.frames.shape[2]}x{video.frames.shape[1]} are not enough{where}"
+                    f"{video.frames.shape[2]}x{video.frames.shape[1]} are not enough{where}: sharp "
+                    f"videos of {fewest} frames or more, {size} px high and wide, are needed"
                 )
             self._scenes.append(scenes)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.catalog import Video, find_videos
+from data.catalog import Video, detect_layout, find_videos
 from data.clips import ClipWindows, used_frames
 from data.exposures import ExposedVideos
 from data.mixture import Mixture
@@ -202,6 +202,11 @@ class VideoTask:
             files = used_frames(videos, config.max_frames)
             cache = open_cache(files, config.cache_path, config.cached)
             return ClipWindows(videos, frames, size, seed, config.max_frames, cache)
+        if path.is_dir() and detect_layout(path) != "frames":
+            raise UserError(
+                f"{path} holds blurry and sharp clips, --source videos blurs sharp videos itself: "
+                "give --source clips, or a folder of sharp videos alone"
+            )
         videos = find_videos(path, "frames").videos
         realism = None if config.realism is None else realism_of(config.realism)
         exposed = ExposedVideos(

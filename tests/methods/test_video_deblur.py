@@ -475,6 +475,12 @@ def test_unreadable_losses_are_named(text):
     assert weighted_sum("1*L1 + 2*HEM", train.LOSSES) == {"L1": 1, "HEM": 2}
 
 
+def test_blurry_clips_are_not_taken_for_sharp_videos(make_videos):
+    path = str(make_videos("clips"))
+    with pytest.raises(UserError, match="holds blurry and sharp clips, .* give --source clips"):
+        train.VideoTask(tiny("--source", "videos", "--data_path", path))
+
+
 def test_training_without_flow_weights_is_loud(make_videos, capsys):
     root = make_videos("clips")
     words = [
