@@ -1,6 +1,7 @@
 """The scale of the blur, strength, what is sharp, and the guard, on pictures and videos."""
 
 import json
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -312,9 +313,9 @@ def test_a_change_of_scale_is_blended(monkeypatch):
     """Each frame is a mixture of both shots' results, from one to the other."""
 
     class Scaled(VideoRestorer):
-        def _stream_shot(self, shot: Shot):
-            for frame in shot.frames:
-                yield torch.full_like(frame, shot.scale)
+        def _stream_shot(self, scale: float, frames: Iterator[Tensor]):
+            for frame in frames:
+                yield torch.full_like(frame, scale)
 
     scales = {0.2: 1.0, 0.3: 0.5}
     monkeypatch.setattr(
