@@ -2,7 +2,8 @@
 
 Every level of the pyramid is half as large as the one before. The network of models/blur_length.py
 tells 5 to 10 px best; so a place starts with what the coarsest level says and goes to the next
-finer one as long as its blur is short there.
+finer one as long as its blur is short there. Noise makes blur look short, and less so the coarser
+the level: a finer one can't say much less than a coarser one that is certain.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from utils.tiling import pad_to_multiple
 MAX_LEVELS = 6
 MIN_SIDE = 96  # px of the coarsest level
 FINER_BELOW = (8.0, 11.0)  # px of a level: shorter blur is measured at the next finer one
+CERTAIN = 3.0  # px of a level: blur this long is not taken for noise, nor for a soft lens
+MAX_DROP = 0.5  # log2 of how much shorter the next finer level may say it is
 MIN_AREA = 0.02  # of the picture, so that a finer level is looked at
 SMOOTHING = 5  # cells: places are averaged over so many
 PRIOR = 0.02  # weight of the whole picture's length, which decides where there is no texture
@@ -75,6 +78,9 @@ def _map(image: Tensor, network: BlurLength) -> BlurMap:
             index += 1
             break
         level = _measured(network, pyramid[index], index)
+        certain = coarser.lengths.exp2() / 2 ** (index + 1) >= CERTAIN
+        floor = torch.where(certain, coarser.lengths - MAX_DROP, 0)
+        level = _Level(torch.maximum(level.lengths, floor), level.weights)
         found = _Level(
             torch.lerp(coarser.lengths, level.lengths, finer),
             torch.lerp(coarser.weights, level.weights, finer),
