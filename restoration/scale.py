@@ -29,12 +29,12 @@ MIN_SIDE = 32  # px of a shrunken picture
 MAX_STRENGTH = 1.5
 MEAN_SCALES = (1.0, 0.71, 0.5)
 # auto, our network: lengths in px at the scale that is best alone, and at the finest of several
-SINGLE = 30.0
-FINEST = 30.0
+SINGLE = 22.0
+FINEST = 26.0
 RATIO = 0.6  # of one scale to the next finer one
 LARGEST_SHRUNKEN = 0.82  # a scale between it and 1 would cost as much as 1
-SHORT = 15.0  # px: where much of a picture is blurred by less, scale 1 is one of the scales
-MIX_FROM, MIX_TO = 25.0, 35.0  # px: from here on a coarser scale takes part
+SHORT = 11.0  # px: where much of a picture is blurred by less, scale 1 is one of the scales
+MIX_FROM, MIX_TO = 12.0, 20.0  # px: from here on a coarser scale takes part
 LOCAL = 0.4  # of the deviation of a place from the whole picture
 MIX = 0.35  # position of the mean between two scales
 WIDTH = 1.25  # of the weights over positions of scales
