@@ -268,11 +268,15 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> av.Vide
         kinds = ", ".join(stream.type for stream in container.streams if stream.type != "video")
         raise UserError(f"{path} has no video stream, only {kinds or 'nothing'}")
     is_default = av.stream.Disposition.default
-    stream = max(
-        streams, key=lambda one: (bool(one.disposition & is_default), one.width * one.height)
-    )
+    stream = max(streams, key=lambda one: (bool(one.disposition & is_default), _pixels(one)))
     check_stream(stream, path)
     return stream
+
+
+def _pixels(stream: av.VideoStream) -> int:
+    """Of a frame; 0 where the codec is unknown."""
+    context = stream.codec_context
+    return context.width * context.height if context else 0
 
 
 def _bwdif(stream: av.VideoStream, frame: av.VideoFrame) -> Graph:

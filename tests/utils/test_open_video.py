@@ -98,6 +98,17 @@ def test_other_codecs_are_refused(tmp_path):
         VideoFile(path)
 
 
+def test_a_codec_that_nobody_knows_is_a_sentence(tmp_path):
+    """A stream without a decoder has no size to choose it by either."""
+    path = tmp_path / "a.mkv"
+    make_file(path, range(4))
+    data = path.read_bytes()
+    assert data.count(b"V_MPEG4/ISO/AVC") == 1
+    path.write_bytes(data.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
+    with pytest.raises(UserError, match="an unknown codec isn't read"):
+        VideoFile(path)
+
+
 @pytest.mark.parametrize(
     ("limit", "value", "sentence"),
     [
