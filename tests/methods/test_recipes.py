@@ -4,10 +4,12 @@ import re
 from importlib import import_module
 
 import pytest
+import yaml
 
 from methods.explain import WIDTH, documented
+from models import build, load
 from tests.commands import pattern
-from utils.config import parse
+from utils.config import ROOT, parse
 from utils.image import write_image
 
 # Figures of the papers and the authors' programs.
@@ -117,3 +119,15 @@ def test_the_command_explains_and_trains_nothing(run_command, monkeypatch, capsy
     assert said.startswith("hypercut network") and "is not there: nothing was counted" in said
     code, error = run_command("test.py hypercut --explain")
     assert code == 2 and "unknown option --explain" in error
+
+
+@pytest.mark.parametrize("name", ["default", "realistic"])
+def test_a_video_recipe_starts_from_the_weights_that_it_names(name):
+    path = ROOT / "methods/video_deblur/configs" / f"{name}.yaml"
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    named = values["train"]
+    network = build("cdvd_tsp", **values["network"])
+    blocks = named.get("start_blocks")
+    options = {"start_blocks": blocks} if blocks else {}
+    network.start_from(load(ROOT / named["weights"]), **options)
+    assert network.reconstruction.encoders[0][0].beta.any(), "a trained block"
