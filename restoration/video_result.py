@@ -1,7 +1,6 @@
 """The result of a video file: alone or beside its input, and going on after an interruption."""
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from types import TracebackType
 
@@ -13,6 +12,7 @@ from restoration.image import ImageRestorer
 from restoration.run import Job
 from restoration.video import VideoRestorer
 from utils.checkpoint import VERSION
+from utils.evaluation.scoring import sha256
 from utils.resumable_writer import ResumableWriter
 from utils.side_by_side import SideBySide
 from utils.video import VideoFile
@@ -82,27 +82,11 @@ def origin_of(
     settings |= {name: getattr(job, name) for name in ("start", "end", "preview")}
     settings |= dataclasses.asdict(job.encoding)
     settings |= {
-        "input": _digest([path]),
-        "weights": _digest(_weights_files(restorer.weights)),
+        "input": sha256(path),
+        "weights": restorer.weights and sha256(restorer.weights),
         "device": restorer.device.type,
         "tiles": tile,
         "border": border,
         "versions": f"blurlab {VERSION}, torch {torch.__version__}, av {av.__version__}",
     }
     return {name: str(value) for name, value in settings.items()}
-
-
-def _weights_files(path: Path | None) -> list[Path]:
-    """The files of weights; a TensorFlow checkpoint's name is the prefix of several."""
-    if path is None:
-        return []
-    return [path] if path.is_file() else sorted(path.parent.glob(f"{path.name}*"))
-
-
-def _digest(paths: list[Path]) -> str:
-    """SHA-256 of the files' content."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

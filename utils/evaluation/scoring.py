@@ -30,6 +30,8 @@ from utils.matlab import read_matlab
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, spread, write_report
 
+HASHED_BYTES = 1 << 20  # read at a time, as a video may be larger than the memory
+
 
 @dataclass(frozen=True)
 class Triple:
@@ -280,7 +282,9 @@ def sha256(path: Path) -> str:
         parts = sorted(path.parent.glob(f"{path.name}.*"))
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.read_bytes())
+        with open(part, "rb") as file:
+            while block := file.read(HASHED_BYTES):
+                digest.update(block)
     return digest.hexdigest()
 
 
