@@ -157,19 +157,13 @@ def _zero_padded(values: Tensor, own: Tensor, column: int) -> Tensor:
 
     Values that do not fit are returned as they are.
     """
-    rows = len(values)
-    if values.ndim == 1:
-        fits = rows <= len(own)
-    else:
-        fits = rows <= len(own) and column + values.shape[1] <= own.shape[1]
-        fits = fits and values.shape[2:] == own.shape[2:]
-    if not fits:
-        return values
     padded = torch.zeros_like(own)
-    if values.ndim == 1:
-        padded[:rows] = values
-    else:
-        padded[:rows, column : column + values.shape[1]] = values
+    room = padded[: len(values)]
+    if values.ndim > 1:
+        room = room[:, column : column + values.shape[1]]
+    if room.shape != values.shape:
+        return values
+    room.copy_(values)
     return padded
 
 

@@ -78,7 +78,7 @@ def _map(image: Tensor, network: BlurLength) -> BlurMap:
             index += 1
             break
         level = _measured(network, pyramid[index], index)
-        certain = coarser.lengths.exp2() / 2 ** (index + 1) >= CERTAIN
+        certain = in_level >= 2 * CERTAIN  # px of the finer level
         floor = torch.where(certain, coarser.lengths - MAX_DROP, 0)
         level = _Level(torch.maximum(level.lengths, floor), level.weights)
         found = _Level(

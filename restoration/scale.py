@@ -30,10 +30,9 @@ MAX_STRENGTH = 1.5
 MEAN_SCALES = (1.0, 0.71, 0.5)
 # auto, our network: lengths in px at the scale that is best alone, and at the finest of several
 SINGLE = 22.0
-FINEST = 26.0
+FINEST = 26.0  # shorter blur is not shrunk at all
 RATIO = 0.6  # of one scale to the next finer one
 LARGEST_SHRUNKEN = 0.82  # a scale between it and 1 would cost as much as 1
-SHORT = 26.0  # px: where much of a picture is blurred by less, scale 1 is one of the scales
 MIX_FROM, MIX_TO = 12.0, 20.0  # px: from here on a coarser scale takes part
 LOCAL = 0.4  # of the deviation of a place from the whole picture
 MIX = 0.35  # position of the mean between two scales
@@ -134,7 +133,7 @@ def shrinking(typical: float, low: float, size: tuple[int, int], tuned: bool) ->
     """
     if not tuned:
         finest = 1.0 if typical <= PUBLISHED_REACH else PUBLISHED_AIM / typical
-    elif low < SHORT:
+    elif low < FINEST:
         finest = 1.0
     else:
         finest = min(LARGEST_SHRUNKEN, FINEST / low)
