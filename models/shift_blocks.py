@@ -13,7 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import ChannelNorm, added, multiplied
-from models.shift_maps import Held, frame_means, in_strips, lowered, plus_scaled, pointwise
+from models.shift_maps import (
+    Held,
+    Streamed,
+    each,
+    frame_means,
+    in_strips,
+    lowered,
+    plus_scaled,
+    pointwise,
+)
 
 EPSILON = 1e-6  # of the normalisation
 SLOPE = 0.25  # of PReLU, at the start
@@ -84,9 +93,9 @@ class AttentionBlocks(nn.ModuleList):
             features = block(features, slope)
         return features
 
-    def stream(self, frames: Iterable[Tensor], slope: Tensor) -> Iterator[Tensor]:
+    def stream(self, frames: Iterable[Streamed], slope: Tensor) -> Iterator[Streamed]:
         """The same frame by frame."""
-        return map(partial(self, slope=slope), frames)  # unlike a generator, holds no frame
+        return each(partial(self, slope=slope), frames)
 
 
 class Up(nn.Module):
@@ -289,16 +298,16 @@ class ShiftStep(nn.Module):
                 moved += [second[-1:] if wraps else first[:1], second[:-1]]
         return self._fused(torch.cat(own), torch.cat(moved))
 
-    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+    def stream(self, frames: Iterable[Streamed]) -> Iterator[Streamed]:
         """The same frame by frame, ends without wrapping; a backward step waits for a frame.
 
         Results leave through a list, so that a suspended generator holds nothing but its state.
         """
         return self._stream_backward(frames) if self.backward else self._stream(frames)
 
-    def _stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+    def _stream(self, frames: Iterable[Streamed]) -> Iterator[Streamed]:
         before = Held()  # the second half of the frame before
-        for frame in frames:
+        for frame, is_last in frames:
             first, second = frame.chunk(2, 1)
             if before:
                 result = [self._fused(first, before.popleft())]
@@ -306,22 +315,29 @@ class ShiftStep(nn.Module):
                 result = [self._fused(second, first)]
             before.append(second)
             del frame, first, second
-            yield result.pop()
+            yield result.pop(), is_last
 
-    def _stream_backward(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        held = Held()  # the frame before
-        for frame in frames:
-            if not held:
-                held.append(frame)
-                del frame
-                continue
-            own = held.popleft().chunk(2, 1)[1]
-            result = [self._fused(own, frame.chunk(2, 1)[0])]
-            held.append(frame)
-            del own, frame
-            yield result.pop()
+    def _stream_backward(self, frames: Iterable[Streamed]) -> Iterator[Streamed]:
+        """The last frame keeps both of its halves, of the others only the second one is needed:
+        where nobody knows which frame is the last, both are held.
+        """
+        held = Held()  # the frame before, or its second half
+        for frame, is_last in frames:
+            first, second = frame.chunk(2, 1)
+            result = []
+            if held:
+                own = held.popleft()[:, -second.shape[1] :]
+                result.append(self._fused(own, first))
+                del own
+            if not is_last:
+                held.append(frame if is_last is None else second)
+                del frame, first, second
+            if result:
+                yield result.pop(), False
+            if is_last:
+                yield self._fused(first, second), True
         if held:
-            yield self._fused(*held.popleft().chunk(2, 1))
+            yield self._fused(*held.popleft().chunk(2, 1)), True
 
     def _fused(self, own: Tensor, moved: Tensor) -> Tensor:
         """[N,C,H,W] of the halves that a frame keeps and that come from its neighbour."""
@@ -352,7 +368,7 @@ class ShiftBlocks(nn.Module):
             features = step(features, frames, self.wraps)
         return features
 
-    def stream(self, frames: Iterable[Tensor], slope: Tensor) -> Iterator[Tensor]:
+    def stream(self, frames: Iterable[Streamed], slope: Tensor) -> Iterator[Streamed]:
         for step in self.steps:
             frames = step.stream(frames)
         return iter(frames)

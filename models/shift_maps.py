@@ -3,7 +3,9 @@ frame, in memory that is used again, and in channels_last memory without torch's
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,32 @@ from utils.device import lasting_like
 
 STRIPS = 4  # of a large frame
 LARGE = 2**15  # px of a map, above which it is worked out in strips
+
+# A frame's map in a stream, and whether the frame is the last one; None: not known yet.
+Streamed = tuple[Tensor, bool | None]
+
+
+def streamed(frames: Iterable[Tensor]) -> Iterator[Streamed]:
+    """The maps of a video, of which nobody knows how long it is."""
+    return map(_of_unknown_place, frames)  # here and below: a generator would hold a frame
+
+
+def maps_of(frames: Iterable[Streamed]) -> Iterator[Tensor]:
+    return map(itemgetter(0), frames)
+
+
+def each(function: Callable[[Tensor], Tensor], frames: Iterable[Streamed]) -> Iterator[Streamed]:
+    """The stream of function(map)."""
+    return map(partial(_of_result, function), frames)
+
+
+def _of_unknown_place(features: Tensor) -> Streamed:
+    return features, None
+
+
+def _of_result(function: Callable[[Tensor], Tensor], frame: Streamed) -> Streamed:
+    features, is_last = frame
+    return function(features), is_last
 
 
 def in_strips(function: Callable[..., Tensor], halo: int, *maps: Tensor) -> Tensor:

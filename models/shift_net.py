@@ -29,7 +29,7 @@ from models.shift_blocks import (
     down,
     new_slope,
 )
-from models.shift_maps import Held, in_strips, joined
+from models.shift_maps import Held, Streamed, each, in_strips, joined, maps_of, streamed
 from models.shift_net_keys import our_entries
 from utils.checkpoint import load_strict
 from utils.device import return_memory
@@ -326,14 +326,14 @@ class Fusion(nn.Module):
 
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """`middle` frame by frame; the skips wait for what comes up from the coarser levels."""
-        return self._stream_level(0, frames)
+        return maps_of(self._stream_level(0, streamed(frames)))
 
-    def _stream_level(self, level: int, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+    def _stream_level(self, level: int, frames: Iterable[Streamed]) -> Iterator[Streamed]:
         frames = self.encoder[level].stream(frames, self.slope)
         if level < len(self.up):
             waiting = Held()
-            coarser = self._stream_level(level + 1, map(self._shrinking(level, waiting), frames))
-            frames = map(self._growing(level, waiting), coarser)
+            coarser = self._stream_level(level + 1, each(self._shrinking(level, waiting), frames))
+            frames = each(self._growing(level, waiting), coarser)
         return self.decoder[level].stream(frames, self.slope)
 
     def _shrinking(self, level: int, waiting: Held) -> Callable[[Tensor], Tensor]:

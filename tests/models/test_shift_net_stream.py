@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from models.shift_maps import Held, in_strips, joined
+from models.shift_maps import Held, in_strips, joined, streamed
 from restoration.video import VideoRestorer
 from tests.models.shift_nets import narrow
 from utils.errors import UserError
@@ -44,6 +44,21 @@ def test_a_stream_of_plus_is_the_whole_clip():
     assert (torch.stack(streamed, 1) - whole).abs().max() <= 1e-11 * whole.abs().max()
     results = 9 * first.numel() * first.element_size()
     assert held[1] - held[0] == results
+
+
+def test_a_step_holds_half_a_frame():
+    """Only the first backward step can't know which frame is the last and holds whole ones."""
+    steps = narrow("plus").double().fusion.decoder[-1]
+    frame = torch.rand(1, 16, 4, 4, dtype=torch.float64)
+    before = held_numbers()
+    with torch.inference_mode():
+        stream = steps.stream(streamed(frame.clone() for _ in range(30)), None)
+        for _ in range(20):
+            next(stream)
+        whole = frame.numel() * frame.element_size()
+        assert held_numbers() - before == whole * (len(steps.steps) + 1) / 2
+        places = [is_last for _, is_last in stream]
+    assert places == [False] * 9 + [True]
 
 
 @pytest.mark.parametrize("variant", REACH)
