@@ -8,6 +8,7 @@ program (https://github.com/dasongli1/Shift-Net). Notation: x0, r, s, f, m as in
 `features` and `_merged`.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -210,10 +211,11 @@ class ShiftNet(VideoNetwork):
     def stream(self, frames: Iterable[Tensor], observe: Observer | None = None) -> Iterator[Tensor]:
         """Restored frames [B,3,H,W] of a video given frame by frame, `context` frames later.
 
-        Each shift step holds half a frame or one, the frames themselves wait for their results;
-        x0, r and f are computed once more instead of being held. Equal to `restore_clip`, but at
-        the ends of a video also `small` keeps a frame's own features, so that its first and last 24
-        frames differ. In tiles (see plan_memory) windows of frames go through `_tiled`.
+        Each shift step holds half a frame, the frames themselves wait for their results and must
+        not change; x0, r and f are computed once more instead of being held. Equal to
+        `restore_clip`, but at the ends of a video also `small` keeps a frame's own features, so
+        that its first and last 24 frames differ. In tiles (see plan_memory) windows of frames go
+        through `_tiled`.
         """
         return super().stream(frames, observe) if self.tile else self._stream(frames)
 
@@ -222,7 +224,7 @@ class ShiftNet(VideoNetwork):
         return super().first_needed(index) if self.tile else max(index - self.context, 0)
 
     def _stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        waiting = Held()
+        waiting: deque[Tensor] = deque()
 
         def coarse(frame: Tensor) -> Tensor:
             waiting.append(frame)
@@ -386,10 +388,7 @@ def published_arguments(state: dict[str, Tensor]) -> dict:
 
 
 def published_state(state: dict[str, Tensor], network: ShiftNet) -> dict[str, Tensor]:
-    """Our entries of the authors' state dict, see models/shift_net_keys.py.
-
-    Entries that never run are left out where the network does not hold them.
-    """
+    """Our entries of the authors' state dict; those that never run where the network holds them."""
     ours = our_entries(state, network.form)
     if hasattr(network, "unused"):
         return ours
