@@ -28,16 +28,23 @@ SMOOTHING = 5  # cells: places are averaged over so many
 PRIOR = 0.02  # weight of the whole picture's length, which decides where there is no texture
 STRIP = 1024  # rows that the network sees at a time
 STRIP_MARGIN = 64  # rows
+NOISE_CELL = 6  # samples of the noise, every third px
+NOISE_SEEN = (0.03, 0.95)  # means of the cells that show noise; black and white ones hide it
+SMOOTHEST = 0.1  # of the cells
+# Takes away what is linear in rows or columns, and keeps the deviation of white noise (Immerkaer
+# 1996).
+NOISE_KERNEL = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]])[None, None] / 6
 
 
 class BlurMap(NamedTuple):
     """Lengths of the blur in px [h,w], cells from the upper left corner; `typical`: the length of
-    the picture as a whole; cell: the side of a cell in px.
+    the picture as a whole; cell: the side of a cell in px; noise: see `colour_noise`.
     """
 
     lengths: Tensor
     typical: float
     cell: int
+    noise: float = 0.0
 
 
 @dataclass
@@ -86,7 +93,24 @@ def _map(image: Tensor, network: BlurLength) -> BlurMap:
             torch.lerp(coarser.weights, level.weights, finer),
         )
     lengths = found.lengths[0, 0].exp2()
-    return BlurMap(lengths, _typical(found), STRIDE * 2**index)
+    return BlurMap(lengths, _typical(found), STRIDE * 2**index, colour_noise(image))
+
+
+def colour_noise(image: Tensor) -> float:
+    """The deviation of noise in R-G and B-G where an image [3,H,W] in [0,1] is smoothest.
+
+    Texture hardly differs between colours, and noise does. 0 for images of less than 20 px.
+    """
+    red, green, blue = image.float()
+    if min(green.shape) < 3 * NOISE_CELL + 2:
+        return 0.0
+    colours = torch.stack((red - green, blue - green))[:, None]
+    samples = F.conv2d(colours, NOISE_KERNEL.to(image.device), stride=3)
+    variances = F.avg_pool2d(samples.square(), NOISE_CELL).mean(0).flatten()
+    brightness = F.avg_pool2d(green[None, 1:-1:3, 1:-1:3], NOISE_CELL).flatten()
+    low, high = NOISE_SEEN
+    seen = variances[(brightness > low) & (brightness < high)]
+    return float(seen.quantile(SMOOTHEST).sqrt()) if len(seen) else 0.0
 
 
 def _cells(image: Tensor) -> tuple[int, int]:

@@ -40,6 +40,7 @@ WIDTH = 1.25  # of the weights over positions of scales
 SHARP = (1.3, 2.6)  # px: below it MIN_AMOUNT of the change is applied, above all of it
 MIN_AMOUNT = 0.6
 MIN_BLURRED = 0.1  # of a picture; one with less blur is left as it is
+NOISY = (0.012, 0.15)  # colour noise that hides blur; less hides none, more is no camera's
 LOW = 0.2  # quantile of the lengths that decides on the finest scale
 # auto, other networks
 PUBLISHED_REACH = 40.0  # px, GoPro's longest blur
@@ -147,9 +148,11 @@ def auto_plan(blur: BlurMap, size: tuple[int, int], tuned: bool) -> Plan:
     """
     if not tuned:
         return Plan([Part(shrinking(blur.typical, 0, size, False))])
-    if (blur.lengths > SHARP[1]).float().mean() < MIN_BLURRED:
-        return Plan([])
-    amount = MIN_AMOUNT + (1 - MIN_AMOUNT) * ramp(blur.lengths[None, None], *SHARP)
+    amount: Tensor | float = 1.0
+    if not NOISY[0] <= blur.noise <= NOISY[1]:
+        if (blur.lengths > SHARP[1]).float().mean() < MIN_BLURRED:
+            return Plan([])
+        amount = MIN_AMOUNT + (1 - MIN_AMOUNT) * ramp(blur.lengths[None, None], *SHARP)
     # a place alone tells less than the whole picture
     lengths = (blur.lengths / blur.typical)[None, None] ** LOCAL * blur.typical
     blurred = lengths[lengths > SHARP[1]]

@@ -16,7 +16,7 @@ from methods.image_deblur.config import TestConfig
 from models.blur_length import kernel_length
 from models.contracts import ImageNetwork, VideoNetwork
 from restoration import ImageRestorer, VideoRestorer
-from restoration.blur import BlurMap, measure
+from restoration.blur import BlurMap, colour_noise, measure
 from restoration.scale import auto_plan, enlarged, fixed_plan, parse_scale, shrunk
 from restoration.shots import Shot, shots
 from utils.errors import UserError
@@ -184,6 +184,28 @@ def test_the_scales_follow_the_blur():
     parts = auto_plan(blur, pixels.shape[:2], tuned=True).parts
     assert all(5 < part.scale * true < 40 for part in parts), (blur.typical, true, parts)
     assert auto_plan(BlurMap(torch.ones(4, 4), 1.0, 16), (64, 64), tuned=True).parts == []
+
+
+def test_noise_of_the_colours_is_measured_and_texture_is_none():
+    generator = torch.Generator().manual_seed(1)
+    flat = torch.full((3, 200, 240), 0.5)
+    for deviation in (0.005, 0.02):
+        noisy = flat + deviation * torch.randn(flat.shape, generator=generator)
+        # R-G has the noise of two channels; the smoothest tenth of the cells some 12 % less
+        assert colour_noise(noisy) == pytest.approx(0.88 * 2**0.5 * deviation, rel=0.06)
+    gray = torch.rand(1, 200, 240, generator=generator).expand(3, -1, -1)
+    assert colour_noise(gray) == 0
+    black = 0.01 * torch.rand(flat.shape, generator=generator)
+    assert colour_noise(black) == 0 and colour_noise(flat[:, :12, :12]) == 0
+
+
+def test_a_noisy_picture_is_not_taken_for_a_sharp_one():
+    """Noise looks sharp to the meter: all of the picture is restored then. Confetti is no noise."""
+    for noise, restored in ((0.011, False), (0.013, True), (0.14, True), (0.2, False)):
+        plan = auto_plan(BlurMap(torch.ones(4, 4), 1.0, 16, noise), (64, 64), tuned=True)
+        assert bool(plan.parts) == restored
+        if restored:
+            assert plan.amount == 1 and plan.parts[0].scale == 1
 
 
 def test_another_network_sees_blur_up_to_40_px_as_it_is():
