@@ -40,7 +40,7 @@ WIDTH = 1.25  # of the weights over positions of scales
 SHARP = (1.3, 2.6)  # px: below it MIN_AMOUNT of the change is applied, above all of it
 MIN_AMOUNT = 0.6
 MIN_BLURRED = 0.1  # of a picture; one with less blur is left as it is
-NOISY = (0.012, 0.15)  # colour noise that hides blur; less hides none, more is no camera's
+NOISY = (0.018, 0.15)  # colour noise that hides blur; less hides none, more is no camera's
 LOW = 0.2  # quantile of the lengths that decides on the finest scale
 # auto, other networks
 PUBLISHED_REACH = 40.0  # px, GoPro's longest blur
