@@ -73,7 +73,7 @@ def test_defaults_are_those_of_the_recipe(monkeypatch, capsys):
     text = help_of(
         "train", "image_deblur", "--model", "SRN", monkeypatch=monkeypatch, capsys=capsys
     )
-    assert "--loss NAME" in text and "(default: 1*MSE)" in " ".join(text.split())
+    assert "--loss SUM" in text and "(default: 1*MSE)" in " ".join(text.split())
     lines = text.splitlines()
     assert max(map(len, lines[lines.index("common:") :])) <= 100
     assert all(one or other for one, other in itertools.pairwise(lines))  # no two empty lines

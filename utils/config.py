@@ -34,6 +34,7 @@ def option(
     belongs_to: str = "",
     entries: Mapping[str, tuple[type, int]] | None = None,
     canonical: Callable[[str], str] = str,
+    value: str = "",
 ) -> Any:
     """A configuration field: its default, and its meaning with unit.
 
@@ -45,6 +46,7 @@ def option(
     Of a mapping: belongs_to: an option for whose value a file's mapping is made; where the command
     line gives another value, the mapping does not hold. entries: {option: (type, minimum)} of older
     options that each mean an entry. canonical: gives the one name of a value that has several.
+    value: what stands for the value in the help, instead of its type's NAME, N, ...
     """
     metadata = {
         "help": help,
@@ -55,6 +57,7 @@ def option(
         "belongs_to": belongs_to,
         "entries": entries or {},
         "canonical": canonical,
+        "value": value,
     }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)

@@ -131,7 +131,7 @@ def _invocation(field: dataclasses.Field, values: Mapping[str, Any]) -> str:
     if bool in kinds:
         is_off = values.get(field.name, default_of(field)) is False
         return name if is_off else f"{name}, --no_{field.name}"
-    value = _placeholder(kinds[0])
+    value = field.metadata["value"] or _placeholder(kinds[0])
     return f"{name} [{value}]" if field.metadata["bare"] is not None else f"{name} {value}"
 
 

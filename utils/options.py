@@ -32,11 +32,14 @@ _MAXIMUM_WHOLE = 2**31 - 1
 _MAXIMUM = 1e12
 
 # Help of options that mean the same at every command; what a command adds stands behind it.
-START = "initial weights, of a network with the same arguments"
+START = "initial weights, a file or a name as in test.py, of a network with the same arguments"
 SAVE = "name of the run and of its folder experiment/SAVE"
 RESUME = "continue from the last checkpoint of the run"
 EPOCHS = "number of epochs"
 MAX_MINUTES = "save and stop after this many minutes; 0 = no limit"
+NO_VALIDATION = (
+    "the value null: no validation, so that --weights SAVE means the last weights, not the best"
+)
 WORKERS = "number of data loader processes"
 CACHED = (
     "decode the data once and keep the pixels in --cache_path: as whole pictures (decoded) or in "
@@ -57,8 +60,8 @@ TABLE = (
 )
 PRINT_TABLE = "print the published figures, and the data and weights that they need"
 WEIGHTS = (
-    "weights file, ours or the authors', or the name of a file in pretrain_models/ or of a run in "
-    "experiment/"
+    "weights file, ours or the authors', or the name of a file in pretrain_models/ or, where there "
+    "is none, of a run in experiment/"
 )
 SKIP_EXISTING = "skip inputs whose results exist already"
 PART = (
@@ -66,30 +69,41 @@ PART = (
     "other (Slurm arrays); the last call, without it and with --skip_existing, scores and reports"
 )
 RESULTS = "folder of the results"
-BLURRY_DIR = "score existing files: folder of blurry pictures"
-SHARP_DIR = "score existing files: folder of sharp pictures"
+SCORED_DEFAULT = (
+    "default: experiment/{0}_test, of --compare experiment/{0}_compare; scores of existing files "
+    "are written only where it is given"
+)
+BLURRY_DIR = "score or compare existing files: folder of blurry pictures"
+SHARP_DIR = "score or compare existing files: folder of sharp pictures"
 RESTORED_DIR = "score existing files: folder of restored pictures"
 DEVICE = "auto (a GPU if there is one), cpu, cuda or cuda:N"
 PRECISION = (
-    "floating-point precision of the network; fp32: exact, tf32: products rounded to TF32 (GPU); "
-    "auto: bf16 on a GPU that supports it, and for the shipped deblurring networks on a CPU that "
-    "supports it, else fp32; test.py and published recipes: fp32"
+    "floating-point precision of the network; fp32: exact; tf32: products rounded to TF32 (GPU); "
+    "bf16, fp16 (GPU): mixed precision"
 )
+AUTO_PRECISION = f"{PRECISION}; auto: bf16 on a GPU that supports it, else fp32"
+AUTO_PRECISION_SHIPPED = (
+    f"{PRECISION}; auto: bf16 on a GPU that supports it, with the shipped weights also on a CPU "
+    "that supports it, else fp32"
+)
+EXACT_PRECISION = f"{PRECISION}; auto: fp32"
 CRF = 14  # of x264 and x265: visually lossless
 QUALITY = 95  # of JPEG
+SCALES = "{auto,mean,X}"
 SCALE = (
     "size at which the picture is restored, so that blur longer than the network can undo becomes "
     "shorter; a number: this factor, 1 = as it is; mean: the mean of the results at 1, 0.71 and "
-    "0.5; auto: from the length of the blur, place by place"
+    "0.5; auto: from the length of the blur"
 )
 STRENGTH = "strength of the restoration: 0 = none, 1 = as the network has it, at most 1.5"
 ONLY_BLURRY = "restore only what is blurred by about 3 px or more; the rest keeps its pixels"
 GUARD = (
-    "leave as it is what the network changes in its large areas, as it may do with pictures unlike "
-    "those it was trained on"
+    "keep the input where the network changes the mean of large areas, as it may do with pictures "
+    "unlike its training data"
 )
-AUTO_UNLESS_PUBLISHED = "default: auto, with ground truth and published weights 1"
-ON_UNLESS_PUBLISHED = "default: true, with ground truth and published weights false"
+AUTO_UNLESS_PUBLISHED = "default: auto, but 1 with published weights on data with ground truth"
+ON_UNLESS_PUBLISHED = "default: true, but false with published weights on data with ground truth"
+LOCAL_STATISTICS = "NAFNet: average the channel attention over windows of the training size (TLC)"
 SEQUENCES = "folder of sequences that holds metadata.json, or such a file"
 DATASET_NAME = "the same as --data_path dataset/NAME"
 METADATA = (

@@ -11,16 +11,19 @@ from utils.config import option
 from utils.download.table import FOLDERS
 from utils.errors import UserError
 from utils.options import (
+    AUTO_PRECISION,
     BLURRY_DIR,
     DATASET_NAME,
     DEVICE,
+    EXACT_PRECISION,
     METADATA,
-    PRECISION,
     REPORT,
     RESTORED_DIR,
     RESULTS,
     SAVE,
     SCALE,
+    SCALES,
+    SCORED_DEFAULT,
     SEQUENCES,
     SHARP_DIR,
     TABLE,
@@ -135,27 +138,17 @@ class TrainConfig(SequenceTraining):
 class _UnfoldConfig:
     """What inference and test share."""
 
-    data_path: Path | None = option(None, f"{SEQUENCES}; default: the embedded sample")
     backbone: str | None = option(
         None, f"optional check: the network that the weights must hold: {', '.join(BACKBONES)}"
     )
     weights: Path | None = option(None, _WEIGHTS)
-    deblurrer: Path | None = option(
-        None,
-        f"{_DEBLURRER} if there is no ground truth or --centre is deblurred; default: the shipped "
-        "weights",
-    )
-    output_dir: Path | None = option(
-        None, f"{RESULTS}; default infer_results/blur2vid, for test.py experiment/blur2vid_test"
-    )
-    target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("are scored"))
+    deblurrer: Path | None = option(None, f"{_DEBLURRER}; default: the shipped weights")
     tile: int = option(
         0, "work in tiles of this side, px; 0 = only if the whole image does not fit into memory"
     )
     memory: float = option(0.0, "GB that may be used; 0 = all that is free")
     report: bool = option(True, REPORT)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)
@@ -168,10 +161,15 @@ class InferenceConfig(_UnfoldConfig):
     data_path: Path | None = option(
         None, "a blurry photo or a folder of them; default: a picture of the embedded sample"
     )
-    target_frames: list[int] = option(
-        [1, 2, 3, 4, 5, 6, 7], "which of the seven frames are written"
+    output_dir: Path | None = option(
+        None,
+        f"{RESULTS}; for a folder of photos one folder each in it; default: infer_results/blur2vid",
     )
-    scale: str = option("auto", f"the centre frame: {SCALE}")
+    precision: Precision = option("auto", f"{AUTO_PRECISION}; the centre frame: as image_deblur")
+    target_frames: list[int] = option(
+        [1, 2, 3, 4, 5, 6, 7], "which of the seven frames are written, 1 ... 7"
+    )
+    scale: str = option("auto", f"centre frame: {SCALE}, place by place", value=SCALES)
     fps: float = option(14.0, "frames per second of the MP4 and the GIF")
     loop: Literal["forward", "ping-pong"] = option(
         "ping-pong",
@@ -186,10 +184,18 @@ class TestConfig(_UnfoldConfig, ComparisonOptions):
     --compare compares folders of results, --table computes the published figures.
     """
 
+    data_path: Path | None = option(None, f"{SEQUENCES}; default: the embedded sample")
+    output_dir: Path | None = option(
+        None,
+        f"{RESULTS}: pictures, scores.json, scores.csv, config.yaml, report.html; "
+        f"{SCORED_DEFAULT.format('blur2vid')}",
+    )
+    precision: Precision = option("auto", EXACT_PRECISION)
+    target_frames: list[int] = option([1, 2, 3, 4, 5, 6, 7], _TARGET.format("are scored"))
     dataset_name: str | None = option(None, DATASET_NAME)
     metadata: Path | None = option(None, METADATA)
     partition: Literal["test", "val", "train", "all"] = option(
-        "test", "partition of the sequences to score; the published script scored val"
+        "test", "partition of the sequences to score; the published program scores val"
     )
     centre: Centre = option("ground_truth", _CENTRE)
     hypercut_path: Path | None = option(

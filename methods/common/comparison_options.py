@@ -14,10 +14,10 @@ class ComparisonOptions:
 
     compare: list[str] | None = option(
         None,
-        "NAME=FOLDER NAME=FOLDER ...: compare folders of results with the ground truth of "
-        "--sharp_dir or --data_path: means, paired differences, sign tests, and a page with a "
-        "slider between any two",
+        "compare folders of results, named as you like, with the ground truth: means, paired "
+        "differences, sign tests, and a page with a slider between any two",
+        value="NAME=FOLDER ...",
     )
     metrics: list[Metric] | None = option(
-        None, "--compare: the metrics; the first one chooses the images shown (default: psnr ssim)"
+        None, "--compare: the metrics; the first one chooses the images shown; default: psnr ssim"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.config import option
-from utils.options import WEIGHTS
+from utils.options import LOCAL_STATISTICS, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,18 @@ class ExportConfig:
     format: Literal["onnx", "pt2"] = option(
         "onnx", "onnx: for ONNX Runtime, OpenCV, VapourSynth, ...; pt2: for torch.export.load"
     )
-    output: Path | None = option(None, "the file to write; default: WEIGHTS.onnx or WEIGHTS.pt2")
+    output: Path | None = option(
+        None,
+        "the file to write; default: the weights file's name with .onnx or .pt2, in the current "
+        "folder",
+    )
     size: list[int] | None = option(
-        None, "height and width of the images, px, which are then fixed; default: any size"
+        None,
+        "height and width of the images, px, which are then fixed; default: any size",
+        value="HEIGHT WIDTH",
     )
     local_statistics: bool = option(
         False,
-        "average channel attention over windows of the training patch's size, as inference.py; "
-        "needs --size, as the windows are laid out for one size",
+        f"{LOCAL_STATISTICS}, as inference.py does; needs --size, as the windows are laid out for "
+        "one size",
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from utils.config import option
 from utils.options import (
     ACCUMULATE,
+    AUTO_PRECISION,
     AVERAGE,
     DATASET_NAME,
     DEVICE,
@@ -13,7 +14,6 @@ from utils.options import (
     GRADIENT_NORM,
     MAX_MINUTES,
     METADATA,
-    PRECISION,
     PROFILE,
     RESUME,
     SAVE,
@@ -75,4 +75,4 @@ class SequenceTraining:
     workers: int = option(6, WORKERS)
     seed: int = option(1, SEED)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("fp32", PRECISION)
+    precision: Precision = option("fp32", AUTO_PRECISION)

@@ -9,8 +9,8 @@ from utils.config import option
 from utils.options import (
     DATASET_NAME,
     DEVICE,
+    EXACT_PRECISION,
     METADATA,
-    PRECISION,
     PRINT_TABLE,
     REPORT,
     RESULTS,
@@ -56,7 +56,7 @@ class _ScoreConfig:
     weights: Path | None = option(None, _WEIGHTS)
     workers: int = option(4, WORKERS)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("auto", EXACT_PRECISION)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TestConfig(_ScoreConfig):
     )
     output_dir: Path | None = option(
         None,
-        f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default "
+        f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default: "
         "experiment/hypercut_test",
     )
     report: bool = option(True, REPORT)

@@ -1,4 +1,4 @@
-"""Options of the image_deblur commands, and the networks that --model names. Lengths in pixels."""
+"""Options of the image_deblur commands. Lengths in pixels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,24 +7,27 @@ from typing import Literal
 from methods.common.comparison_options import ComparisonOptions
 from methods.common.export_options import ExportConfig as _ExportConfig
 from methods.common.file_options import PictureFileOptions, VideoFileOptions
-from methods.common.model_choice import recipe_of as recipe_in
+from methods.image_deblur.names import DEFAULT_MODEL, MODELS, canonical_model, recipe_of
 from utils.config import option
-from utils.errors import UserError
 from utils.options import (
     ACCUMULATE,
+    AUTO_PRECISION,
+    AUTO_PRECISION_SHIPPED,
     AUTO_UNLESS_PUBLISHED,
     AVERAGE,
     BLURRY_DIR,
     CACHED,
     DEVICE,
     EPOCHS,
+    EXACT_PRECISION,
     GRADIENT_NORM,
     GUARD,
+    LOCAL_STATISTICS,
     MAX_MINUTES,
+    NO_VALIDATION,
     ON_UNLESS_PUBLISHED,
     ONLY_BLURRY,
     PART,
-    PRECISION,
     PROFILE,
     REPORT,
     RESTORED_DIR,
@@ -32,6 +35,8 @@ from utils.options import (
     RESUME,
     SAVE,
     SCALE,
+    SCALES,
+    SCORED_DEFAULT,
     SEED,
     SHARP_DIR,
     SKIP_EXISTING,
@@ -77,20 +82,12 @@ ALIASES = {
     },
 }
 
-# The published sizes; each network's file in models/ says what they are (PUBLISHED_SIZES).
-MODELS = (
-    "SRN", "DeepDeblur", "NoBlur", "LightDehaze", "Restormer", "MIMO-UNet", "MIMO-UNet+",
-    "NAFNet-32", "NAFNet-64",
-)  # fmt: skip
-SRN_VARIANTS = ("color", "lstm", "gray")
-DEFAULT_MODEL = "NAFNet-32"
-
 BlurFolder = Literal["blur", "blur_gamma", "blur_jpeg", "blurry", "input"]
 Augmentation = Literal["mirror", "turn", "colour", "noise"]
 
 _NAMES = ", ".join(MODELS)
 _MODEL = f"network: {_NAMES}"
-_VARIANT = "SRN: color, lstm or gray; lstm and gray restore each colour channel separately"
+_VARIANTS = "lstm and gray restore each colour channel separately"
 _BLUR_FOLDER = (
     "which blurry folder to use if the data set has several, as GoPro has blur (frames averaged in "
     "pixel values) and blur_gamma (averaged in linear light, gamma 2.2); default: blur"
@@ -101,48 +98,18 @@ _CONDITION = (
 )
 _ANY_SIZE = "option of SRN's program; changes nothing, because any size works"
 _WEIGHTS = f"{WEIGHTS} (SRN: a TensorFlow checkpoint or its folder); default: the shipped weights"
-_LOCAL = (
-    "NAFNet: average the channel attention over windows of the training size (TLC), as in NAFNet's "
-    "published test"
-)
 _GAMMA = (
     "raise the picture to this power before the network and its result to the inverse power (SRN "
     "of SBDD)"
 )
 
 
-def canonical_model(model: str) -> str:
-    """The name of a model that has others, too; SRN's published --model lstm, color and gray."""
-    if model.lower() in SRN_VARIANTS:
-        return "SRN"
-    return DEFAULT_MODEL if model.lower() == "nafnet" else model
-
-
-def recipe_of(model: str) -> str | None:
-    """The file in configs/ with the published recipe of a model."""
-    return recipe_in(Path(__file__).with_name("configs"), canonical_model(model))
-
-
-def chosen_model(model: str, variant: str | None = None) -> tuple[str, dict]:
-    """(network, arguments) that --model and --variant mean."""
-    from models import choose  # torch is not needed for --help
-    from models.contracts import ImageNetwork
-
-    if model.lower() in SRN_VARIANTS:
-        if variant not in (None, model.lower()):
-            raise UserError(f"--model {model} and --variant {variant} are two variants of SRN")
-        variant = model.lower()
-    model = canonical_model(model)
-    network, arguments = choose(model, ImageNetwork)
-    if variant and network != "srn":
-        raise UserError(f"--variant {variant} belongs to SRN, not to {model}")
-    return network, arguments | ({"variant": variant} if variant else {})
-
-
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train a network; the run goes to experiment/SAVE. Without --config: the published recipe of
-    --model.
+    """Train a network for photos; the run goes to experiment/SAVE.
+
+    Without --config: the published recipe of --model; train.py sbdd takes it on pairs that are made
+    from sharp pictures as by SBDD.
     """
 
     data_path: Path | None = option(
@@ -151,8 +118,7 @@ class TrainConfig:
     )
     val_path: Path | None = option(
         Path("dataset/GOPRO/test"),
-        "validation data: pairs on disk; the value null: no validation, and the last weights "
-        "count as the best",
+        f"validation data: pairs on disk; {NO_VALIDATION}",
     )
     val_pictures: int = option(
         0, "number of pairs to validate on, evenly spread over VAL_PATH; 0 = all"
@@ -172,7 +138,9 @@ class TrainConfig:
     )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
     model: str = option(DEFAULT_MODEL, _MODEL, configs=recipe_of, canonical=canonical_model)
-    variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
+    variant: Literal["color", "lstm", "gray"] | None = option(
+        None, f"SRN's variant; {_VARIANTS}; default: color"
+    )
     network: dict | None = option(
         None,
         "further arguments of the network, {NAME: VALUE, ...}; see its file in models/",
@@ -193,7 +161,10 @@ class TrainConfig:
     batch_size: int = option(32, "pairs per optimiser step", minimum=1, unused_with="phases")
     patch_size: int = option(256, "side of the training patch, px", minimum=1, unused_with="phases")
     phases: list[str] | None = option(
-        None, "progressive training: PATCHxBATCH:STEPS ..., e.g. 128x64:92000 160x40:64000"
+        None,
+        "progressive training: patches and batches of these sizes one after another, e.g. "
+        "128x64:92000 160x40:64000",
+        value="PATCHxBATCH:STEPS ...",
     )
     tile_size: int = option(
         512,
@@ -229,6 +200,7 @@ class TrainConfig:
         "1*PSNR",
         "weighted sum of L1, MSE, Charbonnier, PSNR (its negative), FFT, HEM (hard examples), ADV "
         "(adversarial), over every scale of the network",
+        value="SUM",
     )
     psnr_floor: float = option(
         1e-8, "loss PSNR: added to the mean squared error before the logarithm"
@@ -253,7 +225,7 @@ class TrainConfig:
     mild: float = option(
         0.0,
         "--source pictures: fraction of the patches blurred by kernels of at most 4 px; the rest "
-        "has no blur",
+        "(1 - strong - mild) has no blur",
     )
     zoom: list[float] = option(
         [1.0, 1.0],
@@ -291,7 +263,8 @@ class TrainConfig:
         "deviation drawn from U(0, 0.015)",
     )
     jpeg_fraction: float = option(
-        0.0, "--source pictures: fraction of blurry patches compressed as JPEG of quality 70 .. 95"
+        0.0,
+        "--source pictures: fraction of the blurry patches compressed as JPEG of quality 70 .. 95",
     )
     compile: bool = option(
         False, "compile the network with torch.compile (slower start, faster steps)"
@@ -300,38 +273,29 @@ class TrainConfig:
     workers: int = option(6, WORKERS)
     seed: int = option(1, SEED)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("auto", AUTO_PRECISION)
 
 
 @dataclass(frozen=True)
 class _RestoreConfig:
     """What inference and test share."""
 
-    data_path: Path | None = option(
-        None,
-        "a photo, a folder of photos or of pairs, or a video file; default: the embedded sample",
-    )
     weights: Path | None = option(None, _WEIGHTS)
     model: str | None = option(
         None, f"optional check: the network that the weights must hold: {_NAMES}"
     )
-    variant: Literal["color", "lstm", "gray"] | None = option(None, _VARIANT)
+    variant: Literal["color", "lstm", "gray"] | None = option(
+        None, f"optional check: the variant of SRN that the weights must hold; {_VARIANTS}"
+    )
     condition: Literal["irp"] | None = option(
-        None, "optional check: irp: the weights must hold a NAFNet guided by IRP"
+        None, "optional check; irp: the weights must hold a NAFNet guided by IRP"
     )
     step: int | None = option(
         None, "SRN: step of the TensorFlow checkpoint to take from a folder; default: the latest"
     )
-    output_dir: Path | None = option(
-        None,
-        f"{RESULTS}: OUTPUT_DIR/NAME.png (or .jpg) or VIDEO.mp4, and scores; default "
-        "infer_results/image_deblur, for test.py experiment/image_deblur_test",
-    )
     blur_folder: BlurFolder | None = option(None, _BLUR_FOLDER)
-    scale: str | None = option(None, f"{SCALE}; {AUTO_UNLESS_PUBLISHED}; test.py: 1")
     strength: float = option(1.0, STRENGTH)
-    only_blurry: bool = option(False, f"{ONLY_BLURRY}, in a photo place by place")
-    guard: bool | None = option(None, f"{GUARD}; {ON_UNLESS_PUBLISHED}; test.py: false")
+    only_blurry: bool = option(False, f"{ONLY_BLURRY}, place by place")
     gamma_factor: float = option(1.0, _GAMMA)
     ensemble: bool = option(
         False,
@@ -341,12 +305,14 @@ class _RestoreConfig:
     ensemble_views: Literal[4, 8] = option(
         8, "--ensemble: 8, or 4 for the flips alone, as MIMO-UNet++"
     )
-    local_statistics: bool = option(True, _LOCAL)
+    local_statistics: bool = option(True, f"{LOCAL_STATISTICS}, as in its published test")
     tile: int = option(
         0, "work in tiles of this side, px; 0 = only if the whole image does not fit into memory"
     )
     tile_overlap: int = option(64, "overlap of neighbouring tiles, px; they are blended smoothly")
-    memory: float = option(0.0, "GB that may be used; 0 = all that is free")
+    memory: float = option(
+        0.0, "GB that may be used; 0 = all that is free, with --scale auto on a CPU at most 2"
+    )
     skip_existing: bool = option(False, f"{SKIP_EXISTING}, checked per picture")
     report: bool = option(True, REPORT)
     compile: bool = option(
@@ -355,7 +321,6 @@ class _RestoreConfig:
         "size)",
     )
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
 
 
 @dataclass(frozen=True)
@@ -364,12 +329,26 @@ class InferenceConfig(VideoFileOptions, PictureFileOptions, _RestoreConfig):
     network on the embedded sample.
     """
 
+    data_path: Path | None = option(
+        None,
+        "a photo, a folder of photos or of pairs, or a video file; default: the embedded sample",
+    )
+    output_dir: Path | None = option(
+        None,
+        f"{RESULTS}: NAME.png (or .jpg) or VIDEO.mp4, and scores where there is ground truth; "
+        "default: infer_results/image_deblur, of a run's weights by name experiment/RUN/result",
+    )
+    scale: str | None = option(
+        None, f"{SCALE}, place by place; {AUTO_UNLESS_PUBLISHED}", value=SCALES
+    )
+    guard: bool | None = option(None, f"{GUARD}; {ON_UNLESS_PUBLISHED}")
+    precision: Precision = option("auto", AUTO_PRECISION_SHIPPED)
     height: int | None = option(None, _ANY_SIZE)
     width: int | None = option(None, _ANY_SIZE)
     demo: bool = option(
         True, "option of DeepDeblur's program; changes nothing, because this command is the demo"
     )
-    part: str = option("", PART)
+    part: str = option("", PART, value="K/N")
 
 
 @dataclass(frozen=True)
@@ -378,6 +357,17 @@ class TestConfig(_RestoreConfig, ComparisonOptions):
     folders of results (--compare), or compute the published figures (--table).
     """
 
+    data_path: Path | None = option(
+        None, "pictures with ground truth, a folder of pairs; default: the embedded sample"
+    )
+    output_dir: Path | None = option(
+        None,
+        f"{RESULTS}: pictures, scores.json, scores.csv, config.yaml, report.html; "
+        f"{SCORED_DEFAULT.format('image_deblur')}",
+    )
+    scale: str | None = option(None, f"{SCALE}, place by place; default: 1", value=SCALES)
+    guard: bool | None = option(None, f"{GUARD}; default: false")
+    precision: Precision = option("auto", EXACT_PRECISION)
     protocol: Literal["auto", "image", "image_float", "realblur", "kohler"] = option(
         "auto",
         "how pictures are compared, see Protocols in docs/conventions.md; auto: realblur or "
@@ -387,6 +377,7 @@ class TestConfig(_RestoreConfig, ComparisonOptions):
         None,
         "score only pictures whose blurry file has such a name, e.g. '*9.*' for the 300 of REDS "
         "that NAFNet's program scores",
+        value="PATTERN",
     )
     table: str | None = option(None, TABLE, bare="all")
     blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, to score the input as well")

@@ -9,7 +9,8 @@ from data.photo_catalog import CONTACT_SHEET, Pictures, find_pairs, matching
 from data.picture_names import EXACT_FOLDERS
 from data.sample import sample_folder
 from methods.common.applied import is_of_authors, with_scale
-from methods.image_deblur.config import InferenceConfig, TestConfig, chosen_model
+from methods.image_deblur.config import InferenceConfig, TestConfig
+from methods.image_deblur.names import chosen_model
 from models import RUNS_FOLDER, build, find, sizes
 from models.contracts import ImageNetwork
 from models.guided_nafnet import GuidedNAFNet

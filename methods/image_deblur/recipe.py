@@ -22,7 +22,8 @@ from methods.common.recipe import (
     seconds_per_sample,
     with_batches_of_one,
 )
-from methods.image_deblur.config import TrainConfig, canonical_model, chosen_model
+from methods.image_deblur.config import TrainConfig
+from methods.image_deblur.names import canonical_model, chosen_model
 from methods.image_deblur.train import DeblurTask, parse_phases, rate
 from models import build
 from models.contracts import ImageNetwork

@@ -32,7 +32,8 @@ from data.synthesised import Draw, PairMaker, SynthesisedPairs
 from losses import ADVERSARIAL, LOSSES, weighted_losses
 from losses.pixel import weighted_sum
 from methods.common.validation import say_test_set
-from methods.image_deblur.config import TrainConfig, chosen_model
+from methods.image_deblur.config import TrainConfig
+from methods.image_deblur.names import chosen_model
 from models import build, load, load_network
 from models.contracts import ImageNetwork
 from models.deep_deblur import Discriminator

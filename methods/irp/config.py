@@ -8,14 +8,16 @@ from utils.config import option
 from utils.download.table import FOLDERS
 from utils.options import (
     ACCUMULATE,
+    AUTO_PRECISION,
     AVERAGE,
     DEVICE,
     EPOCHS,
+    EXACT_PRECISION,
     GRADIENT_NORM,
     GUARD,
+    LOCAL_STATISTICS,
     MAX_MINUTES,
     ONLY_BLURRY,
-    PRECISION,
     PRINT_TABLE,
     PROFILE,
     REPORT,
@@ -23,6 +25,7 @@ from utils.options import (
     RESUME,
     SAVE,
     SCALE,
+    SCALES,
     SEED,
     START,
     STRENGTH,
@@ -68,12 +71,13 @@ class TrainConfig:
         "if that package is installed",
     )
     network: dict | None = option(
-        None, "further arguments of the network, {channels: 512, widths: [...]}; see models/irp.py"
+        None, "further arguments of the network, {NAME: VALUE, ...}; see models/irp.py"
     )
     imagenet: str = option(
         "auto",
         "initial weights of the ResNet: auto (torchvision's IMAGENET1K_V1, from pretrain_models/ "
-        "or downloaded if that can be), none (random), or a file",
+        "or downloaded), none (random), or a file",
+        value="{auto,none,PATH}",
     )
     weights: Path | None = option(None, START)
     save: str = option("irp", SAVE)
@@ -102,13 +106,13 @@ class TrainConfig:
     )
     within: float = option(
         0.0,
-        "weight of the mean squared error after the mean error of each scene is subtracted (needs "
-        "--bracket above 1)",
+        "weight of a further loss: the mean squared error after the mean error of each scene is "
+        "subtracted (needs --bracket above 1)",
     )
     auxiliary_weight: float = option(
         0.0,
-        "weight of an auxiliary loss, the prediction of the light, blur and detail of a shot, "
-        "which generate.py irp knows; its head is not exported",
+        "weight of an auxiliary loss: the error of the light, blur and detail of a shot, which "
+        "generate.py irp records and a head predicts that is not exported",
     )
     fresh_path: Path | None = option(
         None,
@@ -137,7 +141,7 @@ class TrainConfig:
     workers: int = option(6, WORKERS)
     seed: int = option(19920318, SEED)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("fp32", PRECISION)
+    precision: Precision = option("fp32", AUTO_PRECISION)
 
 
 @dataclass(frozen=True)
@@ -155,14 +159,14 @@ class TestConfig:
     baselines: bool = option(True, "also score simple sharpness measures, which need no training")
     output_dir: Path | None = option(
         None,
-        f"{RESULTS}: scores.json, scores.csv, scatter.png, config.yaml, report.html; default "
+        f"{RESULTS}: scores.json, scores.csv, scatter.png, config.yaml, report.html; default: "
         "experiment/irp_test",
     )
     report: bool = option(True, REPORT)
     table: str | None = option(None, PRINT_TABLE, bare="all")
     workers: int = option(4, WORKERS)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("auto", EXACT_PRECISION)
 
 
 @dataclass(frozen=True)
@@ -186,19 +190,21 @@ class InferenceConfig:
     weights: Path | None = option(None, _WEIGHTS)
     judge: Literal["mixed", "network"] = option(
         "mixed",
-        "score, select: mixed: the network's potential and plain sharpness, which ranks clean "
-        "shots of a burst or clip better, in 0..1; network: the potential alone, as published",
+        "score, select: what shots are ranked by; mixed: the network's potential and plain "
+        "sharpness, which ranks clean shots of a burst or clip better; network: the potential "
+        "alone, as published",
     )
     ratio: float | None = option(
         None,
         "exposure ratio: the factor by which the stored shots are too dark (in linear light); "
         "default: the ratios in the file names of a stack, else 1",
     )
-    keep: str = option("20%", "select: number of shots, N, or fraction of them, N%")
+    keep: str = option("20%", "select: number of shots, or percentage of them", value="{N,N%}")
     spread: float | None = option(
         None,
-        "select: minimum distance of two selected shots, seconds of a video or places in the order "
-        "of the names; default: of a video a quarter of what would be even, of pictures 0",
+        "select: minimum distance of two selected shots: seconds in a video, positions in the "
+        "order of names among pictures; default: in a video a quarter of the distance of evenly "
+        "spaced shots, among pictures 0",
     )
     write_ratings: bool = option(
         False,
@@ -210,25 +216,21 @@ class InferenceConfig:
     )
     restorer: Path | None = option(
         None,
-        "select: weights of the single-image network for --restore; default: the shipped weights",
+        "select --restore: weights of the single-image network; default: the shipped weights",
     )
-    scale: str = option("auto", f"select --restore: {SCALE}")
+    scale: str = option("auto", f"select --restore: {SCALE}, place by place", value=SCALES)
     strength: float = option(1.0, f"select --restore: {STRENGTH}")
     only_blurry: bool = option(False, f"select --restore: {ONLY_BLURRY}, place by place")
     guard: bool = option(True, f"select --restore: {GUARD}")
-    local_statistics: bool = option(
-        True,
-        "select: average the restoring NAFNet's channel attention over windows as large as in "
-        "training, as image_deblur does",
-    )
+    local_statistics: bool = option(True, f"select --restore: {LOCAL_STATISTICS}")
     error: float = option(
         0.05,
         "expose: standard deviation that is assumed for the prediction error; the reported "
         "confidence follows from it",
     )
-    output_dir: Path | None = option(None, f"{RESULTS}; default infer_results/irp/TASK")
+    output_dir: Path | None = option(None, f"{RESULTS}; default: infer_results/irp/TASK")
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("auto", f"{AUTO_PRECISION}; --restore: as image_deblur")
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,9 @@ class GenerateConfig:
     )
     output_dir: Path = option(Path("dataset/IRPDataset"), RESULTS)
     source: Literal["auto", "pictures", "videos"] = option(
-        "auto", "auto: pictures and video files; videos: also folders of frames"
+        "auto",
+        "what to take; auto: pictures and video files; pictures: these alone; videos: video files "
+        "and folders of frames",
     )
     n_images: int = option(1, "scenes per picture or video", minimum=1)
     ratios: list[float] | None = option(
@@ -288,7 +292,7 @@ class GenerateConfig:
     )
     seed: int = option(1, f"{SEED}; a scene depends only on the seed and on its source")
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("auto", EXACT_PRECISION)
 
 
 def published_files(config: object) -> list[Path]:

@@ -62,8 +62,9 @@ class GenerateConfig:
     )
     source: Literal["auto", "pictures", "videos"] = option(
         "auto",
-        "clips, sequences: pictures: simulated camera motion over pictures; videos: simulated "
-        "exposures, averages of the frames of videos (files, or folders of numbered frames)",
+        "clips, sequences: what they are made from; pictures: simulated camera motion over "
+        "pictures; videos: simulated exposures, averages of the frames of videos (files, or "
+        "folders of numbered frames); auto: recognised by what the folder holds",
     )
     seed: int = option(1, f"{SEED}; a result depends only on the seed and on its own name")
     mask_path: Path | None = option(
@@ -107,7 +108,9 @@ class GenerateConfig:
     min_img_size: int = option(400, "pairs: leave out pictures with a side of at most this, px")
     strong: float = option(1.0, "pairs: fraction of the pairs with kernels of full length")
     mild: float = option(
-        0.0, "pairs: fraction of the pairs with kernels of at most 4 px; the rest has no blur"
+        0.0,
+        "pairs: fraction of the pairs with kernels of at most 4 px; the rest (1 - strong - mild) "
+        "has no blur",
     )
     gamma: float = option(2.2, "camera response: linear = picture^gamma")
     exponential_crf: bool = option(False, "exponential camera response instead of --gamma")
@@ -122,7 +125,7 @@ class GenerateConfig:
         0.5, "--random_whyte_streaks: probability that a pair has such lights"
     )
     min_streaks: int = option(10, "--random_whyte_streaks: minimum number of lights")
-    max_streaks: int = option(100, "--random_whyte_streaks: number of lights is below this")
+    max_streaks: int = option(100, "--random_whyte_streaks: the number of lights is below this")
     max_sat_increment: float = option(
         2000.0, "--random_whyte_streaks: maximum brightness of a light, 255 = white"
     )
@@ -134,7 +137,8 @@ class GenerateConfig:
     )
     max_boost: float = option(
         4.0,
-        "both options above: maximum brightness of the clipped regions, in multiples of white",
+        "--saturation_streaks, --sat_augmentation_in_blurry: maximum brightness of the clipped "
+        "regions, in multiples of white",
     )
     saturation_mask: bool = option(
         False,
@@ -153,7 +157,9 @@ class GenerateConfig:
     picture_format: Literal["png", "jpg"] = option(
         "png", "pairs: file format; jpg (quality 95) as in the published sets"
     )
-    only: str | None = option(None, "pairs: make only the pair NAME_n again, and overwrite it")
+    only: str | None = option(
+        None, "pairs: make only this pair again, and overwrite it", value="NAME_n"
+    )
     shards: int = option(
         0, "pairs: write WebDataset tars of this many pairs instead of files; 0 = files"
     )
@@ -204,13 +210,14 @@ class TestConfig(ComparisonOptions):
     )
     restored_dir: Path | None = option(
         None,
-        f"{RESTORED_DIR}, paired by name (of RealBlur, Koehler and GoPro, or equal names)",
+        f"{RESTORED_DIR}, paired with the sharp ones by name, after the rules of RealBlur, Koehler "
+        "and GoPro, else by equal names",
     )
     blurry_dir: Path | None = option(None, f"{BLURRY_DIR}, to score the input as well")
     output_dir: Path | None = option(
         None,
-        f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default "
-        "RESTORED_DIR/scores",
+        f"{RESULTS}: scores.json, scores.csv, config.yaml, report.html; default: "
+        "RESTORED_DIR/scores, of --compare experiment/sbdd_compare",
     )
     protocol: Literal["realblur", "kohler", "image", "cdvd"] = option(
         "realblur", "how pictures are compared, see Protocols in docs/conventions.md"

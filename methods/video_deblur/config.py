@@ -12,19 +12,22 @@ from utils.config import option
 from utils.download.table import FOLDERS
 from utils.options import (
     ACCUMULATE,
+    AUTO_PRECISION,
+    AUTO_PRECISION_SHIPPED,
     AUTO_UNLESS_PUBLISHED,
     AVERAGE,
     BLURRY_DIR,
     CACHED,
     DEVICE,
     EPOCHS,
+    EXACT_PRECISION,
     GRADIENT_NORM,
     GUARD,
     MAX_MINUTES,
+    NO_VALIDATION,
     ON_UNLESS_PUBLISHED,
     ONLY_BLURRY,
     PART,
-    PRECISION,
     PROFILE,
     REPORT,
     RESTORED_DIR,
@@ -32,6 +35,8 @@ from utils.options import (
     RESUME,
     SAVE,
     SCALE,
+    SCALES,
+    SCORED_DEFAULT,
     SEED,
     SHARP_DIR,
     SKIP_EXISTING,
@@ -118,14 +123,14 @@ class TrainConfig:
     data_path: Path | None = option(Path("dataset/DVD/train"), _TRAINING_DATA)
     val_path: Path | None = option(
         Path("dataset/DVD/test"),
-        "validation data: blurry and sharp clips on disk; the value null: no validation",
+        f"validation data: blurry and sharp clips on disk; {NO_VALIDATION}",
     )
     val_frames: int = option(0, "number of first frames of each video to validate on; 0 = all")
     best_by: Literal["psnr", "mean_gain", "worst_gain"] = option(
         "psnr",
         "what the best checkpoint maximises on the validation data: psnr: mean PSNR, as published; "
-        "mean_gain: mean PSNR gain over the blurred videos; worst_gain: PSNR gain of the blurred "
-        "video that gains least",
+        "mean_gain: mean PSNR gain of the blurred videos; worst_gain: minimum PSNR gain of a "
+        "blurred video",
     )
 
     source: Literal["clips", "videos", "pictures"] = option(
@@ -135,27 +140,26 @@ class TrainConfig:
     )
     picture_path: Path | None = option(
         None,
-        "with --source videos: sharp pictures, from which clips with simulated camera motion are "
-        "made",
+        "--source videos: sharp pictures, from which clips with simulated camera motion are made",
     )
     picture_fraction: float = option(
         0.2, "fraction of the samples that come from --picture_path, 0 .. 1"
     )
     srgb_fraction: float = option(
         0.0,
-        "with --source videos: fraction of the samples whose frames are averaged in sRGB space "
+        "--source videos: fraction of the samples whose frames are averaged in sRGB space "
         "instead of linear light, as in GoPro's blur",
     )
     realism: dict | None = option(
         None,
-        "with --source videos: noise and development of cameras, H.264 and JPEG, sharp frames "
+        "--source videos: noise and development of cameras, H.264 and JPEG, sharp frames "
         "beside blurry ones, {NAME: VALUE, ...}, see data/synthesis/realism.py; without it: mild "
         "noise and JPEG, all frames of a clip equally exposed",
     )
     cached: Cached = option("none", f"--source clips: {CACHED}")
     cache_path: Path = option(
         Path("dataset/cache"),
-        "folder for the pixels of --cached, and with --source videos for the videos after "
+        "folder for the pixels of --cached, and for the videos of --source videos after "
         "interpolation to a high frame rate",
     )
     layout: Layout = option("auto", _LAYOUT)
@@ -164,7 +168,7 @@ class TrainConfig:
     model: str = option("CDVD-TSP", f"network: {', '.join(MODELS)}", configs=recipe_of)
     network: dict | None = option(
         None,
-        "arguments of the network, {NAME: VALUE, ...}, see its file in models/; default: the "
+        "arguments of the network, {NAME: VALUE, ...}; see its file in models/; default: the "
         "published ones",
         belongs_to="model",
         entries=_ENTRIES,
@@ -177,7 +181,7 @@ class TrainConfig:
     start_blocks: list[int] | None = option(
         None,
         "if the network in --weights has more blocks at the coarsest scale than the new one: "
-        "indices of the blocks to copy, counted from 0 (default: the first ones)",
+        "indices of the blocks to copy, counted from 0; default: the first ones",
     )
     flow_weights: Path | None = option(
         Path("pretrain_models/network-default.pytorch"),
@@ -210,6 +214,7 @@ class TrainConfig:
     loss: str = option(
         "1*L1+2*HEM",
         "weighted sum of L1, MSE, Charbonnier, PSNR (its negative), FFT, HEM (hard examples)",
+        value="SUM",
     )
     psnr_floor: float = option(
         1e-3, "loss PSNR: added to the mean squared error before the logarithm"
@@ -227,7 +232,7 @@ class TrainConfig:
     workers: int = option(6, WORKERS)
     seed: int = option(1, SEED)
     device: str = option("auto", DEVICE)
-    precision: Precision = option("fp32", PRECISION)
+    precision: Precision = option("fp32", AUTO_PRECISION)
 
 
 @dataclass(frozen=True)
@@ -249,12 +254,13 @@ class InferenceConfig(VideoFileOptions, PictureFileOptions):
     )
     output_dir: Path | None = option(
         None,
-        f"{RESULTS}: OUTPUT_DIR/VIDEO/FRAME.png or VIDEO.mp4; default infer_results/video_deblur",
+        f"{RESULTS}: VIDEO/FRAME.png (or .jpg) or VIDEO.mp4, and scores where there is ground "
+        "truth; default: infer_results/video_deblur",
     )
     layout: Layout = option("auto", _LAYOUT)
     blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
     scale: str | None = option(
-        None, f"{SCALE}, one scale per shot of a video; {AUTO_UNLESS_PUBLISHED}"
+        None, f"{SCALE}, for each part of a scene; {AUTO_UNLESS_PUBLISHED}", value=SCALES
     )
     strength: float = option(1.0, STRENGTH)
     only_blurry: bool = option(False, f"{ONLY_BLURRY}, frame by frame")
@@ -264,13 +270,13 @@ class InferenceConfig(VideoFileOptions, PictureFileOptions):
         "also restore the first and last two frames; default: only where there is no ground truth",
     )
     skip_existing: bool = option(False, f"{SKIP_EXISTING}, checked per video")
-    part: str = option("", PART)
+    part: str = option("", PART, value="K/N")
     report: bool = option(True, REPORT)
     compile: bool = option(
         False, "compile the network with torch.compile (first frames slower, later ones faster)"
     )
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("auto", f"{AUTO_PRECISION_SHIPPED}; --default_data: fp32")
 
 
 @dataclass(frozen=True)
@@ -290,12 +296,12 @@ class TestConfig(ComparisonOptions):
     )
     output_dir: Path | None = option(
         None,
-        f"{RESULTS}: frames, scores.json, scores.csv, config.yaml, report.html; default "
-        "experiment/video_deblur_test",
+        f"{RESULTS}: frames, scores.json, scores.csv, config.yaml, report.html; "
+        f"{SCORED_DEFAULT.format('video_deblur')}",
     )
     layout: Layout = option("auto", _LAYOUT)
     blur_folder: BlurFolder = option("blur", _BLUR_FOLDER)
-    scale: str | None = option(None, f"{SCALE}, one scale per shot of a video; default: 1")
+    scale: str | None = option(None, f"{SCALE}, for each part of a scene; default: 1", value=SCALES)
     strength: float = option(1.0, STRENGTH)
     only_blurry: bool = option(False, f"{ONLY_BLURRY}, frame by frame")
     guard: bool | None = option(None, f"{GUARD}; default: false")
@@ -305,8 +311,8 @@ class TestConfig(ComparisonOptions):
     )
     window: int = option(
         48,
-        "with --protocol shift_net: frames that each window restores, from four more; published: "
-        "48 for Shift-Net+, 96 for Shift-Net-s",
+        "--protocol shift_net: number of frames that are scored of each window, which has four "
+        "more; published: 48 for Shift-Net+, 96 for Shift-Net-s",
         minimum=1,
     )
     table: str | None = option(None, TABLE, bare="all")
@@ -321,7 +327,7 @@ class TestConfig(ComparisonOptions):
         False, "compile the network with torch.compile (first frames slower, later ones faster)"
     )
     device: str = option("auto", DEVICE)
-    precision: Precision = option("auto", PRECISION)
+    precision: Precision = option("auto", EXACT_PRECISION)
 
 
 def published_files(config: object) -> list[Path]:
@@ -340,5 +346,5 @@ class ExportConfig(_ExportConfig):
     part: Literal["stage", "flow"] = option(
         "stage",
         "stage: three frames in, the restored centre out, with the flow as input where OpenCV's "
-        "DIS gives it; flow: PWC-Net alone",
+        "DIS gives it (the shipped network); flow: PWC-Net alone",
     )

@@ -8,7 +8,8 @@ from data.pairs import FolderPairs, NoBlurPairs, Variation
 from data.photo_catalog import find_pairs
 from losses.pixel import fft_l1
 from methods.image_deblur import inference, train
-from methods.image_deblur.config import MODELS, InferenceConfig, TrainConfig, chosen_model
+from methods.image_deblur.config import InferenceConfig, TrainConfig
+from methods.image_deblur.names import MODELS, chosen_model
 from models import build, load
 from utils.checkpoint import save_weights
 from utils.config import parse

@@ -11,9 +11,9 @@ from methods.blur2vid.config import BACKBONES
 from methods.blur2vid.config import TrainConfig as UnfoldConfig
 from methods.common.model_choice import recipe_of
 from methods.hypercut.config import TrainConfig as OrderConfig
-from methods.image_deblur.config import MODELS as IMAGE_MODELS
 from methods.image_deblur.config import TrainConfig as ImageConfig
-from methods.image_deblur.config import chosen_model
+from methods.image_deblur.names import MODELS as IMAGE_MODELS
+from methods.image_deblur.names import chosen_model
 from methods.image_deblur.train import DeblurTask
 from methods.irp.config import TrainConfig as IRPConfig
 from methods.video_deblur.config import MODELS as VIDEO_MODELS

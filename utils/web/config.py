@@ -14,7 +14,9 @@ EXAMPLES = (
 
 @dataclass(frozen=True)
 class AppConfig:
-    """A web page that restores clips and photos, selects the best shots and makes blur."""
+    """A web page that restores clips and photos, turns a photo into frames, selects the best
+    photos or frames and makes blur.
+    """
 
     host: str = option(
         "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in, without a password"
@@ -22,7 +24,7 @@ class AppConfig:
     port: int = option(7860, "port to listen on")
     allowed_host: list[str] | None = option(
         None,
-        "names under which this machine may be asked, besides localhost and its plain addresses",
+        "host names under which the page may be opened, besides localhost and IP addresses",
     )
     device: str = option("auto", DEVICE)
     upload_mb: int = option(200, "maximum size of an uploaded file, MB")
@@ -33,7 +35,7 @@ class AppConfig:
         2.1, "maximum size of a clip's frames, megapixels; 1920x1080 has 2.1"
     )
     total_gb: float = option(
-        10.0, "maximum size of all files of all visitors, GB; beyond it nobody's work begins"
+        10.0, "maximum size of all files of all visitors, GB; beyond it no new work begins"
     )
     keep_minutes: float = option(
         60.0, "minutes after which the files of an idle visitor are removed"
