@@ -37,45 +37,46 @@ def _modules(folder: str, *commands: str) -> dict[str, str]:
 _VIDEO_DEBLUR = _modules("video_deblur", "train", "test", "inference", "export")
 
 METHODS = {
-    "irp": Method(
-        "restoration potential: how good an image will be after restoration; selection of frames "
-        "and exposures (Zhang et al., CVPR 2022)",
-        "irp",
-        _modules("irp", "train", "test", "inference", "generate"),
-    ),
     "video_deblur": Method(
-        "video deblurring: CDVD-TSP with optical flow, temporal sharpness prior and cascade",
+        "video deblurring: CDVD-TSP with optical flow, temporal sharpness prior and cascade (Pan "
+        "et al., CVPR 2020), and Shift-Net (Li et al., CVPR 2023)",
         "video_deblur",
         _VIDEO_DEBLUR,
     ),
     "cdvd_tsp": Method(
-        "the same as video_deblur --model CDVD-TSP (Pan et al., CVPR 2020)",
+        "the same as video_deblur, by the published name of CDVD-TSP",
         "video_deblur",
         _VIDEO_DEBLUR,
     ),
     "image_deblur": Method(
         "single-image deblurring: SRN, DeepDeblur, No-Blur U-Net, light dehazing network, "
-        "Restormer, MIMO-UNet+, NAFNet",
+        "Restormer, MIMO-UNet, NAFNet",
         "image_deblur",
         _modules("image_deblur", "train", "test", "inference", "export"),
     ),
     "sbdd": Method(
-        "blur synthesis from sharp pictures and videos (Carbajal et al., arXiv 2209.12675); scores "
-        "of real blurry/sharp pairs after registration",
+        "blur synthesis from sharp pictures and videos (Carbajal et al., arXiv 2209.12675), "
+        "training on it, and scores of real blurry/sharp pairs after registration",
         "sbdd",
         {"train": "methods.image_deblur.train:sbdd", **_modules("sbdd", "test", "generate")},
+    ),
+    "blur2vid": Method(
+        "seven sharp frames from one blurry picture: Jin (Jin et al., CVPR 2018) and Purohit "
+        "(Purohit et al., CVPR 2019), as HyperCUT trains them",
+        "blur2vid",
+        _modules("blur2vid", "train", "test", "inference"),
+    ),
+    "irp": Method(
+        "restoration potential: how good a photo or frame will be after restoration; selection of "
+        "photos, frames and exposures (Zhang et al., CVPR 2022)",
+        "irp",
+        _modules("irp", "train", "test", "inference", "generate"),
     ),
     "hypercut": Method(
         "a consistent temporal order for the sharp frames of blurry pictures, for training (Pham "
         "et al., CVPR 2023)",
         "hypercut",
         _modules("hypercut", "train", "test", "generate"),
-    ),
-    "blur2vid": Method(
-        "seven sharp frames out of one blurry picture: Jin and Purohit, with three losses "
-        "(Pham et al., CVPR 2023)",
-        "blur2vid",
-        _modules("blur2vid", "train", "test", "inference"),
     ),
 }
 
@@ -174,7 +175,7 @@ def _run(command: str, arguments: list[str]) -> int:
 
 
 def table(command: str) -> str:
-    """The methods that a command opens, with one line each."""
+    """The methods that a command has, with one line each."""
     width = max(map(len, METHODS))
     rows = [
         f"  {name:{width}}  {method.summary}"
@@ -182,7 +183,7 @@ def table(command: str) -> str:
         if command in method.commands
     ]
     usage = (
-        f"usage: python {command}.py METHOD [--config NAME] [--option value ...]     (METHOD "
-        "--help lists the options)"
+        f"usage: {command}.py METHOD [--config NAME] [--option value ...]\n"
+        f"       {command}.py METHOD --help lists the options"
     )
     return "\n".join([usage, "", "methods:", *rows])

@@ -31,7 +31,7 @@ EXAMPLES: dict[str, dict[str, tuple[Example, ...]]] = {
                 "--data_path VAL_PAIRS",
             ),
             (
-                "a published figure, beside the paper's",
+                "the published figures of a network, beside those computed here",
                 "python test.py image_deblur --table NAFNet-64 --download",
             ),
         ),
@@ -84,7 +84,7 @@ EXAMPLES: dict[str, dict[str, tuple[Example, ...]]] = {
                 "--data_path VAL_CLIPS",
             ),
             (
-                "published figures, beside the paper's",
+                "the published figures of a data set, beside those computed here",
                 "python test.py video_deblur --table GOPRO --download",
             ),
         ),
@@ -103,7 +103,7 @@ EXAMPLES: dict[str, dict[str, tuple[Example, ...]]] = {
             ("the shipped network for ONNX Runtime", "python export.py video_deblur"),
             (
                 "weights of your own, images of one size",
-                "python export.py video_deblur --weights mine --size 720 1280",
+                "python export.py video_deblur --weights mine --size 704 1280",
             ),
             (
                 "the optical flow alone",
@@ -149,7 +149,8 @@ EXAMPLES: dict[str, dict[str, tuple[Example, ...]]] = {
             ),
             (
                 "blurry and sharp clips of sharp videos",
-                "python generate.py sbdd --config videos --data_path SHARP_VIDEOS --exposure 3",
+                "python generate.py sbdd --config videos --data_path SHARP_VIDEOS --exposure 3 "
+                "--output_dir dataset/clips",
             ),
             (
                 "blurry pictures with seven sharp frames each",
@@ -185,12 +186,12 @@ EXAMPLES: dict[str, dict[str, tuple[Example, ...]]] = {
                 "python test.py blur2vid --compare old=out/old new=out/new "
                 "--data_path dataset/sequences",
             ),
-            ("published figures, beside the paper's", "python test.py blur2vid --table"),
+            ("published figures, beside those computed here", "python test.py blur2vid --table"),
         ),
         "inference": (
             ("one photo", "python inference.py blur2vid PHOTO.jpg --output_dir OUT"),
             (
-                "a slower animation that runs forward alone",
+                "a slower animation that only runs forward",
                 "python inference.py blur2vid PHOTO.jpg --fps 7 --loop forward",
             ),
             (
@@ -241,11 +242,13 @@ EXAMPLES: dict[str, dict[str, tuple[Example, ...]]] = {
             ),
             (
                 "of folders of frames",
-                "python generate.py irp --source videos --data_path SHARP_VIDEOS",
+                "python generate.py irp --source videos --data_path SHARP_VIDEOS "
+                "--output_dir dataset/stacks",
             ),
             (
                 "split over four processes",
-                "torchrun --nproc_per_node 4 generate.py irp --data_path SHARP_PICTURES",
+                "torchrun --nproc_per_node 4 generate.py irp --data_path SHARP_PICTURES "
+                "--output_dir dataset/stacks",
             ),
         ),
     },
