@@ -22,7 +22,7 @@ Streamed = tuple[Tensor, bool | None]
 
 def streamed(frames: Iterable[Tensor]) -> Iterator[Streamed]:
     """The maps of a video, of which nobody knows how long it is."""
-    return map(_of_unknown_place, frames)  # here and below: a generator would hold a frame
+    return map(_of_unknown_position, frames)  # here and below: a generator would hold a frame
 
 
 def maps_of(frames: Iterable[Streamed]) -> Iterator[Tensor]:
@@ -34,7 +34,7 @@ def each(function: Callable[[Tensor], Tensor], frames: Iterable[Streamed]) -> It
     return map(partial(_of_result, function), frames)
 
 
-def _of_unknown_place(features: Tensor) -> Streamed:
+def _of_unknown_position(features: Tensor) -> Streamed:
     return features, None
 
 
