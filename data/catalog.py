@@ -22,7 +22,6 @@ from utils.image import EXTENSIONS, image_size, is_image
 from utils.video import EXTENSIONS as VIDEO_EXTENSIONS
 from utils.video import FrameFolder, VideoFile, is_video
 
-LAYOUTS = ("clips", "gopro", "dvd", "reds", "frames")
 GOPRO_BLURS = ("blur", "blur_gamma")  # averages of frames in sRGB space and in linear light
 
 # (data set, videos, frames) of the published splits, recognised by the number of their videos.

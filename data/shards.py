@@ -6,9 +6,8 @@ library; local shards are read here by seeking, streams from object storage are 
 """
 
 import io
-import json
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,14 +74,6 @@ class ShardedPairs(Dataset):
             rng = np.random.default_rng((self.seed, epoch, index))
             blurry, sharp = self.vary([blurry, sharp], self.size, rng)
         return {"blurry": blurry, "sharp": sharp, "name": sample.name}
-
-
-def read_records(shard: Path) -> Iterator[dict]:
-    """The records of a shard's pairs."""
-    with tarfile.open(shard) as tar:
-        for entry in tar:
-            if entry.name.endswith(".json"):
-                yield json.load(tar.extractfile(entry))
 
 
 def _samples_of(shard: Path) -> list[Sample]:

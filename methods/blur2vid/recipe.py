@@ -4,11 +4,12 @@ import torch
 
 from methods.blur2vid.config import TrainConfig
 from methods.blur2vid.train import UnfoldTask
-from methods.common.recipe import OURS, PAPER, Line, Plan, Recipe, count_parameters
+from methods.common.recipe import OURS, PAPER, Line, Plan, Recipe
 from methods.common.sequence_recipe import SOURCES, sequence_lines, sequence_plan
 from models import build, choose
 from models.contracts import SequenceNetwork
 from utils.config import parse
+from utils.evaluation.tables import count_parameters
 
 _STARTS = {
     "jin": "PyTorch's default",

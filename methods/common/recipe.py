@@ -1,14 +1,12 @@
 """What a training recipe does, in lines that --explain prints and docs/recipes.md holds."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from utils.sampling import random_generator, select_samples
 from utils.training import SAVE_EVERY_S, Task
@@ -99,19 +97,9 @@ def length_text(samples: int | None, batch: int, per_epoch: int | None, steps: i
     return text
 
 
-def count_parameters(network: nn.Module) -> int:
-    """All numbers that are trained or fixed parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 def disk_text(parameters: int) -> str:
     """The size of what a run keeps."""
     return f"{COPIES * 4 * parameters / 2**20:,.0f} MB of checkpoints and weights"
-
-
-def ceil_divide(total: int, part: int) -> int:
-    """Rounded up."""
-    return math.ceil(total / part)
 
 
 def seconds_per_sample(task: Task) -> float:

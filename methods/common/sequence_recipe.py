@@ -1,6 +1,7 @@
 """What HyperCUT's two trainings do, for --explain and docs/recipes.md."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from methods.common.recipe import (
@@ -9,7 +10,6 @@ from methods.common.recipe import (
     PROGRAM,
     Line,
     Plan,
-    ceil_divide,
     length_text,
     machine_lines,
     optimizer_line,
@@ -36,7 +36,7 @@ _CHANGES = {
 
 def sequence_lines(config: SequenceTraining, best: str) -> list[Line]:
     """Data, augmentation, optimiser, rate, batch, length and files of both trainings."""
-    per_epoch = ceil_divide(STREET, config.batch_size)
+    per_epoch = math.ceil(STREET / config.batch_size)
     steps = config.epochs * per_epoch
     changes = [words for name, words in _CHANGES.items() if name in config.augment]
     changes.insert("affine" in config.augment, f"random patch of {config.image_size} px")

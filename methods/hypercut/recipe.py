@@ -2,12 +2,13 @@
 
 import torch
 
-from methods.common.recipe import PAPER, PROGRAM, Line, Plan, Recipe, count_parameters
+from methods.common.recipe import PAPER, PROGRAM, Line, Plan, Recipe
 from methods.common.sequence_recipe import SOURCES, sequence_lines, sequence_plan
 from methods.hypercut.config import TrainConfig
 from methods.hypercut.train import OrderingTask
 from models import build
 from utils.config import parse
+from utils.evaluation.tables import count_parameters
 
 
 def recipe(config: TrainConfig) -> Recipe:

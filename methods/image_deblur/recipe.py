@@ -14,7 +14,6 @@ from methods.common.recipe import (
     Line,
     Plan,
     Recipe,
-    count_parameters,
     length_text,
     machine_lines,
     optimizer_line,
@@ -28,6 +27,7 @@ from methods.image_deblur.train import DeblurTask, parse_phases, rate
 from models import build
 from models.contracts import ImageNetwork
 from utils.config import parse
+from utils.evaluation.tables import count_parameters
 from utils.sampling import StepSampler
 
 GOPRO_PAIRS = 2103  # of 1280x720
@@ -190,8 +190,6 @@ def _batch(config: TrainConfig) -> str:
     if not config.phases:
         text = f"{config.batch_size} patches over all processes"
         last = "left out" if config.drop_last else "kept"
-        if not config.epochs:
-            return f"{text}; an epoch's last, smaller one is {last}"
         return f"{text}; an epoch's last, smaller one is {last}"
     phases = ", ".join(f"{size} px x {batch} for {steps:,}" for size, batch, steps in
                        parse_phases(config))  # fmt: skip

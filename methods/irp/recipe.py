@@ -1,6 +1,7 @@
 """What a training of irp does, for --explain and docs/recipes.md."""
 
 import dataclasses
+import math
 
 import torch
 
@@ -11,8 +12,6 @@ from methods.common.recipe import (
     Line,
     Plan,
     Recipe,
-    ceil_divide,
-    count_parameters,
     length_text,
     machine_lines,
     optimizer_line,
@@ -23,6 +22,7 @@ from methods.irp.config import TrainConfig
 from methods.irp.train import PotentialTask
 from models import build
 from utils.config import parse
+from utils.evaluation.tables import count_parameters
 
 SHOTS = 350 * 11  # of the published training scenes
 SOURCES = {
@@ -37,7 +37,7 @@ def recipe(config: TrainConfig) -> Recipe:
     with torch.device("meta"):
         network = build("irp", backbone=config.backbone, **(config.network or {}))
     parameters = count_parameters(network)
-    per_epoch = ceil_divide(SHOTS, config.batch_size)
+    per_epoch = math.ceil(SHOTS / config.batch_size)
     steps = config.epochs * per_epoch
     size = f"patches of {config.patch_size} px" if config.patch_size else "whole shots"
     start = "ImageNet weights (torchvision IMAGENET1K_V1) in both backbones, else Kaiming normal"

@@ -12,7 +12,6 @@ from methods.common.recipe import (
     Line,
     Plan,
     Recipe,
-    count_parameters,
     machine_lines,
     optimizer_line,
     rate_line,
@@ -24,6 +23,7 @@ from methods.video_deblur.train import VideoTask
 from models import build, choose
 from models.contracts import VideoNetwork
 from utils.config import parse
+from utils.evaluation.tables import count_parameters
 
 DVD_STEPS = 683  # per epoch, at most: 61 videos of at most 100 frames, no repetition
 SOURCES = {
