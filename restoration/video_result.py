@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from types import TracebackType
 
 import av
 import numpy as np
@@ -58,13 +57,8 @@ class VideoResult:
     def __enter__(self) -> "VideoResult":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._writer.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._writer.__exit__(*error)
 
 
 def origin_of(

@@ -49,12 +49,12 @@ def is_checkpoint(path: Path) -> bool:
     return _is_part(path) or _beside(path, ".index").is_file()
 
 
-def read_checkpoint(path: Path, step: int | None = None) -> dict[str, np.ndarray]:
+def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """{variable name: array} of a checkpoint (see find_prefix).
 
     Raises UserError for a missing, foreign, compressed or truncated file.
     """
-    prefix = find_prefix(path, step)
+    prefix = find_prefix(path)
     index = _beside(prefix, ".index")
     with reading(index, "the index of a TensorFlow checkpoint"):
         records = dict(_table(index.read_bytes()))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import av
@@ -41,12 +40,6 @@ class FolderWriter:
         jpeg = encode_jpeg(frame, self.quality)
         with atomic_path(path) as temporary:
             temporary.write_bytes(jpeg)
-
-    def __enter__(self) -> "FolderWriter":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -107,12 +100,7 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self._mux(self._file.stream.encode())
         except BaseException:

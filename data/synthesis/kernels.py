@@ -1,9 +1,8 @@
 """Blur kernels: read from files, or made from the motion of a camera.
 
 They are odd-sized, non-negative, of sum 1, float32 [K,K]. Our own come in three kinds, in the
-manner of the simulated hand tremor that SBDD's kernels were made with (exposure 0.5 s, focal length
-1000 px): `tremor`, physiological tremor as band-limited noise with a bump near 8-12 Hz; `linear`;
-`walk`, a uniform random walk.
+manner of the simulated hand tremor that SBDD's kernels were made with: `tremor`, physiological
+tremor as band-limited noise with a bump near 8-12 Hz; `linear`; `walk`, a uniform random walk.
 """
 
 import io
@@ -24,7 +23,9 @@ Kind = Literal["tremor", "linear", "walk"]
 KINDS: tuple[Kind, ...] = ("tremor", "linear", "walk")
 PATH_POINTS = 512  # of a camera's path during an exposure
 TREMOR_HZ = (8.0, 12.0)
-AMPLITUDE_RAD_S = 0.03  # 0.5 s and 1000 px then give about 15 px
+EXPOSURE_S = 0.5  # with the focal length as for SBDD's kernels
+FOCAL_PX = 1000
+AMPLITUDE_RAD_S = 0.03  # gives about 15 px
 
 
 def load_kernels(source: Path, size: int, folder: Path | None = None) -> dict[str, np.ndarray]:
@@ -80,15 +81,13 @@ def random_kernel(
     size: int = 65,
     kind: Kind | None = None,
     length: float | None = None,
-    exposure_s: float = 0.5,
-    focal: float = 1000,
 ) -> np.ndarray:
     """A kernel of a kind (none: any of them).
 
     length: rough extent in px; none: what the tremor gives, or U(2, size / 2).
     """
     kind = kind or KINDS[int(rng.integers(len(KINDS)))]
-    points = _path(rng, kind, exposure_s, focal)
+    points = _path(rng, kind)
     if kind != "tremor" and not length:
         length = rng.uniform(2, size / 2)
     scale = 1.0
@@ -99,13 +98,13 @@ def random_kernel(
     return kernel_of_path(points * min(scale, max_scale), size)
 
 
-def random_path(rng: np.random.Generator, length: float, kind: Kind | None = None) -> np.ndarray:
+def random_path(rng: np.random.Generator, length: float) -> np.ndarray:
     """Positions [PATH_POINTS,2] in px along a random motion of about `length` px."""
-    points = _path(rng, kind or KINDS[int(rng.integers(len(KINDS)))])
+    points = _path(rng, KINDS[int(rng.integers(len(KINDS)))])
     return points * (length / np.ptp(points, axis=0).max())
 
 
-def tremor(rng: np.random.Generator, exposure_s: float = 0.5, focal: float = 1000) -> np.ndarray:
+def tremor(rng: np.random.Generator) -> np.ndarray:
     """Positions [PATH_POINTS,2] in px of a distant point while a hand-held camera rotates.
 
     They are the rotation about x and y times the focal length. The angular velocity is noise with
@@ -113,7 +112,7 @@ def tremor(rng: np.random.Generator, exposure_s: float = 0.5, focal: float = 100
     AMPLITUDE_RAD_S.
     """
     # A longer record, so that slow drifts are not periodic within the exposure.
-    seconds = 2 * exposure_s
+    seconds = 2 * EXPOSURE_S
     frequency = np.fft.rfftfreq(2 * PATH_POINTS, seconds / (2 * PATH_POINTS))
     low, high = TREMOR_HZ
     bump = np.exp(-(((frequency - (low + high) / 2) / (high - low)) ** 2))
@@ -124,7 +123,7 @@ def tremor(rng: np.random.Generator, exposure_s: float = 0.5, focal: float = 100
     velocity = np.fft.irfft(envelope[:, None] * phase * magnitude, axis=0)[:PATH_POINTS]
     amplitude = AMPLITUDE_RAD_S * np.exp(rng.normal(0, 0.6))
     velocity *= amplitude / np.sqrt((velocity**2).mean())
-    return focal * np.cumsum(velocity, axis=0) * exposure_s / PATH_POINTS
+    return FOCAL_PX * np.cumsum(velocity, axis=0) * EXPOSURE_S / PATH_POINTS
 
 
 def resampled_path(path: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -171,12 +170,10 @@ def kernel_sheet(kernels: Sequence[np.ndarray], columns: int = 10, cell: int = 9
     return np.repeat(np.vstack(rows)[..., None], 3, 2)
 
 
-def _path(
-    rng: np.random.Generator, kind: Kind, exposure_s: float = 0.5, focal: float = 1000
-) -> np.ndarray:
+def _path(rng: np.random.Generator, kind: Kind) -> np.ndarray:
     """Positions [PATH_POINTS,2] along a motion of a kind, of any extent."""
     if kind == "tremor":
-        return tremor(rng, exposure_s, focal)
+        return tremor(rng)
     if kind == "linear":
         angle = rng.uniform(0, 2 * np.pi)
         return np.linspace(-0.5, 0.5, PATH_POINTS)[:, None] * (np.cos(angle), np.sin(angle))

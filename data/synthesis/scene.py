@@ -128,10 +128,9 @@ def moved_clip(
     frames: int,
     exposure: float,
     size: tuple[int, int],
-    response: Response = STANDARD,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`scene_clip` of one encoded picture [H,W,3] that a camera moves over."""
-    return scene_clip(Scene(response.linear(image), trajectory), frames, exposure, size, response)
+    return scene_clip(Scene(STANDARD.linear(image), trajectory), frames, exposure, size)
 
 
 def picture_clip(
