@@ -17,7 +17,7 @@ from methods.common.recipe import (
     seconds_per_sample,
 )
 from methods.common.sequence_options import SequenceTraining
-from methods.common.sequence_training import SequenceTask
+from methods.common.sequence_training import SequenceTask, rate
 
 STREET = 9000  # training sequences of RB2V Street; REDS' number is not published
 SOURCES = {
@@ -41,18 +41,14 @@ def sequence_lines(config: SequenceTraining, best: str) -> list[Line]:
     changes = [words for name, words in _CHANGES.items() if name in config.augment]
     changes.insert("affine" in config.augment, f"random patch of {config.image_size} px")
     every = config.val_every or config.epochs
-
-    def rate(step: int) -> float:
-        return config.lr * config.lr_gamma ** (step // per_epoch // config.lr_decay)
-
     return [
         Line("data", "partition train of metadata.json: a blurry picture and seven sharp frames; "
              "channels BGR with ImageNet's figures", PROGRAM),
         Line("augmentation", f"{'; '.join(changes)}; one draw for all eight pictures", PROGRAM,
              ("augment", "image_size")),
         optimizer_line(config, "adamax", (0.9, 0.999), 1e-8),
-        rate_line(f"{config.lr:g}, times {config.lr_gamma:g} every {config.lr_decay} epochs", rate,
-                  steps, "lr_gamma", "lr_decay"),
+        rate_line(f"{config.lr:g}, times {config.lr_gamma:g} every {config.lr_decay} epochs",
+                  lambda step: rate(config, step, per_epoch), steps, "lr_gamma", "lr_decay"),
         Line("batch", f"{config.batch_size} sequences over all processes; an epoch's last, smaller "
              "one is kept", PROGRAM, ("batch_size", "accumulate")),
         Line("length", f"{config.epochs} epochs; with RB2V Street "

@@ -34,12 +34,17 @@ class SequenceTask:
 
     def schedule(self, step: int) -> Phase:
         config = self.config
-        rate = config.lr * config.lr_gamma ** (step // self.epoch_steps // config.lr_decay)
-        return Phase((rate,), config.batch_size, config.image_size)
+        rates = (rate(config, step, self.epoch_steps),)
+        return Phase(rates, config.batch_size, config.image_size)
 
     def loader(self, phase: Phase, start: int) -> DataLoader:
         sampler = StepSampler(len(self.training_set), phase.batch_size, self.config.seed, 1, start)
         return endless_loader(self.training_set, sampler, self.config.workers)
+
+
+def rate(config: SequenceTraining, step: int, epoch: int) -> float:
+    """The learning rate at a step; `epoch` steps are an epoch."""
+    return config.lr * config.lr_gamma ** (step // epoch // config.lr_decay)
 
 
 def _check(config: SequenceTraining) -> None:

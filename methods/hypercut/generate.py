@@ -6,8 +6,8 @@ from pathlib import Path
 from data.sample import sequences_or_sample
 from data.sequences import PARTITIONS, write_metadata
 from methods.hypercut.config import GenerateConfig
-from methods.hypercut.test import SHIPPED_WEIGHTS, scored
-from models import load_network
+from methods.hypercut.test import scored
+from models import SHIPPED, load_network
 from models.hypercut import HyperCUT
 from utils.errors import UserError
 
@@ -24,7 +24,7 @@ def main(config: GenerateConfig) -> Path:
         raise UserError(f"--save_path {path} is a folder: name another file")
     if path.resolve() == found.metadata.resolve():
         raise UserError(f"--save_path {path} is the metadata that is read: name another file")
-    network = load_network(config.weights or SHIPPED_WEIGHTS, HyperCUT)
+    network = load_network(config.weights or SHIPPED["order"], HyperCUT)
     entries: dict[str, list[dict]] = {partition: [] for partition in PARTITIONS}
     turned = mixed = old = 0
     for sequence, scores in scored(config, network, found.sequences, stored=True):

@@ -11,7 +11,7 @@ from data.sample import sequences_or_sample
 from data.sequences import FrameSequence
 from methods.common.precision import exact
 from methods.hypercut.config import GenerateConfig, TestConfig
-from models import find, load_network
+from models import SHIPPED, find, load_network
 from models.hypercut import HyperCUT
 from utils.config import ROOT, to_yaml
 from utils.device import (
@@ -31,7 +31,6 @@ from utils.progress import Progress
 from utils.report import write_report
 
 TABLES = Path(__file__).with_name("tables.yaml")
-SHIPPED_WEIGHTS = "hypercut"
 FOLDER = ROOT / "experiment" / "hypercut_test"
 
 
@@ -45,7 +44,7 @@ def main(config: TestConfig) -> Scores | None:
 
 def score(config: TestConfig) -> Scores:
     """Score a partition, write and return the scores."""
-    weights = find(config.weights or SHIPPED_WEIGHTS)
+    weights = find(config.weights or SHIPPED["order"])
     found = sequences_or_sample(config.data_path, config.dataset_name, config.metadata)
     network = load_network(weights, HyperCUT)
     device = choose_device(config.device)

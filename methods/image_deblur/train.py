@@ -34,7 +34,7 @@ from losses.pixel import weighted_sum
 from methods.common.validation import say_test_set
 from methods.image_deblur.config import TrainConfig
 from methods.image_deblur.names import chosen_model
-from models import build, load, load_network
+from models import SHIPPED, build, load, load_network
 from models.contracts import ImageNetwork
 from models.deep_deblur import Discriminator
 from models.irp import IRP
@@ -304,7 +304,7 @@ def _guiding_irp(config: TrainConfig, name: str) -> IRP:
     """The IRP network that guides; raises UserError for a network that can't be guided."""
     if name != "nafnet":
         raise UserError(f"--condition irp guides a NAFNet, not {config.model}")
-    return load_network(config.irp_weights or "irp", IRP)
+    return load_network(config.irp_weights or SHIPPED["potential"], IRP)
 
 
 def _validation_pairs(config: TrainConfig) -> list[Picture]:

@@ -9,12 +9,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data.irp import Shot, WholeShots
-from models import find, load_network
+from models import SHIPPED, find, load_network
 from models.irp import IRP, LABEL, brighten
 from utils.device import autocast, choose_device, choose_precision, worker_processes
 from utils.progress import Progress
-
-SHIPPED_WEIGHTS = "irp"
 
 
 class Predictor(NamedTuple):
@@ -44,7 +42,7 @@ class Predictor(NamedTuple):
 
 def load(weights: Path | None, device: str, precision: str) -> Predictor:
     """The given network, or the shipped one."""
-    path = find(weights or SHIPPED_WEIGHTS)
+    path = find(weights or SHIPPED["potential"])
     chosen = choose_device(device)
     network = load_network(path, IRP).to(chosen)
     return Predictor(network, chosen, choose_precision(precision, chosen), path)

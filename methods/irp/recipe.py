@@ -19,7 +19,7 @@ from methods.common.recipe import (
     seconds_per_sample,
 )
 from methods.irp.config import TrainConfig
-from methods.irp.train import PotentialTask
+from methods.irp.train import PotentialTask, rate
 from models import build
 from utils.config import parse
 from utils.evaluation.tables import count_parameters
@@ -56,7 +56,7 @@ def recipe(config: TrainConfig) -> Recipe:
              config.auxiliary_weight else ""), PAPER, ("auxiliary_weight", "within")),
         optimizer_line(config, "adam", (0.9, 0.999), 1e-8),
         rate_line(f"{config.lr:g}, times {config.lr_gamma:g} after epochs {drops}, each time with "
-                  "a fresh optimiser", lambda step: _rate(config, step, per_epoch), steps,
+                  "a fresh optimiser", lambda step: rate(config, step, per_epoch), steps,
                   "lr_gamma", "milestones"),
         Line("batch", f"{config.batch_size} shots over all processes, which share batch norm; an "
              "epoch's last, smaller one is kept", PROGRAM, ("batch_size", "accumulate")),
@@ -81,8 +81,3 @@ def plan(config: TrainConfig) -> Plan:
     sample = seconds_per_sample(PotentialTask(small))
     work = float(task.steps * config.batch_size)
     return Plan(len(task.training_set), task.epoch, task.steps, work, sample)
-
-
-def _rate(config: TrainConfig, step: int, per_epoch: int) -> float:
-    passed = sum(step // per_epoch >= milestone for milestone in config.milestones)
-    return config.lr * config.lr_gamma**passed

@@ -94,11 +94,9 @@ class PotentialTask:
 
     def schedule(self, step: int) -> Phase:
         config = self.config
-        epoch = step // self.epoch
-        passed = [milestone for milestone in config.milestones if epoch >= milestone]
-        rate = config.lr * config.lr_gamma ** len(passed)
-        afresh = step % self.epoch == 0 and epoch in config.milestones
-        return Phase((rate,), config.batch_size, config.patch_size, reset_optimizer=afresh)
+        rates = (rate(config, step, self.epoch),)
+        afresh = step % self.epoch == 0 and step // self.epoch in config.milestones
+        return Phase(rates, config.batch_size, config.patch_size, reset_optimizer=afresh)
 
     def loader(self, phase: Phase, start: int) -> DataLoader:
         sampler = StepSampler(len(self.training_set), phase.batch_size, self.config.seed, 1, start)
@@ -159,6 +157,12 @@ class PredictorWithAuxiliaryHead(nn.Module):
         super().__init__()
         self.predictor = predictor
         self.auxiliary_head = nn.Linear(predictor.score[0].in_features, targets)
+
+
+def rate(config: TrainConfig, step: int, epoch: int) -> float:
+    """The learning rate at a step; `epoch` steps are an epoch."""
+    passed = [milestone for milestone in config.milestones if step // epoch >= milestone]
+    return config.lr * config.lr_gamma ** len(passed)
 
 
 def load_imagenet(network: IRP, source: str) -> None:

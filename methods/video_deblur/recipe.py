@@ -1,7 +1,6 @@
 """What a training of video_deblur does, for --explain and docs/recipes.md."""
 
 import dataclasses
-import math
 
 import torch
 
@@ -19,7 +18,7 @@ from methods.common.recipe import (
     with_batches_of_one,
 )
 from methods.video_deblur.config import TrainConfig
-from methods.video_deblur.train import VideoTask
+from methods.video_deblur.train import VideoTask, rate
 from models import build, choose
 from models.contracts import VideoNetwork
 from utils.config import parse
@@ -53,8 +52,8 @@ def recipe(config: TrainConfig) -> Recipe:
              ("patch_size",)),
         Line("loss", _loss(config), PAPER, ("loss",)),
         optimizer_line(config, "adam", (0.9, config.beta2), 1e-8),
-        rate_line(_rate_words(config, name), lambda step: _rate(config, step, per_epoch), steps,
-                  "flow_lr", "schedule", "lr_decay", "lr_gamma", "lr_min"),
+        rate_line(_rate_words(config, name), lambda step: rate(config, config.lr, step, per_epoch),
+                  steps, "flow_lr", "schedule", "lr_decay", "lr_gamma", "lr_min"),
         Line("batch", f"{config.batch_size} clips over all processes; an epoch's last, smaller "
              "one is kept", PROGRAM, ("batch_size", "accumulate")),
         Line("length", f"{config.epochs} epochs, each repeats the set as often as fits into 1000 "
@@ -104,10 +103,3 @@ def _rate_words(config: TrainConfig, network: str) -> str:
     if config.schedule == "cosine":
         return f"{words}, cosine to {config.lr_min:g}"
     return f"{words}, times {config.lr_gamma:g} every {config.lr_decay} epochs"
-
-
-def _rate(config: TrainConfig, step: int, per_epoch: int) -> float:
-    if config.schedule == "cosine":
-        factor = 0.5 * (1 + math.cos(math.pi * step / (config.epochs * per_epoch)))
-        return config.lr_min + factor * (config.lr - config.lr_min)
-    return config.lr * config.lr_gamma ** (step // per_epoch // config.lr_decay)

@@ -91,12 +91,8 @@ class VideoTask:
 
     def schedule(self, step: int) -> Phase:
         config = self.config
-        if config.schedule == "cosine":
-            factor = 0.5 * (1 + math.cos(math.pi * step / (config.epochs * self.steps_per_epoch)))
-        else:
-            factor = config.lr_gamma ** (step // self.steps_per_epoch // config.lr_decay)
-        floor = config.lr_min if config.schedule == "cosine" else 0.0
-        rates = tuple(floor + factor * (rate - floor) for rate in self.base_rates)
+        epoch = self.steps_per_epoch
+        rates = tuple(rate(config, first, step, epoch) for first in self.base_rates)
         if step < config.warm_start:
             return Phase(rates, config.warm_batch_size, config.patch_size)
         return Phase(rates, config.batch_size, config.patch_size, since=config.warm_start)
@@ -245,3 +241,11 @@ class VideoTask:
             return
         for warning in self.network.start_fresh({"flow": config.flow_weights}):
             print(f"warning: {warning}", file=sys.stderr)
+
+
+def rate(config: TrainConfig, first: float, step: int, epoch: int) -> float:
+    """The learning rate at a step of what starts with `first`; `epoch` steps are an epoch."""
+    if config.schedule == "cosine":
+        factor = 0.5 * (1 + math.cos(math.pi * step / (config.epochs * epoch)))
+        return config.lr_min + factor * (first - config.lr_min)
+    return first * config.lr_gamma ** (step // epoch // config.lr_decay)
