@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.config_files import ROOT, nearest
+from utils.config_files import ROOT
 from utils.download.table import how_to_get
 from utils.errors import UserError, reading
 from utils.files import below, write_text
 from utils.image import write_image
+from utils.names import nearest
 from utils.rounding import array_to_8bit
 from utils.schema import Mismatch, anything, fields, items, read_json, require, shown, text
 

@@ -12,6 +12,7 @@ from threading import current_thread, main_thread
 from typing import NamedTuple
 
 from utils.errors import UserError, in_one_line, out_of_memory
+from utils.names import nearest
 from utils.process import end_on_signals, fill_streams
 
 
@@ -138,8 +139,6 @@ def _run(command: str, arguments: list[str]) -> int:
         return 0
     name, *rest = arguments
     if name not in METHODS:
-        from utils.config_files import nearest
-
         suggestion = nearest(name, list(METHODS))
         raise UserError(f"unknown method {name!r}{suggestion} `python {command}.py` lists them")
     commands = METHODS[name].commands

@@ -1,6 +1,5 @@
 """Networks: tensors in, tensors out. `load` builds the one that a weights file says it is."""
 
-import difflib
 import os
 import re
 from collections import Counter
@@ -21,6 +20,7 @@ from torch.nn.modules.module import (
 
 from utils.checkpoint import PYTORCH_SUFFIXES, check_fit, load_state, load_strict, read_description
 from utils.errors import UserError, reading
+from utils.names import nearest, plain_name
 from utils.tensorflow_checkpoint import is_checkpoint
 
 # name in our weights' metadata -> (module, class)
@@ -115,14 +115,8 @@ def choose(model: str, kind: type[nn.Module], option: str = "model") -> tuple[st
     if plain_name(model) in plain:
         return plain[plain_name(model)]
     names = ", ".join(sizes(kind)) or ", ".join(known)
-    near = difflib.get_close_matches(model, list(known), 1, 0.6)
-    suggestion = f", did you mean {near[0]}?" if near else ":"
+    suggestion = nearest(model, list(known)) or ":"
     raise UserError(f"unknown {option} {model!r}{suggestion} choose from {names}")
-
-
-def plain_name(model: str) -> str:
-    """A model's name without case, hyphens and underscores."""
-    return model.lower().replace("-", "").replace("_", "")
 
 
 def _of_kind(kind: type[nn.Module]) -> Iterator[str]:

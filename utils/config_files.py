@@ -1,12 +1,12 @@
 """YAML files of options: one command's values out of a file that several commands share."""
 
 import dataclasses
-import difflib
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
 from utils.errors import UserError
+from utils.names import nearest, plain_name
 from utils.safe_yaml import read_yaml
 from utils.schema import shown
 
@@ -102,13 +102,9 @@ class YamlFiles:
             if not given or owner.name not in merged:
                 continue
             canonical = owner.metadata["canonical"]
-            if _plain(canonical(given[-1])) != _plain(canonical(str(merged[owner.name]))):
+            if plain_name(canonical(given[-1])) != plain_name(canonical(str(merged[owner.name]))):
                 for key in (name, *field.metadata["entries"]):
                     merged.pop(key, None)
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "")
 
 
 def aliases_of(config_class: type, command: str) -> dict[str, str]:
@@ -123,12 +119,6 @@ def values_given(option_name: str, arguments: list[str]) -> list[str]:
     return following + [
         word.removeprefix(name + "=") for word in arguments if word.startswith(name + "=")
     ]
-
-
-def nearest(word: str, words: list[str]) -> str:
-    """', did you mean X?' for a misspelt word, or nothing if no known word is like it."""
-    found = difflib.get_close_matches(word, words, 1, 0.6)
-    return f", did you mean {found[0]}?" if found else ""
 
 
 def _other_commands(config_class: type) -> list[list[str]]:

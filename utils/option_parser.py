@@ -9,9 +9,10 @@ from typing import Any, get_args, get_origin
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from utils.config_files import NEGATIVE, ROOT, aliases_of, nearest
+from utils.config_files import NEGATIVE, ROOT, aliases_of
 from utils.errors import UserError
 from utils.help import default_of, wanted
+from utils.names import nearest
 
 
 def make_parser(config_class: type, command: str, flags: Iterable[str]) -> ArgumentParser:

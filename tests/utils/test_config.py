@@ -8,8 +8,8 @@ import yaml
 from methods import METHODS
 from utils import config
 from utils.config import ROOT, aliases_of, option, parse, to_yaml
-from utils.config_files import nearest
 from utils.errors import UserError
+from utils.names import nearest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from utils.errors import UserError
+from utils.names import nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"weights": ROOT / "pretrain_models", "data": ROOT / "dataset"}
@@ -126,8 +127,6 @@ def find_entry(name: str) -> Entry | None:
 
 def named(name: str) -> Entry:
     """`find_entry`; raises UserError that suggests the nearest for an unknown name."""
-    from utils.config_files import nearest
-
     entry = find_entry(name)
     if entry is None:
         words = [*entries(), *(known.rpartition(".")[0] for known in entries())]
