@@ -1,5 +1,8 @@
 """Losses by name, one table for all methods: `--loss "1*L1+2*HEM"`."""
 
+import re
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -12,6 +15,7 @@ from losses.pixel import (
     negative_psnr,
     random_pixels,
 )
+from utils.errors import UserError
 
 LOSSES = {
     "L1": l1,
@@ -26,6 +30,22 @@ ADVERSARIAL = "ADV"
 RANDOM_FRACTION = 0.1  # of the pixels, which HEM adds to the hard ones
 
 
+def weighted_sum(text: str, known: Collection[str]) -> dict[str, float]:
+    """{"L1": 1.0, "HEM": 2.0} of "1*L1+2*HEM", the published way to write a loss; raises UserError
+    for a name that is not known.
+    """
+    weights = {}
+    for term in text.split("+"):
+        parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\*(\w+)\s*", term)
+        if parts is None or parts[2] not in known:
+            raise UserError(
+                f"can't read {term!r} in the loss {text!r}: write a sum of {', '.join(known)} "
+                f"like 1*{next(iter(known))}"
+            )
+        weights[parts[2]] = float(parts[1])
+    return weights
+
+
 def weighted_losses(
     weights: dict[str, float],
     restored: Tensor,
@@ -35,7 +55,7 @@ def weighted_losses(
 ) -> dict[str, Tensor]:
     """{name: weight * loss} of restored and sharp images [B,C,H,W], for the names of LOSSES.
 
-    weights: as losses.pixel.weighted_sum reads them. generators: one per sample, for HEM's random
+    weights: as weighted_sum reads them. generators: one per sample, for HEM's random
     pixels. psnr_floor: see negative_psnr.
     """
     restored = restored.float()

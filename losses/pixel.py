@@ -1,28 +1,7 @@
 """Losses on pixels: how far a restored image [B,C,H,W] lies from the sharp one."""
 
-import re
-from collections.abc import Collection
-
 import torch
 from torch import Tensor
-
-from utils.errors import UserError
-
-
-def weighted_sum(text: str, known: Collection[str]) -> dict[str, float]:
-    """{"L1": 1.0, "HEM": 2.0} of "1*L1+2*HEM", the published way to write a loss; raises UserError
-    for a name that is not known.
-    """
-    weights = {}
-    for term in text.split("+"):
-        parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\*(\w+)\s*", term)
-        if parts is None or parts[2] not in known:
-            raise UserError(
-                f"can't read {term!r} in the loss {text!r}: write a sum of {', '.join(known)} "
-                f"like 1*{next(iter(known))}"
-            )
-        weights[parts[2]] = float(parts[1])
-    return weights
 
 
 def l1(restored: Tensor, sharp: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from restoration.image import ImageRestorer
 from restoration.run import Job
 from restoration.video import VideoRestorer
 from utils.checkpoint import VERSION
-from utils.evaluation.scoring import sha256
+from utils.files import sha256
 from utils.resumable_writer import ResumableWriter
 from utils.side_by_side import SideBySide
 from utils.video import VideoFile

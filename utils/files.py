@@ -1,6 +1,7 @@
-"""Whole files or nothing, and names in the order a person counts."""
+"""Whole files or nothing, their hashes, and names in the order a person counts."""
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any
 from utils.errors import UserError
 
 MAX_BYTES = 2**32  # of a file that is read as a whole
+HASHED_BYTES = 1 << 20  # read at a time, as a video may be larger than the memory
 
 
 def read_regular(path: str | os.PathLike, maximum: int = MAX_BYTES) -> bytes:
@@ -126,6 +128,25 @@ def files_below(folder: Path) -> Iterator[Path]:
             links = filter(Path.is_symlink, (Path(root, name) for name in sorted(folders)))
             waiting.extend(links)
             yield from (Path(root, name) for name in names)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content; of a folder or the prefix of a TensorFlow checkpoint, of its files.
+
+    Several files are hashed one after the other, in the order of their names.
+    """
+    if path.is_file():
+        parts = [path]
+    elif path.is_dir():
+        parts = sorted(path.glob("*"))
+    else:
+        parts = sorted(path.parent.glob(f"{path.name}.*"))
+    digest = hashlib.sha256()
+    for part in parts:
+        with open(part, "rb") as file:
+            while block := file.read(HASHED_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:

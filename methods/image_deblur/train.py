@@ -29,8 +29,7 @@ from data.synthesis.kernels import load_kernels
 from data.synthesis.masks import find_masks
 from data.synthesis.pair import PairSettings
 from data.synthesised import Draw, PairMaker, SynthesisedPairs
-from losses import ADVERSARIAL, LOSSES, weighted_losses
-from losses.pixel import weighted_sum
+from losses import ADVERSARIAL, LOSSES, weighted_losses, weighted_sum
 from methods.common.validation import say_test_set
 from methods.image_deblur.config import TrainConfig
 from methods.image_deblur.names import chosen_model

@@ -15,12 +15,11 @@ from data.catalog import Video, detect_layout, find_videos
 from data.clips import ClipWindows, used_frames
 from data.exposures import ExposedVideos
 from data.mixture import Mixture
-from data.pictures import MovedPictures
+from data.moved_pictures import MovedPictures
 from data.pixel_cache import open_cache
 from data.realistic import realism_of
 from data.sample import sample_folder
-from losses import LOSSES, weighted_losses
-from losses.pixel import weighted_sum
+from losses import LOSSES, weighted_losses, weighted_sum
 from methods.common.validation import say_test_set
 from methods.video_deblur.config import TrainConfig
 from models import all_arguments, build, choose, load
@@ -62,11 +61,8 @@ class VideoTask:
         self._start()
         self.loss = weighted_sum(config.loss, LOSSES)
         frames = config.clip_frames or self.network.frames
-        if (
-            frames < self.network.frames
-            or frames > self.network.frames
-            and not (self.network.longer_clips)
-        ):
+        longest = math.inf if self.network.longer_clips else self.network.frames
+        if not self.network.frames <= frames <= longest:
             raise UserError(
                 f"--clip_frames {frames}: this network trains on {self.network.frames} frames; "
                 "CDVD-TSP takes more with --recurrent"

@@ -5,7 +5,7 @@ import torch
 from data.augment import crop_and_turn
 from data.catalog import find_videos
 from data.clips import ClipWindows
-from data.pictures import MovedPictures
+from data.moved_pictures import MovedPictures
 from utils.errors import UserError
 from utils.image import read_image, to_tensor, write_image
 

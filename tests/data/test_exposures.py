@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from data.catalog import find_videos
-from data.exposures import ExposedFrames, ExposedVideos, high_rate
+from data.exposures import ExposedFrames, ExposedVideos
+from data.high_rate import high_rate
 from data.mixture import Mixture
 from data.synthesis.camera import NO_RESPONSE, STANDARD
 from data.synthesis.exposure import mean_in_linear_light
@@ -19,7 +20,7 @@ FRAMES = 24
 @pytest.fixture
 def videos(tmp_path, monkeypatch):
     """A smooth texture that moves 3 px per frame to the right, and one that stands still."""
-    monkeypatch.setattr("data.exposures.STEP", 2)  # px: DIS sees a little more than 3 in parts
+    monkeypatch.setattr("data.high_rate.STEP", 2)  # px: DIS sees a little more than 3 in parts
     noise = np.random.default_rng(0).normal(size=(60, 200))
     squared_frequency = np.fft.fftfreq(60)[:, None] ** 2 + np.fft.fftfreq(200) ** 2
     texture = np.real(np.fft.ifft2(np.fft.fft2(noise) * np.exp(-80 * squared_frequency)))

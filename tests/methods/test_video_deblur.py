@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses.pixel import weighted_sum
+from losses import weighted_sum
 from methods.video_deblur import inference, test, train
 from methods.video_deblur.config import InferenceConfig, TrainConfig
 from methods.video_deblur.config import (

@@ -1,6 +1,5 @@
 """Scores of restored files by a named protocol, as scores.json, scores.csv and text."""
 
-import hashlib
 import json
 import math
 import os
@@ -24,13 +23,11 @@ from utils.evaluation.registration import (
     unaligned_psnr,
 )
 from utils.evaluation.tables import PublishedRow, RunRecord, format_figure, format_table
-from utils.files import natural_key, write_table, write_text
+from utils.files import natural_key, sha256, write_table, write_text
 from utils.image import in_8bit, is_image, read_8bit, read_image
 from utils.matlab import read_matlab
 from utils.progress import Progress
 from utils.report import MAX_PANELS, Example, spread, write_report
-
-HASHED_BYTES = 1 << 20  # read at a time, as a video may be larger than the memory
 
 
 @dataclass(frozen=True)
@@ -267,25 +264,6 @@ def check_paired(
             f"{folder} holds {len(extra)} images without ground truth in {sharp_dir}, the first "
             f"is {extra[0]}"
         )
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's content; of a folder or the prefix of a TensorFlow checkpoint, of its files.
-
-    Several files are hashed one after the other, in the order of their names.
-    """
-    if path.is_file():
-        parts = [path]
-    elif path.is_dir():
-        parts = sorted(path.glob("*"))
-    else:
-        parts = sorted(path.parent.glob(f"{path.name}.*"))
-    digest = hashlib.sha256()
-    for part in parts:
-        with open(part, "rb") as file:
-            while block := file.read(HASHED_BYTES):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _score(

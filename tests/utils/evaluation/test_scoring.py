@@ -7,8 +7,9 @@ import pytest
 
 from utils.config import ROOT
 from utils.errors import UserError
-from utils.evaluation.scoring import Triple, score_files, sha256
+from utils.evaluation.scoring import Triple, score_files
 from utils.evaluation.tables import PublishedRow, format_table, read_tables
+from utils.files import sha256
 from utils.image import write_image
 
 
