@@ -9,7 +9,6 @@ partition train, its validation videos val.
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 from data.catalog import images_in
 from data.sequences import FRAMES, collect_metadata
 from utils.errors import UserError
+from utils.files import atomic_folder
 from utils.image import read_image, write_image
 from utils.progress import Progress
 
@@ -62,11 +62,9 @@ def is_built(root: Path, splits: Sequence[str]) -> bool:
 
 def _write(root: Path, name: str, frames: Sequence[Path]) -> None:
     """One sequence, whole or not at all."""
-    root.mkdir(parents=True, exist_ok=True)
     total = sum(read_image(path).astype(np.uint32) for path in frames)
     blurry = np.floor(total / len(frames) + 0.5).astype(np.uint8)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".sequence.") as temporary:
-        folder = Path(temporary, name)
+    with atomic_folder(root / name) as folder:
         write_image(folder / "blur" / "0000.png", blurry)
         (folder / "sharp").mkdir()
         for number, path in enumerate(frames, 1):
@@ -75,5 +73,3 @@ def _write(root: Path, name: str, frames: Sequence[Path]) -> None:
                 os.link(path, target)
             except OSError:
                 shutil.copyfile(path, target)
-        shutil.rmtree(root / name, ignore_errors=True)
-        folder.rename(root / name)

@@ -4,6 +4,7 @@ They are made on first use from pictures that come with scikit-image.
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,24 +31,16 @@ SEQUENCE_BLUR = 14.0  # px
 
 
 def sample_folder() -> Path:
-    """dataset/sample with blur/VIDEO and gt/VIDEO.
+    """dataset/sample with blur/VIDEO and gt/VIDEO, written on the first call."""
+    return _made_once("sample", _write_clips)
 
-    Written on the first call, whole or not at all.
+
+def sample_sequences() -> Path:
+    """dataset/sample_sequences, HyperCUT's folder: a camera that moves over pictures.
+
+    Written on the first call.
     """
-    folder = ROOT / "dataset" / "sample"
-    if folder.exists():
-        return folder
-    folder.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample.") as temporary:
-        root = Path(temporary, folder.name)
-        for name, seed in PICTURES.items():
-            picture = np.float32(getattr(skimage.data, name)()) / 255
-            rng = np.random.default_rng(seed)
-            blurry, sharp = picture_clip(picture, FRAMES, BLUR, EXPOSURE, SIZE, rng)
-            names = [f"{index:05d}" for index in range(FRAMES)]
-            write_clip(root, name, zip(names, blurry, sharp))
-        _move_whole(root, folder)
-    return folder
+    return _made_once("sample_sequences", _write_sequences)
 
 
 def sample_pictures() -> Path:
@@ -61,40 +54,62 @@ def sample_pictures() -> Path:
 
 def pairs_or_sample(data_path: Path | None) -> Path:
     """The folder that is given, else that of the embedded clips."""
-    if data_path is None:
-        data_path = sample_folder()
-        print(f"no --data_path: the embedded sample {data_path}")
-    return data_path
+    return data_path or _announced(sample_folder())
 
 
 def pictures_or_sample(data_path: Path | None) -> Path:
     """The folder that is given, else the four sharp pictures."""
-    if data_path is None:
-        data_path = sample_pictures()
-        print(f"no --data_path: the embedded sample {data_path}")
-    return data_path
+    return data_path or _announced(sample_pictures())
 
 
-def sample_sequences() -> Path:
-    """dataset/sample_sequences, HyperCUT's folder: a camera that moves over pictures.
+def sequences_or_sample(
+    data_path: Path | None, dataset_name: str | None = None, metadata: Path | None = None
+) -> FrameSequences:
+    """data.sequences.find_sequences, and without anything given the embedded sample."""
+    if not (data_path or dataset_name or metadata):
+        data_path = _announced(sample_sequences())
+    return find_sequences(data_path, dataset_name, metadata)
 
-    Written on the first call, whole or not at all.
-    """
-    folder = ROOT / "dataset" / "sample_sequences"
+
+def _announced(folder: Path) -> Path:
+    print(f"no --data_path: the embedded sample {folder}")
+    return folder
+
+
+def _made_once(name: str, write: Callable[[Path], None]) -> Path:
+    """dataset/NAME, which write(folder) fills on the first call, whole or not at all."""
+    folder = ROOT / "dataset" / name
     if folder.exists():
         return folder
     folder.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample.") as temporary:
-        root = Path(temporary, folder.name)
-        for name in SEQUENCE_PICTURES:
-            for seed in range(SEQUENCES):
-                _write_sample_sequence(root, name, seed)
-        collect_metadata(root, SEQUENCE_PICTURES)
-        _move_whole(root, folder)
+        made = Path(temporary, name)
+        write(made)
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.exists():  # it does where another process has just made the same
+                raise
     return folder
 
 
-def _write_sample_sequence(root: Path, name: str, seed: int) -> None:
+def _write_clips(root: Path) -> None:
+    for name, seed in PICTURES.items():
+        picture = np.float32(getattr(skimage.data, name)()) / 255
+        rng = np.random.default_rng(seed)
+        blurry, sharp = picture_clip(picture, FRAMES, BLUR, EXPOSURE, SIZE, rng)
+        names = [f"{index:05d}" for index in range(FRAMES)]
+        write_clip(root, name, zip(names, blurry, sharp))
+
+
+def _write_sequences(root: Path) -> None:
+    for name in SEQUENCE_PICTURES:
+        for seed in range(SEQUENCES):
+            _write_sequence(root, name, seed)
+    collect_metadata(root, SEQUENCE_PICTURES)
+
+
+def _write_sequence(root: Path, name: str, seed: int) -> None:
     picture = STANDARD.linear(getattr(skimage.data, name)())
     camera = smooth_trajectory(np.random.default_rng(seed), 3, SEQUENCE_BLUR, turn=0.01)
     blurry, frames = Scene(picture, camera).expose(1, 1.0, SIZE, sequences.FRAMES)
@@ -104,22 +119,3 @@ def _write_sample_sequence(root: Path, name: str, seed: int) -> None:
         STANDARD.encoded(blurry),
         [STANDARD.encoded(frame) for frame in frames],
     )
-
-
-def sequences_or_sample(
-    data_path: Path | None, dataset_name: str | None = None, metadata: Path | None = None
-) -> FrameSequences:
-    """data.sequences.find_sequences, and without anything given the embedded sample."""
-    if not (data_path or dataset_name or metadata):
-        data_path = sample_sequences()
-        print(f"no --data_path: the embedded sample {data_path}")
-    return find_sequences(data_path, dataset_name, metadata)
-
-
-def _move_whole(made: Path, folder: Path) -> None:
-    """Give a whole sample its name; it is no error if another process has just made the same."""
-    try:
-        made.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise

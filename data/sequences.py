@@ -8,8 +8,6 @@ around a person. Paths are below the data set's folder.
 
 import json
 import pickle
-import shutil
-import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -21,7 +19,7 @@ import numpy as np
 from utils.config_files import ROOT
 from utils.download.table import how_to_get
 from utils.errors import UserError, reading
-from utils.files import below, write_text
+from utils.files import atomic_folder, below, write_text
 from utils.image import write_image
 from utils.names import nearest
 from utils.rounding import array_to_8bit
@@ -124,16 +122,10 @@ def find_sequences(
 
 def write_sequence(root: Path, name: str, blurry: np.ndarray, frames: list[np.ndarray]) -> None:
     """Write a blurry picture and its sharp frames [H,W,3] in [0,1] as root/NAME, all or none."""
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".sequence.") as temporary:
-        folder = Path(temporary, name)
-        files = {"blur/0000.png": blurry}
+    with atomic_folder(root / name) as folder:
+        write_image(folder / "blur" / "0000.png", array_to_8bit(blurry))
         for number, frame in enumerate(frames, 1):
-            files[f"sharp/0000_{number}.png"] = frame
-        for file, picture in files.items():
-            write_image(folder / file, array_to_8bit(picture))
-        shutil.rmtree(root / name, ignore_errors=True)
-        folder.rename(root / name)
+            write_image(folder / "sharp" / f"0000_{number}.png", array_to_8bit(frame))
 
 
 def collect_metadata(root: Path, partitions: dict[str, str] | None = None) -> None:

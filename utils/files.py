@@ -6,7 +6,9 @@ import io
 import os
 import re
 import secrets
+import shutil
 import stat
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,6 +65,17 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` to fill; it takes its place when the block ends well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        made = Path(temporary, folder.name)
+        yield made
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
