@@ -18,7 +18,7 @@ from data.synthesis.masks import MaskSource
 from data.synthesis.stack import RATIOS, Sensor, brightened, expose_picture, sense
 from utils.evaluation.metrics import ssim
 from utils.evaluation.protocols import PROTOCOLS
-from utils.image import read_image, to_8bit, to_tensor
+from utils.image import in_8bit, read_image, to_8bit, to_tensor
 
 
 class Scene(NamedTuple):
@@ -74,9 +74,7 @@ class SceneDraw:
         masks = masks[:, rows, columns]
         masks = masks[masks.any((1, 2))]
         extents, paths = self._motion(len(masks), rng)
-        pixels = picture
-        if picture.dtype != np.uint8:
-            pixels = np.uint8(np.round(picture / 257))
+        pixels = in_8bit(picture)
         metadata = {"extent_px": extents, "objects": len(masks), "top": top, "left": left}
         return Scene(
             pixels[margin : margin + height, margin : margin + width],

@@ -1,4 +1,4 @@
-"""Training patches from pairs of pictures on disk, and how they are varied."""
+"""Training patches of pairs on disk, or of sharp pictures and Gaussians, and how they vary."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.augment import Patch, crop_and_turn, draw_patch, jpeg_compressed
+from data.augment import Patch, crop_and_turn, draw_patch
+from data.compression import jpeg
 from data.photo_catalog import Picture, find_sharp
 from data.pixel_file import PixelCache
 from utils.errors import UserError
@@ -179,7 +180,7 @@ class NoBlurPairs(Dataset):
 
     def _kept(self, tile: np.ndarray) -> Tensor:
         """A tile after its JPEG file, resized."""
-        kept = jpeg_compressed(np.ascontiguousarray(tile[..., ::-1]), JPEG_QUALITY)[..., ::-1]
+        kept = jpeg(tile, JPEG_QUALITY)
         return to_tensor(cv2.resize(kept, (self.size, self.size), interpolation=cv2.INTER_LINEAR))
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from data.augment import crop_and_turn
@@ -15,7 +14,7 @@ from data.photo_catalog import find_sharp
 from data.synthesis.pair import to_file
 from data.synthesis.realism import Realism, developed_pair, side_needed
 from utils.errors import UserError
-from utils.image import in_8bit, read_image
+from utils.image import in_8bit, read_image, to_tensor
 
 JPEG_OFFSET = 16  # px more than a patch, so that the blocks of JPEG begin anywhere
 
@@ -57,15 +56,14 @@ class RealisticPairs(Dataset):
         blurry = to_file(pair.blurry)
         if not pair.clean:
             blurry = compressed(rng, blurry, self.realism)
-        images = [_tensor(blurry), _tensor(to_file(pair.sharp))]
+        images = [to_tensor(blurry), to_tensor(to_file(pair.sharp))]
         blurry, sharp = self.vary(images, self.size, rng)
         return {"blurry": blurry, "sharp": sharp, "name": path.stem}
 
     def _part(self, rng: np.random.Generator, path: Path, size: int) -> np.ndarray:
         """A random square part of a picture for a pair of `size` px, enlarged."""
         side = side_needed(size)
-        picture = read_image(path)
-        picture = in_8bit(picture)
+        picture = in_8bit(read_image(path))
         shortest = min(picture.shape[:2])
         factor = math.exp(rng.uniform(*np.log(self.zoom)))
         source = round(side / factor)  # before it is enlarged
@@ -109,8 +107,3 @@ def compressed_clip(rng: np.random.Generator, clip: np.ndarray, realism: Realism
         quality = int(rng.integers(low, high + 1))
         pixels = np.stack([jpeg(frame, quality) for frame in pixels])
     return pixels.astype(np.float32) / 255
-
-
-def _tensor(pixels: np.ndarray) -> torch.Tensor:
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return torch.from_numpy(planes).float() / 255

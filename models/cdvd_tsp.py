@@ -45,9 +45,9 @@ class CDVDTSP(VideoNetwork):
     (published) or "naf": NAFNet with `blocks` blocks at its bottom, which predicts a correction of
     the centre frame whatever kernel_size, global_skip and gate say; coarse_blocks: of a level below
     that bottom, blend: the aligned neighbours may be added as they are (both: see AlignedNAFNet).
-    prior: without it ones stand in
-    its place (the paper's ablation). recurrent: the reconstruction also sees its own result for the
-    previous frame, aligned; clips may then be longer than 2T+1 frames.
+    prior: without it ones stand in its place (the paper's ablation). recurrent: the reconstruction
+    also sees its own result for the previous frame, aligned; clips may then be longer than 2T+1
+    frames.
     """
 
     def __init__(

@@ -127,14 +127,9 @@ def _measured(network: BlurLength, image: Tensor, level: int) -> _Level:
         parts.append(torch.stack((lengths, spread), 1)[..., rows, :])
     length, spread = torch.cat(parts, -2).split(1, 1)  # [1,1,h,w]
     weights = torch.exp(-2 * spread)
-    smooth = F.avg_pool2d(
-        torch.cat((length * weights, weights), 1),
-        SMOOTHING,
-        1,
-        SMOOTHING // 2,
-        count_include_pad=False,
-    )
-    whole = torch.cat((length * weights, weights), 1).mean((2, 3), keepdim=True)
+    sums = torch.cat((length * weights, weights), 1)
+    smooth = F.avg_pool2d(sums, SMOOTHING, 1, SMOOTHING // 2, count_include_pad=False)
+    whole = sums.mean((2, 3), keepdim=True)
     weighted, total = (smooth + PRIOR * whole).split(1, 1)
     lengths = (weighted / total).clamp(min=0) + level
     return _Level(lengths, total)

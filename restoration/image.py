@@ -169,11 +169,11 @@ class ImageRestorer:
     def _plan(self, image: Tensor) -> Plan:
         """How an image [3,H,W] is restored."""
         size = tuple(image.shape[-2:])
-        if self.scale != "auto" and not self.only_blurry:
-            return fixed_plan(self.scale, size)
-        blur = measure(image)
-        plan = fixed_plan(self.scale, size) if self.scale != "auto" else None
-        plan = plan or auto_plan(blur, size, self.tuned)
+        blur = measure(image) if self.scale == "auto" or self.only_blurry else None
+        if self.scale == "auto":
+            plan = auto_plan(blur, size, self.tuned)
+        else:
+            plan = fixed_plan(self.scale, size)
         return only_blurry(plan, blur) if self.only_blurry else plan
 
     def _residual(

@@ -1,1 +1,1 @@
-"""CDVD-TSP: cascaded video deblurring with a temporal sharpness prior; see README.md."""
+"""Video deblurring with CDVD-TSP or Shift-Net; see README.md."""

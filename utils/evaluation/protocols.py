@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from utils.evaluation.metrics import psnr, ssim, ssim3d, ssim_volume
-from utils.image import to_8bit
+from utils.image import in_8bit, to_8bit
 
 _SSIMS = {"ssim": ssim, "ssim3d": ssim3d, "ssim_volume": ssim_volume}
 _OF_PSNR_VALUES = ("ssim_volume",)  # the others compare 8-bit values
@@ -91,9 +91,7 @@ class Protocol:
 def _pixels(image: Tensor | np.ndarray) -> np.ndarray:
     if isinstance(image, Tensor):
         return to_8bit(image)
-    if image.dtype == np.uint8:
-        return image
-    return np.round(image / 257).astype(np.uint8)  # 16 bits
+    return in_8bit(image)
 
 
 def _floats(image: Tensor | np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ LONGEST_CLIP_S = 100_000
 
 
 class Limits(Protocol):
-    """The options of the page that limit uploads; see app.py: AppConfig."""
+    """The options of the page that limit uploads; see utils/web/config.py."""
 
     photo_megapixels: float
     burst: int
