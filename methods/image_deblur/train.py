@@ -11,28 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from data.catalog import find_videos
-from data.exposures import ExposedFrames
-from data.mixture import Mixture
-from data.pairs import FolderPairs, NoBlurPairs, Variation
-from data.photo_catalog import Picture, find_pairs, find_pictures, find_sharp
-from data.picture_names import held_out_in, pairs_line, sharp_line
-from data.pixel_cache import open_cache
-from data.pixel_file import PixelCache
-from data.realistic import RealisticPairs, realism_of
-from data.sample import sample_folder
-from data.shards import ShardedPairs
-from data.synthesis.camera import gamma_response
-from data.synthesis.kernels import load_kernels
-from data.synthesis.masks import find_masks
-from data.synthesis.pair import PairSettings
-from data.synthesised import Draw, PairMaker, SynthesisedPairs
+from data.photo_catalog import Picture
 from losses import ADVERSARIAL, LOSSES, weighted_losses, weighted_sum
 from methods.common.validation import say_test_set
 from methods.image_deblur.config import TrainConfig
 from methods.image_deblur.names import chosen_model
+from methods.image_deblur.training_data import TrainingData, validation_pairs
 from models import SHIPPED, build, load, load_network
 from models.contracts import ImageNetwork
 from models.deep_deblur import Discriminator
@@ -45,7 +31,6 @@ from utils.device import choose_device, choose_precision
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
 from utils.image import read_image, to_8bit, to_tensor
-from utils.report import spread
 from utils.sampling import StepSampler, endless_loader
 from utils.training import Limits, Phase, Validation, train
 
@@ -80,18 +65,18 @@ class DeblurTask:
         self.network = self.restorer
         if ADVERSARIAL in self.loss:
             self.network = AdversarialPair(self.restorer)
-        self.cache: PixelCache | None = None
         self.phases = parse_phases(config)
         _check(config, self.restorer, self.phases)
         sizes = {size for size, _, _ in self.phases}
-        self.sets = {size: self._with_videos(self._training_set(size), size) for size in sizes}
+        data = TrainingData(config)
+        self.sets = {size: data.patches(size) for size in sizes}
         if distributed.is_main():
-            print(material_line(config))
+            print(data.line())
         length = len(next(iter(self.sets.values())))
         self.epoch = self._sampler(length, config.batch_size).steps_per_epoch
         self.steps = config.epochs * self.epoch or config.steps
         self.steps_per_epoch = config.val_every or self.epoch
-        self.validation_set = _validation_pairs(config)
+        self.validation_set = validation_pairs(config)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
         self.optimizer = optimizer(
             self.network.parameters(),
@@ -202,76 +187,6 @@ class DeblurTask:
     def export(self, path: Path) -> None:
         save_weights(path, self.restorer, self.name, self.arguments, "image_deblur")
 
-    def _training_set(self, size: int) -> Dataset:
-        config = self.config
-        path = config.data_path or sample_folder()
-        vary = Variation(
-            **{name: name in config.augment for name in ("mirror", "turn", "colour", "noise")}
-        )
-        source = source_of(path) if config.source == "auto" else config.source
-        if config.cached != "none" and source != "pairs":
-            raise UserError(
-                f"--cached {config.cached} is for --source pairs, {path} is read as {source}: "
-                "leave it out"
-            )
-        if source == "shards":
-            return ShardedPairs(path, size, config.seed, vary)
-        if source == "no_blur":
-            return NoBlurPairs(path, size, config.seed, vary)
-        if source == "pairs":
-            found = find_pairs(path, config.blur_folder, need_sharp=True, training=True)
-            pictures = found.pictures
-            if self.cache is None:  # one for the patches of all sizes
-                files = [path for pair in pictures for path in (pair.blurry, pair.sharp)]
-                self.cache = open_cache(files, config.cache_path, config.cached)
-            tiles = (config.tile_size, config.tile_step)
-            return FolderPairs(
-                pictures, size, config.seed, vary, *tiles, self.cache, config.crop_size
-            )
-        if source == "realistic":
-            realism = realism_of(config.realism)
-            return RealisticPairs(path, size, realism, config.seed, vary, tuple(config.zoom))
-        draw = Draw(
-            size=config.kernel_size,
-            kernels=load_kernels(config.kernel_path, config.kernel_size)
-            if config.kernel_path
-            else None,
-            strong=config.strong,
-            mild=config.mild,
-            srgb_fraction=config.srgb_fraction,
-        )
-        settings = PairSettings(
-            gamma_response(config.gamma), illumination=3.0 if config.augment_illumination else 1.0
-        )
-        maker = PairMaker(
-            path,
-            find_masks(config.mask_path, config.mask_kind),
-            draw,
-            settings,
-            config.seed,
-            training=True,
-        )
-        return SynthesisedPairs(
-            maker, size, config.noise_fraction, config.jpeg_fraction, vary, tuple(config.zoom)
-        )
-
-    def _with_videos(self, pairs: Dataset, size: int) -> Dataset:
-        config = self.config
-        if not config.video_path:
-            return pairs
-        videos = find_videos(config.video_path, "frames").videos
-        realism = realism_of(config.realism) if config.source == "realistic" else None
-        exposed = ExposedFrames(
-            videos,
-            size,
-            config.seed,
-            config.cache_path,
-            config.max_frames,
-            config.srgb_fraction,
-            realism,
-        )
-        return Mixture(pairs, exposed, config.video_fraction, config.seed)
-
 
 class AdversarialPair(nn.Module):
     """A network and the discriminator it is trained against (Nah et al., CVPR 2017).
@@ -304,49 +219,6 @@ def _guiding_irp(config: TrainConfig, name: str) -> IRP:
     if name != "nafnet":
         raise UserError(f"--condition irp guides a NAFNet, not {config.model}")
     return load_network(config.irp_weights or SHIPPED["potential"], IRP)
-
-
-def _validation_pairs(config: TrainConfig) -> list[Picture]:
-    if not config.val_path:
-        return []
-    pictures = find_pairs(config.val_path, config.blur_folder, need_sharp=True).pictures
-    if any(picture.sharp.is_dir() or picture.sharp.suffix == ".mat" for picture in pictures):
-        raise UserError(
-            f"{config.val_path} has several ground truths per picture (Koehler): validate on "
-            "other pairs"
-        )
-    return spread(pictures, config.val_pictures or len(pictures))
-
-
-def source_of(path: Path) -> str:
-    """What a folder of training data holds: shards, pairs, or sharp pictures alone."""
-    if path.is_dir() and any(path.glob("*.tar")):
-        return "shards"
-    if any(picture.sharp for picture in find_pairs(path).pictures):
-        return "pairs"
-    find_sharp(path)  # blurry pictures alone are refused
-    return "pictures"
-
-
-def material_line(config: TrainConfig) -> str:
-    """What the training data are read as, and what of them is left out."""
-    path = config.data_path or sample_folder()
-    source = source_of(path) if config.source == "auto" else config.source
-    if source == "shards":
-        return f"training on pairs in shards in {path}"
-    if source == "pairs":
-        pairs = find_pairs(path, config.blur_folder, need_sharp=True, training=True).pictures
-        used = [picture.blurry for picture in pairs]
-        line = pairs_line(used, [picture.sharp for picture in pairs])
-    else:
-        used = find_sharp(path, training=True)
-        line = sharp_line(used, path)
-    if not path.is_dir() or held_out_in(used[:1], path):
-        return f"training on {line}"
-    left_out = held_out_in(find_pictures(path), path)
-    folders = sorted({f"{file.relative_to(path).parts[0]}/" for file in left_out})
-    remark = f"; {len(left_out):,} pictures in {', '.join(folders)} are left out"
-    return f"training on {line}{remark if left_out else ''}"
 
 
 def _check(config: TrainConfig, network: nn.Module, phases: list[tuple[int, int, int]]) -> None:

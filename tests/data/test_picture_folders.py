@@ -9,7 +9,7 @@ from data.photo_catalog import find_pairs, find_pictures, find_sharp
 from data.picture_names import held_out_in, of_training, sharp_line
 from data.synthesis.kernels import load_kernels
 from methods.image_deblur.config import TrainConfig
-from methods.image_deblur.train import material_line
+from methods.image_deblur.training_data import TrainingData
 from utils.config import parse
 from utils.errors import UserError
 from utils.files import files_below
@@ -110,13 +110,15 @@ def test_a_line_says_what_is_trained_on(tmp_path):
         tmp_path / "whole",
         *(f"{part}/{kind}/0.png" for part in ("train", "test") for kind in ("input", "target")),
     )
-    assert material_line(config(whole)) == (
+    assert TrainingData(config(whole)).line() == (
         "training on 1 pairs: input/ beside target/; 2 pictures in test/ are left out"
     )
     crops = pictures(tmp_path / "crops", "blur_crops/0.png", "sharp_crops/0.png")
-    assert material_line(config(crops)) == "training on 1 pairs: blur_crops/ beside sharp_crops/"
+    assert (
+        TrainingData(config(crops)).line() == "training on 1 pairs: blur_crops/ beside sharp_crops/"
+    )
     others = pictures(tmp_path / "others", "A/0.png", "B/0.png")
-    line = material_line(config(others))
+    line = TrainingData(config(others)).line()
     assert "2 sharp pictures, which are blurred for training" in line and "A/, B/;" in line
     many = [tmp_path / f"{folder}/0.png" for folder in "abcd"]
     assert "4 sharp pictures" in sharp_line(many, tmp_path)

@@ -10,6 +10,7 @@ from losses.pixel import fft_l1
 from methods.image_deblur import inference, train
 from methods.image_deblur.config import InferenceConfig, TrainConfig
 from methods.image_deblur.names import MODELS, chosen_model
+from methods.image_deblur.training_data import source_of
 from models import build, load
 from utils.checkpoint import save_weights
 from utils.config import parse
@@ -278,14 +279,14 @@ def test_fourier_loss_by_hand():
 
 
 def test_sources_are_told_apart(tmp_path, pairs):
-    assert train.source_of(pairs) == "pairs"
+    assert source_of(pairs) == "pairs"
     write_image(
         tmp_path / "sharp_only/a.png",
         np.random.default_rng(0).integers(0, 256, (200, 220, 3), dtype=np.uint8),
     )
-    assert train.source_of(tmp_path / "sharp_only") == "pictures"
+    assert source_of(tmp_path / "sharp_only") == "pictures"
     (tmp_path / "sharp_only" / "0.tar").touch()
-    assert train.source_of(tmp_path / "sharp_only") == "shards"
+    assert source_of(tmp_path / "sharp_only") == "shards"
     words = [
         "--config",
         "sbdd",
@@ -331,7 +332,7 @@ def test_a_share_of_the_pairs_are_exposures_over_videos(
 def test_blurry_pictures_are_never_taken_for_sharp(tmp_path, pairs):
     write_image(tmp_path / "mine/blurry/a.png", np.zeros((200, 200, 3), np.uint8))
     with pytest.raises(UserError, match="holds blurry pictures alone"):
-        train.source_of(tmp_path / "mine")
+        source_of(tmp_path / "mine")
     assert {path.parent.name for path in NoBlurPairs(pairs, 128, 1, Variation()).pictures} == {
         "target"
     }
