@@ -28,7 +28,7 @@ from restoration.scale import (
     parse_scale,
     shrunk,
 )
-from restoration.shots import Shot, decide_scale, shots
+from restoration.segments import Segment, decide_scale, segments
 from restoration.transfer import Upload, downloaded
 from utils.device import (
     available_memory,
@@ -46,7 +46,7 @@ from utils.tiling import pad_to_multiple
 class VideoRestorer:
     """A video network on its device; dtype: what it computes in.
 
-    scale: auto, mean, or a number, see restoration/scale.py and shots.py; tuned, strength: as of
+    scale: auto, mean, or a number, see restoration/scale.py and segments.py; tuned, strength: as of
     ImageRestorer. only_blurry: frames that are hardly blurred stay as they are. guard: so do frames
     whose result went astray (restoration/guard.py), counted in `fallbacks`.
     """
@@ -168,7 +168,7 @@ class VideoRestorer:
 
         lost = 0 if ends else self.network.lost
         if self.scale != 1:
-            restored = _without_ends(self._stream_shots(remembered(), skip), lost, lost)
+            restored = _without_ends(self._stream_segments(remembered(), skip), lost, lost)
         elif skip:
             restored = self._stream_from(remembered(), skip, self._stream_whole)
         else:
@@ -205,30 +205,32 @@ class VideoRestorer:
         results = stream(itertools.islice(frames, start, None))
         return itertools.islice(results, skip - start, None)
 
-    def _stream_shots(self, frames: Iterable[Tensor], skip: int = 0) -> Iterator[Tensor]:
-        """Restored frames at the scale of their shot, changes blended, but the first ones."""
+    def _stream_segments(self, frames: Iterable[Tensor], skip: int = 0) -> Iterator[Tensor]:
+        """Restored frames at the scale of their segment, changes blended, but the first ones."""
         if self.scale == "auto":
-            found = shots(frames, partial(decide_scale, tuned=self.tuned))
+            found = segments(frames, partial(decide_scale, tuned=self.tuned))
         else:
-            found = [Shot(self.scale, iter(frames), math.inf)]
-        # results of the shot before for the first frames of this one, by their index in this one
+            found = [Segment(self.scale, iter(frames), math.inf)]
+        # results of the segment before for the first frames of this one, by their index in this one
         older: dict[int, Tensor] = {}
-        for shot in found:
+        for segment in found:
             newer: dict[int, Tensor] = {}
             overlap = max(older, default=-1) + 1
-            restored = self._stream_from(shot.frames, skip, partial(self._stream_shot, shot.scale))
+            restored = self._stream_from(
+                segment.frames, skip, partial(self._stream_segment, segment.scale)
+            )
             for index, frame in enumerate(restored, skip):
-                if index >= shot.length:
-                    newer[index - shot.length] = frame
+                if index >= segment.length:
+                    newer[index - segment.length] = frame
                     continue
                 if index < overlap:
                     frame = torch.lerp(older[index], frame, (index + 1) / (overlap + 1))
                 yield frame
             older = newer
-            skip -= int(min(shot.length, skip))
+            skip -= int(min(segment.length, skip))
 
-    def _stream_shot(self, scale: float | str, frames: Iterator[Tensor]) -> Iterator[Tensor]:
-        """The restored frames of a shot, the overlap with the next one included."""
+    def _stream_segment(self, scale: float | str, frames: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The restored frames of a segment, the overlap with the next one included."""
         first = next(frames, None)
         if first is None:
             return

@@ -375,7 +375,7 @@ def _parts(
     if pieces == 1:
         return [(video, None) for video in videos]
     windows = job.protocol and PROTOCOLS[job.protocol].windows
-    local = restorer.network.is_local and restorer.scale == 1  # others see whole shots
+    local = restorer.network.is_local and restorer.scale == 1  # others see whole segments
     if not local or windows or any(video.file for video in videos):
         print(
             "note: there are more processes than videos, and some have nothing to do: only folders "

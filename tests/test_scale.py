@@ -18,7 +18,7 @@ from models.contracts import ImageNetwork, VideoNetwork
 from restoration import ImageRestorer, VideoRestorer
 from restoration.blur import BlurMap, colour_noise, measure
 from restoration.scale import auto_plan, enlarged, fixed_plan, parse_scale, shrunk
-from restoration.shots import Shot, shots
+from restoration.segments import Segment, segments
 from utils.errors import UserError
 from utils.evaluation.protocols import PROTOCOLS
 from utils.evaluation.tables import AS_PUBLISHED, PublishedRow, RunRecord
@@ -311,31 +311,31 @@ def flat(values: list[float]) -> list[Tensor]:
     return [torch.full((3, 40, 40), value) for value in values]
 
 
-def consumed(found: list[Shot]) -> list[tuple[float, int, int]]:
-    """(scale, frames of its own, frames handed out) of every shot."""
+def consumed(found: list[Segment]) -> list[tuple[float, int, int]]:
+    """(scale, frames of its own, frames handed out) of every segment."""
     rows = []
-    for shot in found:
-        count = len(list(shot.frames))
-        rows.append((shot.scale, shot.length, count))
+    for segment in found:
+        count = len(list(segment.frames))
+        rows.append((segment.scale, segment.length, count))
     return rows
 
 
-def test_a_shot_keeps_its_scale_until_a_lasting_change():
+def test_a_segment_keeps_its_scale_until_a_lasting_change():
     by_light = {0.2: 1.0, 0.25: 2**-0.5, 0.3: 0.5}
 
     def decide(block: list[Tensor]) -> float:
         return by_light[round(float(block[0].mean()), 2)]
 
     frames = flat([0.2] * 8 + [0.25] * 8 + [0.3] * 8 + [0.2] * 3)
-    assert consumed(shots(frames, decide)) == [(1.0, 16, 24), (0.5, 8, 11), (1.0, 3, 3)]
-    assert consumed(shots([], decide)) == []
+    assert consumed(segments(frames, decide)) == [(1.0, 16, 24), (0.5, 8, 11), (1.0, 3, 3)]
+    assert consumed(segments([], decide)) == []
 
 
 def test_a_change_of_scale_is_blended(monkeypatch):
-    """Each frame is a mixture of both shots' results, from one to the other."""
+    """Each frame is a mixture of both segments' results, from one to the other."""
 
     class Scaled(VideoRestorer):
-        def _stream_shot(self, scale: float, frames: Iterator[Tensor]):
+        def _stream_segment(self, scale: float, frames: Iterator[Tensor]):
             for frame in frames:
                 yield torch.full_like(frame, scale)
 

@@ -1,7 +1,7 @@
-"""At which scale each shot of a video is restored.
+"""At which scale each segment of a video is restored.
 
-A video network sees whole clips, so the frames of a shot have one scale. It is decided in blocks of
-frames read ahead; within a scene it changes only where the blur became twice as long or half as
+A video network sees whole clips, so the frames of a segment have one scale. It is decided in blocks
+of frames read ahead; within a scene it changes only where the blur became twice as long or half as
 long. The results on both sides of a change are blended.
 """
 
@@ -20,16 +20,16 @@ BLOCK = 8  # frames that are decided on together, and over which a change is ble
 MEASURED = 3  # frames of a block whose blur is measured
 AIM = 13.0  # px that longer blur is shrunk to
 STEPS_PER_OCTAVE = 2  # of the scales
-LASTING = 2  # steps by which the scale of a block must differ to change within a shot
+LASTING = 2  # steps by which the scale of a block must differ to change within a segment
 
 Decision = Callable[[list[Tensor]], float]
 
 
 @dataclass
-class Shot:
+class Segment:
     """Frames [3,H,W] that are restored at one scale.
 
-    length: how many of the frames handed out so far are the shot's own; behind them come those of
+    length: how many of the frames handed out so far are its own; behind them come those of
     the next block, over which the change is blended.
     """
 
@@ -38,13 +38,13 @@ class Shot:
     length: float = 0
 
 
-def shots(frames: Iterable[Tensor], decide: Decision) -> Iterator[Shot]:
-    """The shots of a scene; each must be consumed before the next is asked for."""
+def segments(frames: Iterable[Tensor], decide: Decision) -> Iterator[Segment]:
+    """The segments of a scene; each must be consumed before the next is asked for."""
     blocks = _Blocks(frames, decide)
     while blocks.following:
-        shot = Shot(blocks.following[0], iter(()))
-        shot.frames = blocks.of(shot)
-        yield shot
+        segment = Segment(blocks.following[0], iter(()))
+        segment.frames = blocks.of(segment)
+        yield segment
 
 
 class _Blocks:
@@ -56,18 +56,18 @@ class _Blocks:
         self.following: tuple[float, list[Tensor]] | None = None
         self._advance(None)
 
-    def of(self, shot: Shot) -> Iterator[Tensor]:
-        """The frames of a shot that begins with the block that follows."""
-        while self.following and self.following[0] == shot.scale:
+    def of(self, segment: Segment) -> Iterator[Tensor]:
+        """The frames of a segment that begins with the block that follows."""
+        while self.following and self.following[0] == segment.scale:
             _, frames = self.following
-            shot.length += len(frames)
-            self._advance(shot.scale)
+            segment.length += len(frames)
+            self._advance(segment.scale)
             yield from frames
         if self.following:
             yield from self.following[1]
 
     def _advance(self, scale: float | None) -> None:
-        """Read the next block; scale: of the shot that it may belong to."""
+        """Read the next block; scale: of the segment that it may belong to."""
         block = list(itertools.islice(self.frames, BLOCK))
         if not block:
             self.following = None
