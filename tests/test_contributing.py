@@ -91,10 +91,12 @@ def test_the_photo_network_of_the_document(checkout, pairs, tmp_path):
     model = ["--model", "tinyimage-16", "--data_path", pairs]
     said = run(
         checkout,
+        ["train.py", "image_deblur", *model, *few, "--explain"],
         ["train.py", "image_deblur", *model, *few],
         ["test.py", "image_deblur", *restore, tmp_path / "whole"],
         ["inference.py", "image_deblur", *restore, *tiled],
     )
+    assert "[paper] none is named for this network" in " ".join(said.split())
     assert "FFT" in said, "the recipe's loss"
     assert min(gains(tmp_path / "whole")) > 1
     whole = read_image(tmp_path / "whole/0.png").astype(int)
@@ -111,12 +113,15 @@ def test_the_video_network_of_the_document(checkout, tmp_path):
     weights = ["--weights", tmp_path / "run", "--data_path"]
     scored = ["--border", "--output_dir", tmp_path / "scored"]
     streamed = ["--output_dir", tmp_path / "streamed", *AS_SCORED]
-    run(
+    train = ["train.py", "video_deblur", "--model", "TinyVideo", "--data_path", root, *few]
+    said = run(
         checkout,
-        ["train.py", "video_deblur", "--model", "TinyVideo", "--data_path", root, *few],
+        [*train, "--explain"],
+        train,
         ["test.py", "video_deblur", *weights, root, *scored],
         ["inference.py", "cdvd_tsp", *weights, root / "blur/a", *streamed],
     )
+    assert "[paper] none is named for this network" in " ".join(said.split())
     assert len(gains(tmp_path / "scored")) == 14 and min(gains(tmp_path / "scored")) > 1
     for index in range(7):
         ours = read_image(tmp_path / f"streamed/a/{index:05d}.png")

@@ -4,7 +4,7 @@ import torch
 
 from methods.blur2vid.config import TrainConfig
 from methods.blur2vid.train import UnfoldTask
-from methods.common.recipe import OURS, PAPER, Line, Plan, Recipe
+from methods.common.recipe import OURS, PAPER, UNNAMED, Line, Plan, Recipe
 from methods.common.sequence_recipe import SOURCES, sequence_lines, sequence_plan
 from models import build, choose
 from models.contracts import SequenceNetwork
@@ -30,7 +30,9 @@ def recipe(config: TrainConfig) -> Recipe:
     parameters = count_parameters(network)
     lines = [
         Line("network", f"{config.backbone}, {parameters:,} parameters", PAPER, ("network",)),
-        Line("initialisation", str(config.weights or _STARTS[name]), OURS, ("weights",)),
+        Line(
+            "initialisation", str(config.weights or _STARTS.get(name, UNNAMED)), OURS, ("weights",)
+        ),
         Line("loss", _loss(config, name), PAPER, ("loss_type", "alpha", "flow_weight")),
         *sequence_lines(config, "pPSNR of the outer frames"),
     ]

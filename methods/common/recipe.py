@@ -15,6 +15,7 @@ COPIES = 8  # of the weights: two checkpoints with two moments each, two files f
 PAPER = "paper"
 PROGRAM = "program"
 OURS = "ours"
+UNNAMED = "none is named for this network"  # a paper, a program or how it is initialised
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from methods.common.recipe import (
     OURS,
     PAPER,
     PROGRAM,
+    UNNAMED,
     Line,
     Plan,
     Recipe,
@@ -34,29 +35,29 @@ GOPRO_PAIRS = 2103  # of 1280x720
 GOPRO_TILES = 8  # of 512 px every 256 px in such a picture
 # network -> (how its weights start, paper, program)
 _ABOUT = {
-    "SRN": (
+    "srn": (
         "Xavier uniform, biases 0; lstm's gates: normal of deviation 0.001, cut at two",
         "Tao et al., CVPR 2018, arXiv 1802.01770",
         "github.com/jiangsutx/SRN-Deblur (TensorFlow 1)",
     ),
-    "DeepDeblur": (
+    "deep_deblur": (
         "PyTorch's default",
         "Nah et al., CVPR 2017, arXiv 1612.02177",
         "github.com/SeungjunNah/DeepDeblur-PyTorch",
     ),
-    "NoBlur": ("Xavier uniform, biases 0, as Keras", "survey slides", "the slides' Keras program"),
-    "LightDehaze": ("PyTorch's default", "survey slides", "none: the recipe is ours"),
-    "Restormer": (
+    "no_blur": ("Xavier uniform, biases 0, as Keras", "survey slides", "the slides' Keras program"),
+    "light_dehaze": ("PyTorch's default", "survey slides", "none: the recipe is ours"),
+    "restormer": (
         "PyTorch's default",
         "Zamir et al., CVPR 2022, arXiv 2111.09881",
         "github.com/swz30/Restormer",
     ),
-    "MIMO-UNet": (
+    "mimo_unet": (
         "PyTorch's default",
         "Cho et al., ICCV 2021, arXiv 2108.05054",
         "github.com/chosj95/MIMO-UNet",
     ),
-    "NAFNet": (
+    "nafnet": (
         "PyTorch's default, the blocks' factors beta and gamma 0",
         "Chen et al., ECCV 2022, arXiv 2204.04676",
         "github.com/megvii-research/NAFNet",
@@ -84,7 +85,7 @@ def recipe(config: TrainConfig) -> Recipe:
     name, arguments = chosen_model(config.model, config.variant)
     with torch.device("meta"):
         network = build(name, **(arguments | (config.network or {})))
-    start, paper, program = _about(config.model)
+    start, paper, program = _ABOUT.get(name, (UNNAMED, UNNAMED, UNNAMED))
     per_epoch = _gopro_steps(config)
     steps = config.epochs * per_epoch or config.steps
     parameters = count_parameters(network)
@@ -135,11 +136,6 @@ def _work(config: TrainConfig, steps: int, first: int) -> float:
 
 
 _DATA_OPTIONS = ("source", "tile_size", "tile_step", "crop_size", "blur_folder", "video_path")
-
-
-def _about(model: str) -> tuple[str, str, str]:
-    name = canonical_model(model)
-    return next(about for start, about in _ABOUT.items() if name.lower().startswith(start.lower()))
 
 
 def _gopro_steps(config: TrainConfig) -> int:

@@ -8,6 +8,7 @@ from methods.common.recipe import (
     OURS,
     PAPER,
     PROGRAM,
+    UNNAMED,
     Line,
     Plan,
     Recipe,
@@ -26,8 +27,8 @@ from utils.evaluation.tables import count_parameters
 
 DVD_STEPS = 683  # per epoch, at most: 61 videos of at most 100 frames, no repetition
 SOURCES = {
-    "CDVD-TSP": ("Pan et al., CVPR 2020, arXiv 2004.02501", "github.com/csbhr/CDVD-TSP"),
-    "Shift-Net": ("Li et al., CVPR 2023, arXiv 2206.10810", "github.com/dasongli1/Shift-Net"),
+    "cdvd_tsp": ("Pan et al., CVPR 2020, arXiv 2004.02501", "github.com/csbhr/CDVD-TSP"),
+    "shift_net": ("Li et al., CVPR 2023, arXiv 2206.10810", "github.com/dasongli1/Shift-Net"),
 }
 
 
@@ -62,7 +63,7 @@ def recipe(config: TrainConfig) -> Recipe:
         *machine_lines(config, f"{config.best_by} of the final result", "validation every epoch "
                        "(protocol cdvd_train)"),
     ]  # fmt: skip
-    paper, program = next(about for start, about in SOURCES.items() if start in config.model)
+    paper, program = SOURCES.get(name, (UNNAMED, UNNAMED))
     sources = {PAPER: paper, PROGRAM: program, OURS: "this repository"}
     return Recipe(f"video_deblur --model {config.model}", lines, sources, parameters)
 
