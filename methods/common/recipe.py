@@ -90,6 +90,11 @@ def machine_lines(config: Any, best: str, every: str) -> list[Line]:
     ]
 
 
+def validation_text(epochs: int) -> str:
+    """How often a training validates that counts epochs."""
+    return f"validation every {epochs} epochs" if epochs > 1 else "validation every epoch"
+
+
 def length_text(samples: int | None, batch: int, per_epoch: int | None, steps: int) -> str:
     """How long a training is: steps of a batch, epochs of steps."""
     text = f"{steps:,} steps of {batch}"

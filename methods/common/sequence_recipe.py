@@ -15,6 +15,7 @@ from methods.common.recipe import (
     optimizer_line,
     rate_line,
     seconds_per_sample,
+    validation_text,
 )
 from methods.common.sequence_options import SequenceTraining
 from methods.common.sequence_training import SequenceTask, rate
@@ -53,7 +54,7 @@ def sequence_lines(config: SequenceTraining, best: str) -> list[Line]:
              "one is kept", PROGRAM, ("batch_size", "accumulate")),
         Line("length", f"{config.epochs} epochs; with RB2V Street "
              + length_text(STREET, config.batch_size, per_epoch, steps), PROGRAM, ("epochs",)),
-        *machine_lines(config, best, f"validation every {every} epochs"),
+        *machine_lines(config, best, validation_text(every)),
     ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from methods.common.recipe import (
     optimizer_line,
     rate_line,
     seconds_per_sample,
+    validation_text,
 )
 from methods.irp.config import TrainConfig
 from methods.irp.train import PotentialTask, rate
@@ -62,8 +63,8 @@ def recipe(config: TrainConfig) -> Recipe:
              "epoch's last, smaller one is kept", PROGRAM, ("batch_size", "accumulate")),
         Line("length", f"{config.epochs} epochs: "
              + length_text(SHOTS, config.batch_size, per_epoch, steps), PROGRAM, ("epochs",)),
-        *machine_lines(config, "validation SRCC over all shots", f"validation every "
-                       f"{config.val_every or config.epochs} epochs"),
+        *machine_lines(config, "validation SRCC over all shots",
+                       validation_text(config.val_every or config.epochs)),
     ]  # fmt: skip
     return Recipe(f"irp --backbone {config.backbone}", lines, SOURCES, parameters)
 

@@ -41,6 +41,7 @@ def recipe(config: TrainConfig) -> Recipe:
     frames = config.clip_frames or network.frames
     per_epoch = min(DVD_STEPS, config.max_batches or DVD_STEPS)
     steps = config.epochs * per_epoch
+    known = " (DVD's)" if per_epoch == DVD_STEPS else ""
     start = str(config.weights or "PyTorch's default")
     if name == "cdvd_tsp":
         start += f"; flow network from {config.flow_weights.name}"
@@ -51,14 +52,14 @@ def recipe(config: TrainConfig) -> Recipe:
         Line("augmentation", f"random patch of {config.patch_size} px; then left-right flip, "
              "up-down flip, transposition (each p 0.5), the same for all frames", PROGRAM,
              ("patch_size",)),
-        Line("loss", _loss(config), PAPER, ("loss",)),
+        Line("loss", _loss(config, name), PAPER, ("loss",)),
         optimizer_line(config, "adam", (0.9, config.beta2), 1e-8),
         rate_line(_rate_words(config, name), lambda step: rate(config, config.lr, step, per_epoch),
                   steps, "flow_lr", "schedule", "lr_decay", "lr_gamma", "lr_min"),
         Line("batch", f"{config.batch_size} clips over all processes; an epoch's last, smaller "
              "one is kept", PROGRAM, ("batch_size", "accumulate")),
         Line("length", f"{config.epochs} epochs, each repeats the set as often as fits into 1000 "
-             f"batches: at most {per_epoch} steps (DVD: {DVD_STEPS}), {steps:,} in all", PROGRAM,
+             f"batches: at most {per_epoch} steps{known}, {steps:,} in all", PROGRAM,
              ("epochs", "max_batches")),
         *machine_lines(config, f"{config.best_by} of the final result", "validation every epoch "
                        "(protocol cdvd_train)"),
@@ -90,8 +91,12 @@ def _data(config: TrainConfig, frames: int) -> str:
     return f"{text}{limit}; none crosses a video"
 
 
-def _loss(config: TrainConfig) -> str:
-    text = f"{config.loss} on all results side by side as channels"
+def _loss(config: TrainConfig, network: str) -> str:
+    text = config.loss
+    if network == "cdvd_tsp":
+        text += " on the results of all stages side by side as channels"
+    if network == "shift_net":
+        text += " on all frames of a window but the first and the last"
     if "HEM" in config.loss:
         text += " (HEM: the hardest half and a random tenth of the pixels, one mask per sample)"
     return text

@@ -43,7 +43,7 @@ FIGURES = {
     "image_deblur --model NAFNet-64": ["67,888,835 parameters", "400,000 steps of 64"],
     "video_deblur": [
         "16,187,045 parameters", "1*L1+2*HEM", "flow network 1e-06", "5e-05 at 170,750",
-        "2.5e-05 at 341,499", "8 clips", "the first 100 frames", "at most 683 steps (DVD: 683)",
+        "2.5e-05 at 341,499", "8 clips", "the first 100 frames", "at most 683 steps (DVD's)",
     ],
     "video_deblur --model Shift-Net+": [
         "12,994,742 parameters", "betas 0.9 and 0.99,", "300,000 in all", "1e-07 at 299,999",
