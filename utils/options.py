@@ -55,10 +55,9 @@ AVERAGE = (
 PROFILE = "write a trace of ten training steps, experiment/SAVE/profile.json (torch profiler)"
 REPORT = "write report.html"
 TABLE = (
-    "compute the published figures whose data and weights are in place: all, or those of one data "
-    "set or network"
+    "compute the published figures whose data and weights are in place, and say what the others "
+    "need: all, or those of a data set or of a network (a part of its name)"
 )
-PRINT_TABLE = "print the published figures, and the data and weights that they need"
 WEIGHTS = (
     "weights file, ours or the authors', or the name of a file in pretrain_models/ or, where there "
     "is none, of a run in experiment/"

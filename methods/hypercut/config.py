@@ -11,10 +11,10 @@ from utils.options import (
     DEVICE,
     EXACT_PRECISION,
     METADATA,
-    PRINT_TABLE,
     REPORT,
     RESULTS,
     SEQUENCES,
+    TABLE,
     WEIGHTS,
     WORKERS,
     Precision,
@@ -75,7 +75,7 @@ class TestConfig(_ScoreConfig):
         "experiment/hypercut_test",
     )
     report: bool = option(True, REPORT)
-    table: str | None = option(None, PRINT_TABLE, bare="all")
+    table: str | None = option(None, TABLE, bare="all")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from utils.options import (
     LOCAL_STATISTICS,
     MAX_MINUTES,
     ONLY_BLURRY,
-    PRINT_TABLE,
     PROFILE,
     REPORT,
     RESULTS,
@@ -29,6 +28,7 @@ from utils.options import (
     SEED,
     START,
     STRENGTH,
+    TABLE,
     WEIGHTS,
     WORKERS,
     MaskKind,
@@ -163,7 +163,7 @@ class TestConfig:
         "experiment/irp_test",
     )
     report: bool = option(True, REPORT)
-    table: str | None = option(None, PRINT_TABLE, bare="all")
+    table: str | None = option(None, TABLE, bare="all")
     workers: int = option(4, WORKERS)
     device: str = option("auto", DEVICE)
     precision: Precision = option("auto", EXACT_PRECISION)

@@ -144,6 +144,7 @@ def test_download_before_a_command(server, elsewhere, monkeypatch, capsys):
             "test.py video_deblur --table CDVD",
             ["CDVD_TSP_DVD_Paper.pt", "CDVD_TSP_GOPRO.pt", "DVD", "GOPRO/test"],
         ),
+        ("test.py video_deblur --table DVD", ["CDVD_TSP_DVD_Paper.pt", "DVD"]),
         (
             "test.py image_deblur --table DeepDeblur",
             ["GOPRO", "REDS/val", "deep_deblur_gopro.pt", "deep_deblur_reds.pt"],

@@ -1,6 +1,7 @@
 """The commands of cdvd_tsp, end to end on small data sets in the true folder shapes."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -247,6 +248,7 @@ def test_table_says_what_is_missing(capsys, tmp_path):
     test.main(ScoreConfig(table="DVD", output_dir=tmp_path))
     text = capsys.readouterr().out
     assert "32.13" in text and ("not run: needs" in text or "difference" in text)
+    assert not re.search("^GOPRO", text, re.MULTILINE)  # of CDVD-TSP, whose name holds "DVD"
     test.main(ScoreConfig(table="dvd", output_dir=tmp_path))
     assert capsys.readouterr().out == text
     with pytest.raises(UserError, match="no data set or network 'KITTI': choose from DVD; GOPRO"):

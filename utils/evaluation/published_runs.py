@@ -194,12 +194,14 @@ def _what_is_missing(row: PublishedRow, missing: list[Path], root: Path) -> str:
 
 
 def chosen_rows(tables: Path, wanted: str) -> list[PublishedRow]:
-    """The rows that --table names. Raises UserError where there are none."""
+    """The rows that --table names: of a data set, else of a network by a part of its name.
+
+    Raises UserError where there are none.
+    """
     rows = read_tables(tables)
     word = wanted.lower()
-    chosen = [
-        row for row in rows if word in ("all", row.dataset.lower()) or word in row.network.lower()
-    ]
+    chosen = [row for row in rows if word in ("all", row.dataset.lower())]
+    chosen = chosen or [row for row in rows if word in row.network.lower()]
     if not chosen:
         names = list(dict.fromkeys(row.dataset for row in rows))
         raise UserError(
