@@ -15,17 +15,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PAGES = [
     ROOT / "README.md",
-    ROOT / "docs" / "commands.md",
-    ROOT / "docs" / "reproducing.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "pretrain_models" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "methods").glob("*/README.md")),
 ]
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-COMMAND = r"((?:train|test|inference|generate)\.py \w+"
+COMMAND = r"((?:train|test|inference|generate|export)\.py (?!METHOD)\w+"
 
 
 def commands_in(text: str) -> list[str]:
     """The commands of a page: `python COMMAND.py METHOD ...` between backticks, and the lines of
-    its bash blocks, of which torchrun and what follows `#` are left out.
+    its bash blocks, of which torchrun and what follows `#` are left out; none with `...`.
     """
     blocks = [body for language, body in FENCED.findall(text) if language == "bash"]
     lines = "\n".join(blocks).replace("\\\n", " ")  # a backslash continues a line
@@ -33,7 +34,7 @@ def commands_in(text: str) -> list[str]:
         rf"^ *(?:python|torchrun(?: --\w+ \S+)*) {COMMAND}[^#\n]*)", lines, re.MULTILINE
     )
     in_sentences = re.findall(rf"`python {COMMAND}[^`]*)`", FENCED.sub("", text))
-    return [command.strip() for command in in_sentences + in_blocks]
+    return [command.strip() for command in in_sentences + in_blocks if "..." not in command]
 
 
 def documented_commands() -> list[str]:
@@ -45,6 +46,8 @@ def test_commands_are_found_in_blocks_and_in_sentences():
 Type `python test.py irp --table` or `python app.py`.
 ```bash
 python train.py irp --save a   # a comment
+python train.py METHOD --resume
+python generate.py sbdd ...
 torchrun --nproc_per_node 4 train.py irp \\
     --save b
 ```
