@@ -23,6 +23,7 @@ from models.blur_length import kernel_length
 from restoration import ImageRestorer
 from utils.evaluation.metrics import psnr
 from utils.image import read_image, write_image
+from utils.rounding import array_to_8bit
 
 
 def picture(side: int = 160, seed: int = 0) -> np.ndarray:
@@ -36,10 +37,6 @@ def picture(side: int = 160, seed: int = 0) -> np.ndarray:
 
 def blurred(image: np.ndarray, kernel: Kernel) -> np.ndarray:
     return convolve(image, np.float32(kernel.pixels())[..., None], mode="nearest")
-
-
-def pixels(image: np.ndarray) -> np.ndarray:
-    return np.round(image.clip(0, 1) * 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("kernel", [Kernel(7), Kernel(16), Kernel(11, 0.0), Kernel(33, 67.5)])
@@ -110,8 +107,8 @@ def material(tmp_path):
 
 def _write(root, sharp_folder, name, seed):
     sharp = picture(64, seed)
-    write_image(root / "blur" / f"{name}.png", pixels(blurred(sharp, Kernel(7, 0.0))))
-    write_image(root / sharp_folder / f"{name}.png", pixels(sharp))
+    write_image(root / "blur" / f"{name}.png", array_to_8bit(blurred(sharp, Kernel(7, 0.0))))
+    write_image(root / sharp_folder / f"{name}.png", array_to_8bit(sharp))
 
 
 def test_the_page_tells_what_was_measured(material, monkeypatch):

@@ -13,6 +13,7 @@ from methods.image_deblur import inference
 from methods.image_deblur.config import InferenceConfig
 from models import build, find
 from restoration.image import image_weights_at_hand, turned, turned_back
+from tests.commands import pattern
 from utils import photo
 from utils.errors import UserError
 from utils.evaluation.metrics import psnr
@@ -22,9 +23,8 @@ SHIPPED_FILE = "image_deblur.safetensors"
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def smooth(size=(40, 56), seed=0) -> np.ndarray:
-    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+def smooth(size: tuple[int, int] = (40, 56), seed: int = 0) -> np.ndarray:
+    return pattern(size, seed)
 
 
 def test_a_single_photo(restore, weights, tmp_path, capsys):

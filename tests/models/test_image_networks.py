@@ -21,6 +21,7 @@ from models.srn import SameConv, resize
 from tests.golden.fill import fill_state_dict
 from tests.golden.make_srn_checkpoint import variables
 from utils.errors import UserError
+from utils.evaluation.tables import count_parameters
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 SMALL = {
@@ -38,16 +39,12 @@ def largest(difference: torch.Tensor) -> float:
     return float(difference.detach().abs().max())
 
 
-def count(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("name", ["nafnet_w32", "restormer"])
 def test_results_are_the_authors(golden, name, memory):
     vectors = golden(name)
     network = load_published(name.split("_")[0], vectors.state()).to(memory_format=memory)
-    assert count(network) == vectors.manifest["param_count"]
+    assert count_parameters(network) == vectors.manifest["param_count"]
     with torch.inference_mode():
         restored = network(vectors["x"].to(memory_format=memory))
     assert largest(restored - vectors["out"]) <= vectors.tolerance("out")
@@ -66,12 +63,12 @@ def test_nafnet_with_local_statistics_is_the_authors(golden):
 def test_mimo_unet_is_the_authors(golden):
     vectors = golden("mimo_unet_plus")
     network = load_published("mimo_unet", vectors.state())
-    assert count(network) == 16_107_651
+    assert count_parameters(network) == 16_107_651
     assert network.dropout == 0.1
     with torch.inference_mode():
         for number, result in enumerate(network.forward_scales(vectors["x"])):
             assert largest(result - vectors[f"out_{number}"]) <= vectors.tolerance(f"out_{number}")
-    assert count(build("mimo_unet", blocks=8)) == 6_807_171
+    assert count_parameters(build("mimo_unet", blocks=8)) == 6_807_171
 
 
 @pytest.mark.parametrize(
@@ -83,7 +80,7 @@ def test_srn_is_the_authors(golden, name, parameters):
     variables["g_net/enc1_1/weights/Adam"] = np.zeros(3)
     variables["Variable"] = np.array(523000)
     network = load_published("srn", variables)
-    assert count(network) == parameters
+    assert count_parameters(network) == parameters
     with torch.inference_mode():
         results = network.forward_scales(vectors["x"].permute(0, 3, 1, 2))
     for number in (1, 2):
@@ -114,7 +111,7 @@ def test_tensorflow_conventions_are_the_authors(golden, case):
 def test_deep_deblur_is_the_authors(golden):
     vectors = golden("deepdeblur_msresnet")
     network = load_published("deep_deblur", {"G": vectors.state(), "D": {}})
-    assert count(network) == 11_721_321
+    assert count_parameters(network) == 11_721_321
     with torch.inference_mode():
         results = network.restore_pyramid([vectors[f"x_{scale}"] / 255 for scale in range(3)])
     for scale, result in enumerate(results):
@@ -140,10 +137,10 @@ def test_pyramid_is_scikit_images():
 
 def test_budgets_of_the_networks_without_vectors():
     unet = build("no_blur")
-    assert count(unet) == 8_600_067
+    assert count_parameters(unet) == 8_600_067
     running = sum(value.numel() for key, value in unet.state_dict().items() if "running" in key)
     assert running == 4_864
-    assert abs(count(build("light_dehaze")) - 280_350) <= 0.01 * 280_350
+    assert abs(count_parameters(build("light_dehaze")) - 280_350) <= 0.01 * 280_350
 
 
 def test_no_blur_pads_as_keras_does():

@@ -10,14 +10,11 @@ from models.jin import PUBLISHED_PARTS
 from models.published import load_published
 from utils.checkpoint import save_weights
 from utils.errors import UserError
+from utils.evaluation.tables import count_parameters
 
 
 def largest(difference):
     return float(difference.abs().max())
-
-
-def count(network):
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 @torch.inference_mode()
@@ -26,7 +23,7 @@ def test_jin_is_the_authors(golden):
     network = load_published("jin", vectors.state())
     frames = network(vectors["blurry"])
     assert frames.shape == (1, 7, 3, 40, 60)
-    assert count(network) == 18_213_376
+    assert count_parameters(network) == 18_213_376
     assert largest(frames[:, [0, 2, 5]] - vectors["frames_1_3_6"]) <= vectors.tolerance("frames")
 
 
@@ -35,8 +32,8 @@ def test_purohit_is_the_authors(golden):
     vectors = golden("purohit")
     network = load_published("purohit", vectors.state())
     frames, flows = network.forward_scales(vectors["blurry"], vectors["centre"])
-    assert count(network.motion) == 1_648_704
-    assert count(network) == 1_648_704 + 2_905_004
+    assert count_parameters(network.motion) == 1_648_704
+    assert count_parameters(network) == 1_648_704 + 2_905_004
     for ours, theirs, noise in (
         (frames[0][:, [0, 6]], "frames_1_7", "recon_0"),
         (frames[1], "coarse", "recon_1"),
@@ -122,7 +119,7 @@ def test_hypercut_is_the_authors(golden):
     network = load_published("hypercut", state)
     frames = vectors["pred_0"]
     scores = network(frames)[0]
-    assert count(network) == 2_315_552
+    assert count_parameters(network) == 2_315_552
     assert "hyperplane" not in dict(network.named_parameters())
     assert largest(scores[[0, 1, 2, 4]] - vectors["sides_pred"][0]) < 1e-4
     order = ([0, 6], [6, 0], [1, 5], [5, 1], [2, 4], [4, 2])

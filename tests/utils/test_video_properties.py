@@ -5,11 +5,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 from av.stream import Disposition
 
+from tests.utils.test_scenes import texture
 from utils.errors import UserError
 from utils.video import VideoFile
 from utils.video_encoding import Encoding
@@ -30,16 +30,9 @@ def patches(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(2, 32, 3, 32, 3)[:, 8:24, :, 8:24].mean((1, 3)).reshape(6, 3)
 
 
-def pattern(size=(64, 96), seed: int = 0) -> np.ndarray:
-    """Coloured rectangles, so that no turned or mirrored picture equals another."""
-    rng = np.random.default_rng(seed)
-    picture = np.full((*size, 3), 120, np.uint8)
-    for _ in range(size[0] * size[1] // 250):
-        x, y = rng.integers(0, size[1]), rng.integers(0, size[0])
-        corner = (int(x + rng.integers(3, 30)), int(y + rng.integers(3, 30)))
-        colour = tuple(int(value) for value in rng.integers(20, 236, 3))
-        cv2.rectangle(picture, (int(x), int(y)), corner, colour, -1)
-    return cv2.GaussianBlur(picture, (0, 0), 0.6)
+def pattern(size: tuple[int, int] = (64, 96), seed: int = 0) -> np.ndarray:
+    """A texture, so that no turned or mirrored picture equals another."""
+    return texture(seed, size)
 
 
 def with_first_field(frame: av.VideoFrame, field: str) -> av.VideoFrame:
