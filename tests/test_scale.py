@@ -385,7 +385,8 @@ def test_test_py_takes_scale_1_and_records_what_else_is_asked(tmp_path):
         write_image(tmp_path / f"pairs/{name}/a.png", texture((70, 90)))
     for scale, recorded in ((None, 1.0), ("0.5", 0.5)):
         folder = tmp_path / f"out_{scale}"
-        config = TestConfig(tmp_path / "pairs", output_dir=folder, scale=scale, device="cpu")
+        data = tmp_path / "pairs"
+        config = TestConfig(data_path=data, output_dir=folder, scale=scale, device="cpu")
         image_test.main(config)
         applied = json.loads((folder / "scores.json").read_text())["run"]["applied"]
         expected = {"scale": recorded, "strength": 1.0, "only_blurry": False, "guard": False}
