@@ -64,8 +64,8 @@ WEIGHTS = (
 )
 SKIP_EXISTING = "skip inputs whose results exist already"
 PART = (
-    "K/N: restore every N-th input, starting with the K-th, for N runs that know nothing of each "
-    "other (Slurm arrays); the last call, without it and with --skip_existing, scores and reports"
+    "restore every N-th input, starting with the K-th, for N runs that know nothing of each other "
+    "(Slurm arrays); the last call, without it and with --skip_existing, scores and reports"
 )
 RESULTS = "folder of the results"
 SCORED_DEFAULT = (

@@ -67,7 +67,9 @@ _CENTRE = (
     "published; deblurred: the blurry picture restored by --deblurrer"
 )
 LPIPS_BACKBONE = FOLDERS["weights"] / "alexnet-owt-7be5be79.pth"  # torchvision's AlexNet
-_DEBLURRER = "weights of the single-image network that makes the centre frame"
+_DEBLURRER = (
+    "weights of the single-image network that makes the centre frame; default: the shipped weights"
+)
 _TARGET = "which of the seven frames {}, 1 ... 7; symmetric about the centre 4"
 _WEIGHTS = f"{WEIGHTS}; default: the shipped weights"
 
@@ -121,7 +123,7 @@ class TrainConfig(SequenceTraining):
         "losses leave out",
     )
     centre: Centre = option("ground_truth", _CENTRE)
-    deblurrer: Path | None = option(None, f"{_DEBLURRER}; default: the shipped weights")
+    deblurrer: Path | None = option(None, f"--centre deblurred: {_DEBLURRER}")
     target_frames: list[int] = option(
         [1, 2, 3, 4, 5, 6, 7], _TARGET.format("the loss is computed on")
     )
@@ -142,7 +144,7 @@ class _UnfoldConfig:
         None, f"optional check: the network that the weights must hold: {', '.join(BACKBONES)}"
     )
     weights: Path | None = option(None, _WEIGHTS)
-    deblurrer: Path | None = option(None, f"{_DEBLURRER}; default: the shipped weights")
+    deblurrer: Path | None = option(None, _DEBLURRER)
     tile: int = option(
         0, "work in tiles of this side, px; 0 = only if the whole image does not fit into memory"
     )
@@ -198,6 +200,7 @@ class TestConfig(_UnfoldConfig, ComparisonOptions):
         "test", "partition of the sequences to score; the published program scores val"
     )
     centre: Centre = option("ground_truth", _CENTRE)
+    deblurrer: Path | None = option(None, f"--centre deblurred: {_DEBLURRER}")
     hypercut_path: Path | None = option(
         None,
         "score the predicted frames by Hit, Con@2 and Con@3 as well, with these weights of the "

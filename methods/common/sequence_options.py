@@ -61,8 +61,9 @@ class SequenceTraining:
     image_size: int = option(256, "side of the training patch, px", minimum=1)
     augment: list[SequenceAugmentation] = option(
         ["affine", "jitter", "noise"],
-        "random augmentations, the same for all eight pictures of a sequence; turn: flips and "
-        "rotations by 90 degrees; flicker: a random brightness for each sharp frame",
+        "random changes, the same for all eight pictures of a sequence; affine: shift, rotation "
+        "and shear; jitter: brightness, contrast, saturation and hue; noise: Gaussian; turn: flips "
+        "and rotations by 90 degrees; flicker: a random brightness for each sharp frame",
     )
     lr: float = option(5e-4, "learning rate at the start (Adamax)")
     lr_gamma: float = option(0.9, "factor by which the learning rate drops")

@@ -229,8 +229,9 @@ class TrainConfig:
     )
     zoom: list[float] = option(
         [1.0, 1.0],
-        "--source pictures, realistic: range MIN MAX of the random factor by which pictures are "
-        "enlarged before they are blurred",
+        "--source pictures, realistic: range of the random factor by which pictures are enlarged "
+        "before they are blurred",
+        value="MIN MAX",
     )
     gamma: float = option(2.2, "--source pictures: camera response, linear = picture^gamma")
     augment_illumination: bool = option(

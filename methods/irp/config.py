@@ -209,7 +209,7 @@ class InferenceConfig:
     write_ratings: bool = option(
         False,
         "score, select: write a rating as PICTURE.EXT.xmp beside every picture: 5 stars for the "
-        "selected ones, the others 1 to 4 by their score; nothing that is there is changed",
+        "selected ones, the others 1 to 4 by their score; existing files stay as they are",
     )
     restore: bool = option(
         False, "select: also restore the selected shots; results in OUTPUT_DIR/restored"
@@ -260,17 +260,21 @@ class GenerateConfig:
     width: int = option(256, "width of the shots, px", minimum=1)
     blur: list[float] = option(
         [2.0, 40.0],
-        "pictures: range MIN MAX of the extent of the motion at ratio 1, px; drawn evenly on a "
-        "logarithmic scale",
+        "pictures: range of the extent of the motion at ratio 1, px; drawn evenly on a logarithmic "
+        "scale",
+        value="MIN MAX",
     )
     still: float = option(0.1, "pictures: fraction of scenes without motion")
     exposure: list[float] = option(
-        [2.0, 6.0], "videos: range MIN MAX of the exposure time at ratio 1, frame intervals"
+        [2.0, 6.0],
+        "videos: range of the exposure time at ratio 1, frame intervals",
+        value="MIN MAX",
     )
     photons: list[float] = option(
         [500.0, 20000.0],
-        "range MIN MAX of the electrons at full scale at ratio 1; drawn evenly on a logarithmic "
+        "range of the number of electrons at full scale at ratio 1; drawn evenly on a logarithmic "
         "scale",
+        value="MIN MAX",
     )
     read_noise: float = option(2.0, "read noise of the sensor, electrons")
     kernel_size: int = option(65, "side of the blur kernels, px", minimum=1)

@@ -75,7 +75,8 @@ class GenerateConfig:
     mask_kind: MaskKind = option(
         "auto",
         "npz (detectron2), folders (one folder of masks per picture), labels (label maps), coco or "
-        "panoptic (json), detector (torchvision's Mask R-CNN)",
+        "panoptic (json), detector (torchvision's Mask R-CNN); auto: recognised by what "
+        "--mask_path holds",
     )
     detector_weights: Path = option(
         Path("pretrain_models/maskrcnn_resnet50_fpn_v2_coco.pth"),
