@@ -138,8 +138,11 @@ class TrainConfig(SequenceTraining):
 
 @dataclass(frozen=True)
 class _UnfoldConfig:
-    """What inference and test share."""
+    """What inference and test share; the first field is the data, as callers give it first."""
 
+    data_path: Path | None = option(
+        None, "a blurry photo or a folder of them; default: a picture of the embedded sample"
+    )
     backbone: str | None = option(
         None, f"optional check: the network that the weights must hold: {', '.join(BACKBONES)}"
     )
@@ -160,9 +163,6 @@ class InferenceConfig(_UnfoldConfig):
     Without options: the shipped network on a picture of the embedded sample.
     """
 
-    data_path: Path | None = option(
-        None, "a blurry photo or a folder of them; default: a picture of the embedded sample"
-    )
     output_dir: Path | None = option(
         None,
         f"{RESULTS}; for a folder of photos one folder each in it; default: infer_results/blur2vid",

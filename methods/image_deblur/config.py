@@ -279,8 +279,12 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class _RestoreConfig:
-    """What inference and test share."""
+    """What inference and test share; the first field is the data, as callers give it first."""
 
+    data_path: Path | None = option(
+        None,
+        "a photo, a folder of photos or of pairs, or a video file; default: the embedded sample",
+    )
     weights: Path | None = option(None, _WEIGHTS)
     model: str | None = option(
         None, f"optional check: the network that the weights must hold: {_NAMES}"
@@ -330,10 +334,6 @@ class InferenceConfig(VideoFileOptions, PictureFileOptions, _RestoreConfig):
     network on the embedded sample.
     """
 
-    data_path: Path | None = option(
-        None,
-        "a photo, a folder of photos or of pairs, or a video file; default: the embedded sample",
-    )
     output_dir: Path | None = option(
         None,
         f"{RESULTS}: NAME.png (or .jpg) or VIDEO.mp4, and scores where there is ground truth; "
