@@ -426,7 +426,7 @@ def test_files_of_others_are_refused(visit, site, tmp_path):
     with site.visitors.at_work(visitor.session_hash) as mine:
         private = [path for path in mine.work.rglob("*") if path.is_file()]
         shown = next(mine.shown["photo"].iterdir())
-    assert {path.suffix for path in private} == {".png", ".yaml"}
+    assert {path.suffix for path in private} == {".jpg", ".png", ".yaml"}
     assert httpx.get(f"{site.url}gradio_api/file={shown}").status_code == 200
     hidden = [
         *private,
