@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 from torch import Tensor
 
+from data.compression import jpeg
 from utils.image import to_tensor
 from utils.rounding import array_to_8bit
 
@@ -116,11 +116,5 @@ def degrade(
     pixels = array_to_8bit(clip)
     if rng.random() < jpeg_fraction:
         quality = int(rng.integers(70, 96))
-        pixels = np.stack([jpeg_compressed(frame, quality) for frame in pixels])
+        pixels = np.stack([jpeg(frame, quality) for frame in pixels])
     return pixels.astype(np.float32) / 255
-
-
-def jpeg_compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """8-bit pixels [H,W,3] (BGR, as OpenCV has it) after a JPEG of a quality in 0..100."""
-    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)

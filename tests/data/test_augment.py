@@ -5,6 +5,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from data.augment import degrade
+from data.compression import jpeg
 from data.motion_blur_transform import RandomMotionBlur
 
 
@@ -54,3 +55,10 @@ def test_degradations_have_their_fractions_and_sizes():
     assert np.array_equal(plain, np.float32(np.full_like(clip, 128) / 255))
     noisy = [degrade(np.random.default_rng(seed), clip, 1, 0).std() for seed in range(30)]
     assert 0 <= min(noisy) < 0.004 < 0.01 < max(noisy) < 0.017
+
+
+def test_compression_is_that_of_red_green_and_blue():
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    compressed = degrade(np.random.default_rng(0), pixels / 255, 0, 1)
+    qualities = [np.float32(jpeg(pixels[0], quality)) / 255 for quality in range(70, 96)]
+    assert any(np.array_equal(compressed[0], candidate) for candidate in qualities)
