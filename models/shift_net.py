@@ -118,7 +118,7 @@ class ShiftNet(VideoNetwork):
                 f"{form.divisor}"
             )
         self.form = form
-        self.bytes_per_pixel = 5600 if form.wraps else 7200  # plus measured at 320x184
+        self.bytes_per_pixel = 5600  # plus measured at 1280x720: 4800
         if form.wraps:
             self.stream_remark = STREAM_REMARK
         self.past_frames = past_frames
