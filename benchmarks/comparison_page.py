@@ -38,6 +38,7 @@ python -m benchmarks.comparison --data_path dataset/kinds --pairs GOPRO_PAIRS
 
 {lpips}Measured on {hardware}. Seconds of *best* hold the search for its kernel.
 {tables}
+
 ## Pictures
 
 The 192 px where blur took most detail, chosen before anything was restored. {credit}.
