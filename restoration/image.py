@@ -41,7 +41,6 @@ from utils.tensorflow_checkpoint import find_prefix, is_checkpoint
 from utils.tiling import OVERLAP, count_tiles, pad_to_multiple, restore_tiled, tile_for
 
 AUTO_MEMORY = 2 * 2**30  # bytes that `auto` takes of a CPU's free memory
-TRAINING = "training"  # the folder of networks that are not shipped yet
 PARTIAL_TILE = 512  # px: of pictures that are restored only in places
 
 
@@ -321,7 +320,7 @@ def image_weights_at_hand() -> list[Path]:
 
 
 def _holds_image_network(path: Path) -> bool:
-    if path.suffix in (".md", ".json") or path.name.startswith(".") or path.name == TRAINING:
+    if path.suffix in (".md", ".json") or path.name.startswith("."):
         return False
     try:
         network = load_any(find_prefix(path, None) if is_checkpoint(path) else path)

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from models import build, load
 from models.contracts import ImageNetwork
 from restoration import ImageRestorer, VideoRestorer
 from tabs import photo as page_photo
+from tabs.networks import image_networks
 from tests.utils.test_scenes import shot
 from utils.checkpoint import save_weights
 from utils.errors import UserError
@@ -42,7 +44,7 @@ def photo(dtype: type, size: tuple[int, int] = (72, 88)) -> np.ndarray:
 
 
 @pytest.fixture
-def weights(tmp_path, monkeypatch) -> Path:
+def weights(tmp_path, monkeypatch) -> Iterator[Path]:
     """A small NAFNet in a folder of weights; its local statistics differ from the global ones."""
     shape = {"width": 8, "encoder": [1], "middle": 1, "decoder": [1], "training_size": 24}
     torch.manual_seed(0)
@@ -58,7 +60,9 @@ def weights(tmp_path, monkeypatch) -> Path:
     path.parent.mkdir()
     save_weights(path, network, "nafnet", shape, "image_deblur", dtype=torch.float32)
     monkeypatch.setattr("restoration.image.WEIGHTS_FOLDER", path.parent)
-    return path
+    image_networks.cache_clear()
+    yield path
+    image_networks.cache_clear()
 
 
 def by_command(path: Path, weights: Path, folder: Path) -> np.ndarray:

@@ -354,9 +354,6 @@ def test_weights_at_hand_are_photo_networks_alone(weights, tmp_path, monkeypatch
     (shelf / "video.safetensors").write_bytes(weights("pwc_net", "video.safetensors").read_bytes())
     (shelf / "half.pth").write_bytes((shelf / "deep_deblur_gopro.pt").read_bytes()[:999])
     (shelf / "README.md").write_text("about")
-    for name in ("photo.safetensors", "video.safetensors"):
-        (shelf / "training").mkdir(exist_ok=True)
-        (shelf / "training" / name).write_bytes(weights().read_bytes())
     assert [path.name for path in image_weights_at_hand()] == [
         SHIPPED_FILE,
         "deep_deblur_gopro.pt",
