@@ -11,55 +11,17 @@ import argparse
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from benchmarks.gpu_contracts import Check, Part
+from benchmarks.gpu_parts import PARTS
 from benchmarks.timing import hardware
 from utils.config import ROOT
 from utils.evaluation.tables import format_table
 from utils.files import write_text
-
-
-@dataclass
-class Check:
-    """A part's work: where it runs, how large, until when; and what it found.
-
-    tiny: sizes for a test on a CPU. rows: {column: value} of a table. faults: what is not as it
-    should be. left_out: for lack of time. note: a sentence.
-    """
-
-    device: torch.device
-    tiny: bool
-    deadline: float
-    rows: list[dict] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    note: str = ""
-
-    def each(self, names: Iterable[str]) -> Iterator[str]:
-        """The names in order, as long as there is time."""
-        for name in names:
-            if time.monotonic() > self.deadline:
-                self.left_out.append(name)
-            else:
-                yield name
-
-    def expect(self, holds: bool, fault: str) -> None:
-        """Note a fault unless something holds."""
-        if not holds:
-            self.faults.append(fault)
-
-
-@dataclass(frozen=True)
-class Part:
-    """One question: what it asks, how long it may take (s), and who answers."""
-
-    question: str
-    budget: float
-    run: Callable[[Check], None]
 
 
 @dataclass(frozen=True)
@@ -77,8 +39,6 @@ class Answer:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the parts; the exit status is 0 without faults, or without a GPU."""
-    from benchmarks.gpu_parts import PARTS
-
     options = _options(list(PARTS), arguments)
     chosen = {name: PARTS[name] for name in options.parts or PARTS}
     if options.device == "cuda" and not torch.cuda.is_available():

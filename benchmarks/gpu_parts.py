@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu_check import Check, Part
+from benchmarks.gpu_contracts import Check, Part
 from benchmarks.timing import median_s
 from models import build, sizes
 from models.contracts import ImageNetwork, SequenceNetwork, VideoNetwork

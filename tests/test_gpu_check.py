@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from benchmarks import gpu_check, gpu_parts
-from benchmarks.gpu_check import Check, Part, ask, verdict
+from benchmarks.gpu_check import ask, verdict
+from benchmarks.gpu_contracts import Check, Part
 
 CPU = torch.device("cpu")
 # `processes` starts torchrun; tests/utils/test_distributed.py has the same runs
