@@ -38,13 +38,12 @@ NOISE_KERNEL = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]])[None, None]
 
 class BlurMap(NamedTuple):
     """Lengths of the blur in px [h,w], cells from the upper left corner; `typical`: the length of
-    the picture as a whole; cell: the side of a cell in px; noise: see `colour_noise`.
+    the picture as a whole; cell: the side of a cell in px.
     """
 
     lengths: Tensor
     typical: float
     cell: int
-    noise: float = 0.0
 
 
 @dataclass
@@ -93,7 +92,7 @@ def _map(image: Tensor, network: BlurLength) -> BlurMap:
             torch.lerp(coarser.weights, level.weights, finer),
         )
     lengths = found.lengths[0, 0].exp2()
-    return BlurMap(lengths, _typical(found), STRIDE * 2**index, colour_noise(image))
+    return BlurMap(lengths, _typical(found), STRIDE * 2**index)
 
 
 def colour_noise(image: Tensor) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 from models import SHIPPED, WEIGHTS_FOLDER, find, is_exact_in_bf16, is_shipped, load_network
 from models import load as load_any
 from models.contracts import ImageNetwork
-from restoration.blur import measure
+from restoration.blur import colour_noise, measure
 from restoration.guard import Fallbacks, is_astray
 from restoration.sanity import checked, range_of
 from restoration.scale import (
@@ -170,7 +170,7 @@ class ImageRestorer:
         size = tuple(image.shape[-2:])
         blur = measure(image) if self.scale == "auto" or self.only_blurry else None
         if self.scale == "auto":
-            plan = auto_plan(blur, size, self.tuned)
+            plan = auto_plan(blur, colour_noise(image), size, self.tuned)
         else:
             plan = fixed_plan(self.scale, size)
         return only_blurry(plan, blur) if self.only_blurry else plan

@@ -141,15 +141,16 @@ def shrinking(typical: float, low: float, size: tuple[int, int], tuned: bool) ->
     return min(max(finest, MIN_SIDE / min(size)), 1.0)
 
 
-def auto_plan(blur: BlurMap, size: tuple[int, int], tuned: bool) -> Plan:
+def auto_plan(blur: BlurMap, noise: float, size: tuple[int, int], tuned: bool) -> Plan:
     """What `auto` does with a picture of a size (height, width); no parts where all is sharp.
 
-    Another network than ours (not tuned) gets the whole picture at one scale.
+    noise: of its colours, see restoration/blur.py. Another network than ours (not tuned) gets the
+    whole picture at one scale.
     """
     if not tuned:
         return Plan([Part(shrinking(blur.typical, 0, size, False))])
     amount: Tensor | float = 1.0
-    if not NOISY[0] <= blur.noise <= NOISY[1]:
+    if not NOISY[0] <= noise <= NOISY[1]:
         if (blur.lengths > SHARP[1]).float().mean() < MIN_BLURRED:
             return Plan([])
         amount = MIN_AMOUNT + (1 - MIN_AMOUNT) * ramp(blur.lengths[None, None], *SHARP)

@@ -181,9 +181,9 @@ def test_longer_blur_is_measured_as_longer():
 def test_the_scales_follow_the_blur():
     pixels, true = blurred(texture((480, 480)), 24)
     blur = measure(to_tensor(pixels))
-    parts = auto_plan(blur, pixels.shape[:2], tuned=True).parts
+    parts = auto_plan(blur, 0.0, pixels.shape[:2], tuned=True).parts
     assert all(5 < part.scale * true < 40 for part in parts), (blur.typical, true, parts)
-    assert auto_plan(BlurMap(torch.ones(4, 4), 1.0, 16), (64, 64), tuned=True).parts == []
+    assert auto_plan(BlurMap(torch.ones(4, 4), 1.0, 16), 0.0, (64, 64), tuned=True).parts == []
 
 
 def test_noise_of_the_colours_is_measured_and_texture_is_none():
@@ -202,7 +202,7 @@ def test_noise_of_the_colours_is_measured_and_texture_is_none():
 def test_a_noisy_picture_is_not_taken_for_a_sharp_one():
     """Noise looks sharp to the meter: all of the picture is restored then. Confetti is no noise."""
     for noise, restored in ((0.017, False), (0.019, True), (0.14, True), (0.2, False)):
-        plan = auto_plan(BlurMap(torch.ones(4, 4), 1.0, 16, noise), (64, 64), tuned=True)
+        plan = auto_plan(BlurMap(torch.ones(4, 4), 1.0, 16), noise, (64, 64), tuned=True)
         assert bool(plan.parts) == restored
         if restored:
             assert plan.amount == 1 and plan.parts[0].scale == 1
@@ -211,7 +211,7 @@ def test_a_noisy_picture_is_not_taken_for_a_sharp_one():
 def test_another_network_sees_blur_up_to_40_px_as_it_is():
     for length, scale in ((39.0, 1), (50.0, 0.5)):
         blur = BlurMap(torch.full((4, 4), length), length, 64)
-        (part,) = auto_plan(blur, (256, 256), tuned=False).parts
+        (part,) = auto_plan(blur, 0.0, (256, 256), tuned=False).parts
         assert part.scale == scale and part.weight == 1
 
 
