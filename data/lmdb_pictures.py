@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from utils.errors import UserError, reading
-from utils.files import atomic_path, below
+from utils.files import below, write_bytes
 from utils.image import is_image
 from utils.progress import Progress
 
@@ -41,8 +41,7 @@ def unpack(source: Path, folder: Path) -> int:
         for key, value in Progress(transaction.cursor(), "unpacking", count, unit="picture"):
             target = _target(folder, key.decode("utf-8"), value, source)
             if not target.is_file():
-                with atomic_path(target) as temporary:
-                    temporary.write_bytes(value)
+                write_bytes(target, value)
     return count
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils.files import atomic_path
+from utils.files import write_bytes
 from utils.image import encode_image, resize_to
 from utils.report import Example, enlarged, fitted, gained_region
 
@@ -64,8 +64,7 @@ def _write_blocks(path: Path, blocks: Sequence[list[np.ndarray]]) -> None:
     highest = max(map(len, columns))
     padded = [_padded(column, highest, width + _GAP) for column in columns]
     sheet = np.hstack(padded)[:, :-_GAP]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(_small(sheet, path.suffix))
+    write_bytes(path, _small(sheet, path.suffix))
 
 
 def _columns(blocks: list[np.ndarray], width: int) -> list[list[np.ndarray]]:

@@ -84,6 +84,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def save_figure(path: str | os.PathLike, figure: Any) -> None:
     """Write a figure of Matplotlib as PNG, whole or not at all."""
     with atomic_path(path) as temporary:

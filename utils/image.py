@@ -16,7 +16,7 @@ from torch import Tensor
 
 from utils.decode import HEIF_EXTENSIONS, RAW_EXTENSIONS, check_kind, decode, orientation_of
 from utils.errors import UserError
-from utils.files import atomic_path, check_regular, read_regular
+from utils.files import check_regular, read_regular, write_bytes
 from utils.open_picture import TIFF, damage_as_sentence, open_picture
 from utils.tiff import only_page
 
@@ -96,8 +96,7 @@ def write_image(path: str | os.PathLike, pixels: np.ndarray | Tensor) -> None:
     path = Path(path)
     if isinstance(pixels, Tensor):
         pixels = to_8bit(pixels)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(encode_image(pixels, path.suffix))
+    write_bytes(path, encode_image(pixels, path.suffix))
 
 
 def encode_image(pixels: np.ndarray, suffix: str, quality: int = 95) -> bytes:

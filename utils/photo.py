@@ -20,7 +20,7 @@ from torch import Tensor
 from utils import tiff
 from utils.decode import ORIENTATION, decode
 from utils.errors import DAMAGE, UserError
-from utils.files import atomic_path, read_regular
+from utils.files import read_regular, write_bytes
 from utils.image import in_depth
 from utils.open_picture import PNG, TIFF, damage_as_sentence, open_picture
 from utils.options import QUALITY
@@ -100,15 +100,12 @@ def write_photo(
     if photo.grey:
         pixels = np.round(pixels.mean(-1, keepdims=True)).astype(pixels.dtype)
     if as_jpeg:
-        jpeg = encode_jpeg(pixels, quality, photo)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(jpeg)
+        write_bytes(path, encode_jpeg(pixels, quality, photo))
         return
     if photo.alpha is not None:
         pixels = np.concatenate((pixels, photo.alpha[..., None]), -1)
     png = _deep_png(pixels) if deep else _png(pixels)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(png[:_HEADER_BYTES] + _notes(photo) + png[_HEADER_BYTES:])
+    write_bytes(path, png[:_HEADER_BYTES] + _notes(photo) + png[_HEADER_BYTES:])
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int = QUALITY, photo: Photo | None = None) -> bytes:

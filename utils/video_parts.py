@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from utils.files import atomic_path
+from utils.files import write_bytes
 
 MAX_LINE = 2**24  # bytes of a line of JSON
 
@@ -49,8 +49,7 @@ class EncodedParts:
         self.changed: list[str] = []
         self._parts: list[_Part] = []
         if not self._read(dict(origin)):
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(_line(dict(origin)))
+            write_bytes(path, _line(dict(origin)))
 
     @property
     def frames(self) -> int:

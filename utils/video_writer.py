@@ -10,7 +10,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from utils.files import atomic_path
+from utils.files import atomic_path, write_bytes
 from utils.image import write_image
 from utils.options import QUALITY
 from utils.photo import encode_jpeg
@@ -37,9 +37,7 @@ class FolderWriter:
         if path.suffix == ".png":
             write_image(path, frame)
             return
-        jpeg = encode_jpeg(frame, self.quality)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(jpeg)
+        write_bytes(path, encode_jpeg(frame, self.quality))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from methods.sbdd.shared import (
     result_names,
 )
 from utils.errors import UserError
-from utils.files import atomic_path
+from utils.files import write_bytes
 from utils.image import encode_image
 
 Jobs = dict[str, tuple[str, int]]  # key of a pair -> name of its picture, number of the pair
@@ -142,8 +142,7 @@ def _write_pair(config: GenerateConfig, key: str, made: Made) -> None:
     for ending, content in _files(config, made).items():
         kind, _, suffix = ending.rpartition(".")
         path = config.output_dir / (kind or "records") / f"{key}.{suffix}"
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(path, content)
 
 
 def _make_shards(config: GenerateConfig, maker: PairMaker, jobs: Jobs) -> None:
