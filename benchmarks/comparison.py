@@ -27,6 +27,7 @@ from torch import Tensor
 
 from benchmarks import classics
 from benchmarks.comparison_page import Strip, Table, write_page
+from benchmarks.kinds import SHARP_DB
 from data.photo_catalog import find_pairs
 from data.synthesis.kernels import random_kernel
 from data.synthesis.pair import make_pair, to_file
@@ -43,7 +44,6 @@ from utils.progress import Progress
 from utils.report import spread
 
 SCALES = ("1", "mean", "auto")
-SHARP_DB = 60  # an input as good as this counts as equal to the truth
 SAMPLES = {"astronaut": 21, "coffee": 24}  # of scikit-image: name -> px of its blur in the strips
 SHOWN = ("Richardson-Lucy, best", "scale 1", "scale auto")  # between blurry and sharp
 
